@@ -1,0 +1,73 @@
+import type { TSchema } from 'typebox'
+
+export type ServiceId = string
+
+/** What a driver is asked to run: pure data, made by an engine. */
+export interface Workload {
+  readonly id: ServiceId
+  /** Engine name: where a driver has a recipe of its own for it. */
+  readonly engine: string
+  readonly project: string
+  /** Data directory name, relative to the data directory of the node: never absolute, so that a stopped one can be moved. */
+  readonly volume: string
+  /** How a new volume is filled: a copy of this named template (made by the engine's `template()` on the node), or empty. */
+  readonly template?: string
+  /** Logical name of the binary (`postgres`), resolved by the driver, and its arguments. `{volume}` and `{runtime}` are replaced by their paths. */
+  readonly command: readonly string[]
+  readonly environment: Readonly<Record<string, string>>
+  /** Files written into the volume at each start (relative path → text), mode 0600. */
+  readonly files: Readonly<Record<string, string>>
+  /** Path of the unix socket relative to `{runtime}`, or a TCP port inside the container. */
+  readonly socket: string
+  /** How to stop it: signals in order, each with its patience in ms. */
+  readonly stop: readonly { readonly signal: NodeJS.Signals; readonly wait: number }[]
+  readonly limits: WorkloadLimits
+}
+
+export interface WorkloadLimits {
+  /** MiB for the whole process tree; 0: none. */
+  readonly memory: number
+  /** MiB on disk; 0: none. Polled by the runtime, not by the driver. */
+  readonly disk: number
+}
+
+/** Where a running service answers. */
+export interface Endpoint {
+  readonly service: ServiceId
+  /** Directory of the unix socket, or a host name. */
+  readonly host: string
+  readonly port: number
+  /** Main process id where the driver knows it. */
+  readonly pid?: number
+  /** Changes at each start of the service: what is cached for one run ends with it. */
+  readonly run: string
+}
+
+export interface Observed {
+  readonly state: 'absent' | 'asleep' | 'awake' | 'crashed'
+  readonly pid?: number
+  /** Bytes on disk (allocated), where it was asked for. */
+  readonly disk?: number
+}
+
+/** *Where* it runs. One folder below drivers/; added by `node.driver()`. Runs any Workload. */
+export interface Driver {
+  /** "embedded" */
+  readonly name: string
+  /** Its part of config.yaml. */
+  readonly options: TSchema
+  readonly isolation: 'full' | 'same-user' | 'external'
+  /** Create, change or wake; idempotent. Resolves when the process is started (not yet ready: that is the engine's word). */
+  apply(workload: Workload): Promise<Endpoint>
+  /** Stop, keep the data; idempotent. */
+  sleep(id: ServiceId): Promise<void>
+  /** Stop and physically remove the data; idempotent. */
+  remove(id: ServiceId, volume: string): Promise<void>
+  /** Copy a stopped service's volume to a new one. */
+  copy(from: string, to: string): Promise<void>
+  inspect(id: ServiceId, volume: string, options?: { disk?: boolean }): Promise<Observed>
+  /** Called once for each end of a service that nobody asked for. */
+  onExit(listener: (id: ServiceId, detail: string) => void): void
+  /** Ends everything that it started. */
+  close(): Promise<void>
+}
