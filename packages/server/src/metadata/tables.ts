@@ -9,112 +9,324 @@ type Json = string
 type Bool = 0 | 1
 
 /** Small facts of the installation (root key check, demo made, wire port, …). Writer: metadata/facts.ts */
-export interface Facts { name: string; value: Json; updated_at: Millis }
+export interface Facts {
+  name: string
+  value: Json
+  updated_at: Millis
+}
 
 /** Writer: control/organisations/store.ts. `name` is the slug (unique among the living), `title` the free text. */
-export interface Organisations { id: string; name: string; title: string; quotas: Json; created_at: Millis; updated_at: Millis; deleted_at: Millis | null }
+export interface Organisations {
+  id: string
+  name: string
+  title: string
+  quotas: Json
+  created_at: Millis
+  updated_at: Millis
+  deleted_at: Millis | null
+}
 
 /** Writer: control/members/store.ts. `project_ref` null: bound to the whole organisation; '' is never used. */
-export interface Memberships { id: string; organisation_id: string; user_id: string; project_ref: string | null; role: string; created_at: Millis; updated_at: Millis }
+export interface Memberships {
+  id: string
+  organisation_id: string
+  user_id: string
+  project_ref: string | null
+  role: string
+  created_at: Millis
+  updated_at: Millis
+}
 
 /** Writer: control/members/store.ts */
 export interface Invitations {
-  id: string; organisation_id: string; project_ref: string | null; role: string; email: string | null; token_hash: string
-  invited_by: string; created_at: Millis; expires_at: Millis; accepted_at: Millis | null; accepted_by: string | null; revoked_at: Millis | null
+  id: string
+  organisation_id: string
+  project_ref: string | null
+  role: string
+  email: string | null
+  token_hash: string
+  invited_by: string
+  created_at: Millis
+  expires_at: Millis
+  accepted_at: Millis | null
+  accepted_by: string | null
+  revoked_at: Millis | null
 }
 
 /** Writer: control/projects/store.ts. `name` is unique among the living of an organisation. state: active | deleted | purging */
 export interface Projects {
-  ref: string; organisation_id: string; name: string; region: string; labels: Json; state: string; version: number
-  created_at: Millis; updated_at: Millis; deleted_at: Millis | null; purge_at: Millis | null
+  ref: string
+  organisation_id: string
+  name: string
+  region: string
+  labels: Json
+  state: string
+  version: number
+  created_at: Millis
+  updated_at: Millis
+  deleted_at: Millis | null
+  purge_at: Millis | null
 }
 
 /** Writer: runtime/services.ts */
 export interface Services {
-  id: string; project_ref: string; name: string; engine: string; driver: string; region: string; node: string | null
+  id: string
+  project_ref: string
+  name: string
+  engine: string
+  driver: string
+  region: string
+  node: string | null
   /** Wanted. */
-  spec: Json; spec_version: number
+  spec: Json
+  spec_version: number
   /** active | deleted */
   wanted: string
   /** pending | creating | asleep | waking | awake | sleeping | degraded | failed | deleted */
-  status: string; status_detail: Json; observed_version: number
+  status: string
+  status_detail: Json
+  observed_version: number
   /** Where a new volume is filled from: null for the template, else the service id to copy. */
   source: Json | null
-  engine_version: string | null; system_version: number | null
-  created_at: Millis; updated_at: Millis
+  engine_version: string | null
+  system_version: number | null
+  created_at: Millis
+  updated_at: Millis
 }
 
 /** Passwords of a service's own roles, encrypted. Writer: runtime/services.ts */
-export interface ServiceSecrets { service_id: string; name: string; secret: string; updated_at: Millis }
+export interface ServiceSecrets {
+  service_id: string
+  name: string
+  secret: string
+  updated_at: Millis
+}
 
 /** Writer: realms/keys.ts. realm: 'platform' or a project's ref; use: user | legacy | url; state: next | current | retired */
 export interface RealmKeys {
-  realm: string; kid: string; alg: string; use: string; state: string; secret: string; created_at: Millis; retired_at: Millis | null; expires_at: Millis | null
+  realm: string
+  kid: string
+  alg: string
+  use: string
+  state: string
+  secret: string
+  created_at: Millis
+  retired_at: Millis | null
+  expires_at: Millis | null
 }
 
 /** Writer: realms/api-keys.ts. kind: anon | service_role (JWTs) | publishable | secret (opaque) */
 export interface ApiKeys {
-  id: string; realm: string; name: string; kind: string; hash: string; prefix: string; secret: string; kid: string | null
-  created_at: Millis; created_by: string | null; revoked_at: Millis | null; expires_at: Millis | null
+  id: string
+  realm: string
+  name: string
+  kind: string
+  hash: string
+  prefix: string
+  secret: string
+  kid: string | null
+  created_at: Millis
+  created_by: string | null
+  revoked_at: Millis | null
+  expires_at: Millis | null
 }
 
 /** Writer: metadata/settings.ts. scope: 'platform' or a project's ref */
-export interface Settings { scope: string; section: string; version: number; json: Json; updated_at: Millis }
+export interface Settings {
+  scope: string
+  section: string
+  version: number
+  json: Json
+  updated_at: Millis
+}
 
 /** Sessions of any realm whose access tokens are refused until they expire. Writer: realms/denied.ts */
-export interface DeniedSessions { realm: string; session_id: string; expires_at: Millis }
+export interface DeniedSessions {
+  realm: string
+  session_id: string
+  expires_at: Millis
+}
 
 /** Personal access tokens of members. Writer: realms/access-tokens.ts */
 export interface AccessTokens {
-  id: string; user_id: string; name: string; hash: string; prefix: string; created_at: Millis; expires_at: Millis | null; last_used_at: Millis | null; revoked_at: Millis | null
+  id: string
+  user_id: string
+  name: string
+  hash: string
+  prefix: string
+  created_at: Millis
+  expires_at: Millis | null
+  last_used_at: Millis | null
+  revoked_at: Millis | null
 }
 
 /** Append-only: audit log, bus and webhooks read the same rows. Writer: base/events.ts */
 export interface Events {
-  seq: Generated<number>; id: string; name: string; actor: string; actor_kind: string; organisation_id: string | null; project_ref: string | null
-  subject: string | null; before: Json | null; after: Json | null; ip: string | null; request_id: string | null; created_at: Millis
+  seq: Generated<number>
+  id: string
+  name: string
+  actor: string
+  actor_kind: string
+  organisation_id: string | null
+  project_ref: string | null
+  subject: string | null
+  before: Json | null
+  after: Json | null
+  ip: string | null
+  request_id: string | null
+  created_at: Millis
 }
 
 /** Writer: base/jobs.ts. One unfinished job per (kind, key). state: queued | running | done | failed */
 export interface Jobs {
-  id: string; kind: string; key: string; payload: Json; state: string; attempts: number; max_attempts: number
-  due_at: Millis; leased_until: Millis | null; leased_by: string | null; wanted: number; last_error: string | null; created_at: Millis; finished_at: Millis | null
+  id: string
+  kind: string
+  key: string
+  payload: Json
+  state: string
+  attempts: number
+  max_attempts: number
+  due_at: Millis
+  leased_until: Millis | null
+  leased_by: string | null
+  wanted: number
+  last_error: string | null
+  created_at: Millis
+  finished_at: Millis | null
 }
 
 /** Answers kept for Idempotency-Key. Writer: control/idempotency.ts */
-export interface IdempotentAnswers { key: string; actor: string; fingerprint: string; status: number | null; headers: Json; body: string | null; created_at: Millis; expires_at: Millis }
+export interface IdempotentAnswers {
+  key: string
+  actor: string
+  fingerprint: string
+  status: number | null
+  headers: Json
+  body: string | null
+  created_at: Millis
+  expires_at: Millis
+}
 
 /** One row a server process. Writer: metadata/nodes.ts */
-export interface Nodes { id: string; name: string; region: string; url: string | null; roles: Json; started_at: Millis; seen_at: Millis }
+export interface Nodes {
+  id: string
+  name: string
+  region: string
+  url: string | null
+  roles: Json
+  started_at: Millis
+  seen_at: Millis
+}
 
 /** When a project has work of its own that is due: wakes it. Writer: runtime/due.ts */
-export interface ProjectDue { ref: string; next_due: Millis }
+export interface ProjectDue {
+  ref: string
+  next_due: Millis
+}
 
 /** The platform realm's tables: names and columns of GoTrue's `auth.*`; times bigint ms, JSON text here. Writer: realms/ */
 export interface AuthUsers {
-  id: string; instance_id: string | null; aud: string; role: string; email: string | null; encrypted_password: string | null; email_confirmed_at: Millis | null
-  invited_at: Millis | null; confirmation_token: string | null; confirmation_sent_at: Millis | null; recovery_token: string | null; recovery_sent_at: Millis | null
-  email_change_token_new: string | null; email_change: string | null; email_change_sent_at: Millis | null; last_sign_in_at: Millis | null
-  raw_app_meta_data: Json | null; raw_user_meta_data: Json | null; is_super_admin: Bool | null; created_at: Millis; updated_at: Millis
-  phone: string | null; phone_confirmed_at: Millis | null; phone_change: string | null; phone_change_token: string | null; phone_change_sent_at: Millis | null
-  email_change_token_current: string | null; email_change_confirm_status: number | null; banned_until: Millis | null; reauthentication_token: string | null
-  reauthentication_sent_at: Millis | null; is_sso_user: Bool; deleted_at: Millis | null; is_anonymous: Bool
+  id: string
+  instance_id: string | null
+  aud: string
+  role: string
+  email: string | null
+  encrypted_password: string | null
+  email_confirmed_at: Millis | null
+  invited_at: Millis | null
+  confirmation_token: string | null
+  confirmation_sent_at: Millis | null
+  recovery_token: string | null
+  recovery_sent_at: Millis | null
+  email_change_token_new: string | null
+  email_change: string | null
+  email_change_sent_at: Millis | null
+  last_sign_in_at: Millis | null
+  raw_app_meta_data: Json | null
+  raw_user_meta_data: Json | null
+  is_super_admin: Bool | null
+  created_at: Millis
+  updated_at: Millis
+  phone: string | null
+  phone_confirmed_at: Millis | null
+  phone_change: string | null
+  phone_change_token: string | null
+  phone_change_sent_at: Millis | null
+  email_change_token_current: string | null
+  email_change_confirm_status: number | null
+  banned_until: Millis | null
+  reauthentication_token: string | null
+  reauthentication_sent_at: Millis | null
+  is_sso_user: Bool
+  deleted_at: Millis | null
+  is_anonymous: Bool
 }
 export interface AuthIdentities {
-  id: string; provider_id: string; user_id: string; identity_data: Json; provider: string; last_sign_in_at: Millis | null; created_at: Millis; updated_at: Millis; email: string | null
+  id: string
+  provider_id: string
+  user_id: string
+  identity_data: Json
+  provider: string
+  last_sign_in_at: Millis | null
+  created_at: Millis
+  updated_at: Millis
+  email: string | null
 }
 export interface AuthSessions {
-  id: string; user_id: string; created_at: Millis; updated_at: Millis; factor_id: string | null; aal: string | null; not_after: Millis | null
-  refreshed_at: Millis | null; user_agent: string | null; ip: string | null; tag: string | null
+  id: string
+  user_id: string
+  created_at: Millis
+  updated_at: Millis
+  factor_id: string | null
+  aal: string | null
+  not_after: Millis | null
+  refreshed_at: Millis | null
+  user_agent: string | null
+  ip: string | null
+  tag: string | null
 }
 export interface AuthRefreshTokens {
-  id: Generated<number>; instance_id: string | null; token: string; user_id: string; revoked: Bool; parent: string | null; session_id: string; created_at: Millis; updated_at: Millis
+  id: Generated<number>
+  instance_id: string | null
+  token: string
+  user_id: string
+  revoked: Bool
+  parent: string | null
+  session_id: string
+  created_at: Millis
+  updated_at: Millis
 }
-export interface AuthOneTimeTokens { id: string; user_id: string; token_type: string; token_hash: string; relates_to: string; created_at: Millis; updated_at: Millis }
+export interface AuthOneTimeTokens {
+  id: string
+  user_id: string
+  token_type: string
+  token_hash: string
+  relates_to: string
+  created_at: Millis
+  updated_at: Millis
+}
 
 export interface Tables {
-  facts: Facts; organisations: Organisations; memberships: Memberships; invitations: Invitations; projects: Projects; services: Services
-  service_secrets: ServiceSecrets; realm_keys: RealmKeys; api_keys: ApiKeys; settings: Settings; denied_sessions: DeniedSessions; access_tokens: AccessTokens
-  events: Events; jobs: Jobs; idempotent_answers: IdempotentAnswers; nodes: Nodes; project_due: ProjectDue
-  auth_users: AuthUsers; auth_identities: AuthIdentities; auth_sessions: AuthSessions; auth_refresh_tokens: AuthRefreshTokens; auth_one_time_tokens: AuthOneTimeTokens
+  facts: Facts
+  organisations: Organisations
+  memberships: Memberships
+  invitations: Invitations
+  projects: Projects
+  services: Services
+  service_secrets: ServiceSecrets
+  realm_keys: RealmKeys
+  api_keys: ApiKeys
+  settings: Settings
+  denied_sessions: DeniedSessions
+  access_tokens: AccessTokens
+  events: Events
+  jobs: Jobs
+  idempotent_answers: IdempotentAnswers
+  nodes: Nodes
+  project_due: ProjectDue
+  auth_users: AuthUsers
+  auth_identities: AuthIdentities
+  auth_sessions: AuthSessions
+  auth_refresh_tokens: AuthRefreshTokens
+  auth_one_time_tokens: AuthOneTimeTokens
 }

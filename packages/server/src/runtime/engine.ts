@@ -14,4 +14,15 @@ export interface Engine<Spec = unknown> {
   ready(at: Endpoint, service: Service<Spec>): Promise<void>
   /** Roles, schemas, users, system migrations; idempotent, called on every wake. */
   prepare(at: Endpoint, service: Service<Spec>): Promise<void>
+  /** Names of the secrets that a service of this engine needs, made once at its creation (random, encrypted in metadata). */
+  readonly secrets: readonly string[]
+  /** What the runtime holds open while the service is awake (pools, catalogue); closed before it sleeps, or at its crash. */
+  attach?(at: Endpoint, service: Service<Spec>): Promise<Attachment>
+}
+
+/** An engine's live connections to one run of a service. */
+export interface Attachment {
+  /** ms since the epoch of the last statement seen on connections that do not pass through the server's own holds; 0: none known. */
+  lastActivity?(): number
+  close(): Promise<void>
 }
