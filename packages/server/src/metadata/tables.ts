@@ -71,8 +71,11 @@ export interface Projects {
 /** Writer: runtime/services.ts */
 export interface Services {
   id: string
+  /** '' while it is a prepared one that no project has claimed yet. */
   project_ref: string
   name: string
+  /** Data directory's name below data/projects. */
+  volume: string
   engine: string
   driver: string
   region: string
