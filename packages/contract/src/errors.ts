@@ -9,6 +9,79 @@ export const ERRORS = {
   not_found: [404, 'Not found.', 'The thing does not exist, or you may not know of it.'],
   forbidden: [403, 'You may not do {action} here.', 'Ask an owner or admin of the organisation for a role that may.'],
   unauthenticated: [401, 'No valid credentials were given.', 'Send a token as `Authorization: Bearer …`.'],
+
+  // base/outbound.ts
+  outbound_forbidden: [403, 'The address {host} may not be called: {reason}.', 'The operator opens ranges with network.allow.'],
+  outbound_timeout: [504, 'No complete answer from {host} within {ms} ms ({phase}).', 'Check that the address answers, and how fast.'],
+  outbound_too_large: [502, 'The answer of {host} is larger than {bytes} bytes.', 'Let it answer less, or in pages.'],
+  outbound_failed: [502, 'The call to {host} failed: {reason}.', 'Check the address, its certificate and its firewall.'],
+  outbound_range_invalid: [400, '"{range}" is not an address range.', 'Write it as 10.0.0.0/8 or fd00::/8.'],
+  outbound_settings_invalid: [400, 'The setting {setting} cannot be used: {reason}.', 'Correct it in config.yaml.'],
+
+  // apis/wire
+  wire_port_busy: [
+    409,
+    'The port {port} of the PostgreSQL listener is in use by another program.',
+    'Free it, or set {variable} to another one.',
+  ],
+  wire_port_none: [409, 'No free port for the PostgreSQL listener between {from} and {to}.', 'Set {variable} to a free one.'],
+  wire_tls_invalid: [
+    400,
+    'The certificate of the PostgreSQL listener cannot be used: {reason}.',
+    'Give it a PEM certificate chain and its key.',
+  ],
+  // The connection to a project's PostgreSQL
+  database_error: [400, 'The database refused the statement (SQLSTATE {sqlstate}).', 'The details carry what PostgreSQL said.'],
+  connection_lost: [503, 'The connection to the database was lost: {reason}.', 'Try again; a write may have been done or not.'],
+  overloaded: [503, 'The database of this project is busy: {reason}.', 'Try again after the seconds in Retry-After.'],
+  request_cancelled: [499, 'The request was cancelled by its client.', 'Nothing was written.'],
+  result_too_large: [413, 'The result is larger than {limit} bytes.', 'Ask for fewer rows (limit, Range) or columns.'],
+  statement_unsupported: [400, 'The statement cannot be run here: {reason}.', 'Use the PostgreSQL wire protocol of the project for it.'],
+  role_not_allowed: [403, 'The role cannot be used by requests.', 'Use a role that is granted to authenticator.'],
+
+  // the machine: keeper, embedded driver, program tree, lock of the data directory
+  already_running: [
+    409,
+    'Already running: pid {pid}, {url}.',
+    'One server at a time uses {dir}. Stop that one, or set `data.dir` (SOVRABASE_DATA_DIR) to another directory.',
+  ],
+  directory_closed: [
+    500,
+    'Uid {uid} cannot enter or read {path}: {dir} is closed to it.',
+    'Run `chmod o+x {dir}`, or move it to a place that every user can enter (such as /srv or /var/lib), or start as the user that owns it.',
+  ],
+  directory_unusable: [
+    500,
+    'The directory {dir} cannot be used: {reason}.',
+    'Give it to the user that starts Sovrabase (`chown -R`), or set `data.dir` (SOVRABASE_DATA_DIR) to another directory.',
+  ],
+  path_too_long: [
+    500,
+    'The socket path {path} is too long: {length} bytes of {limit}.',
+    'Set XDG_RUNTIME_DIR or TMPDIR to a shorter directory.',
+  ],
+  program_missing: [500, 'The program {program} was not found.', '{remedy}'],
+  account_missing: [
+    500,
+    'Uid {uid} has no account on this machine, and one cannot be lent to it.',
+    'Add one (`useradd --uid {uid} sovrabase`), or start as a user that has one.',
+  ],
+  order_refused: [500, 'The keeper refuses this order: {reason}.', 'It carries out a closed list of orders on validated names only.'],
+  keeper_gone: [
+    503,
+    'The process that keeps the project directories has ended.',
+    'The server ends with it; look at its log and start again.',
+  ],
+  volume_missing: [404, 'The volume {volume} does not exist.', 'It was removed, or never made on this node.'],
+  volume_exists: [409, 'The volume {volume} exists already.', 'Remove it first, or take another name.'],
+  volume_running: [409, 'The volume {volume} is in use by a running process.', 'Put the service to sleep first.'],
+  template_missing: [
+    500,
+    'The template {template} does not exist on this node.',
+    'It is built at the first start; look at the log of that build.',
+  ],
+  start_failed: [503, 'The process of {volume} could not be started: {reason}.', 'Look at the log of the service.'],
+  disk_full: [507, 'No space left on the device of {dir}.', 'Free space, or move the data directory to a larger disk.'],
 } as const satisfies Record<string, readonly [status: number, message: string, hint: string]>
 
 export type ErrorCode = keyof typeof ERRORS

@@ -17,8 +17,10 @@ export interface Workload {
   readonly environment: Readonly<Record<string, string>>
   /** Files written into the volume at each start (relative path → text), mode 0600. */
   readonly files: Readonly<Record<string, string>>
-  /** Path of the unix socket relative to `{runtime}`, or a TCP port inside the container. */
+  /** Path of the unix socket relative to `{runtime}` (`.s.PGSQL.5432`: its trailing digits are the port), or a TCP port inside the container. */
   readonly socket: string
+  /** File in the volume that a killed run leaves behind and that would stop the next one (`postmaster.pid`): removed when no process of that run lives. */
+  readonly pidFile?: string
   /** How to stop it: signals in order, each with its patience in ms. */
   readonly stop: readonly { readonly signal: NodeJS.Signals; readonly wait: number }[]
   readonly limits: WorkloadLimits
@@ -29,6 +31,19 @@ export interface WorkloadLimits {
   readonly memory: number
   /** MiB on disk; 0: none. Polled by the runtime, not by the driver. */
   readonly disk: number
+}
+
+/** How a template volume is built, once on each node: an engine says it as data and one function. */
+export interface Template {
+  /** Versioned (`postgres-18.4-1a2b3c4d`): another content is another name. What `Workload.template` says. */
+  readonly name: string
+  /** Program that fills the empty `{volume}` and ends (`['initdb', '-D', '{volume}', …]`), with its environment. */
+  readonly init: readonly string[]
+  readonly environment: Readonly<Record<string, string>>
+  /** How the volume is then started to be prepared, under an id and volume of the driver's choice. */
+  workload(id: ServiceId, volume: string): Workload
+  /** Makes it ready to be copied (waits for it, runs SQL); it is stopped cleanly, written to disk and renamed afterwards. */
+  fill(at: Endpoint): Promise<void>
 }
 
 /** Where a running service answers. */
@@ -63,6 +78,8 @@ export interface Driver {
   sleep(id: ServiceId): Promise<void>
   /** Stop and physically remove the data; idempotent. */
   remove(id: ServiceId, volume: string): Promise<void>
+  /** Build the template if this node has none of that name; idempotent, callers share one build. Removes nothing. */
+  template?(template: Template): Promise<void>
   /** Copy a stopped service's volume to a new one. */
   copy(from: string, to: string): Promise<void>
   inspect(id: ServiceId, volume: string, options?: { disk?: boolean }): Promise<Observed>
