@@ -82,6 +82,16 @@ export const ERRORS = {
   ],
   start_failed: [503, 'The process of {volume} could not be started: {reason}.', 'Look at the log of the service.'],
   disk_full: [507, 'No space left on the device of {dir}.', 'Free space, or move the data directory to a larger disk.'],
+
+  // runtime
+  service_not_found: [404, 'The project has no service named {name}.', 'List the services of the project.'],
+  project_unavailable: [503, 'The project did not start; it is tried again in {seconds} s.', 'Look at its status: it says why. Its neighbours are not touched.'],
+  service_ended: [503, 'The service ended while it started: {detail}', 'Its log says why.'],
+  node_busy: [503, 'All places for awake projects on this node are taken by busy ones.', 'Try again shortly, or raise limits.awake.'],
+  node_closing: [503, 'The server is shutting down.', 'Try again in a moment.'],
+  engine_unknown: [400, 'There is no engine named {name}.', 'The engines of this server: {known}.'],
+  driver_unknown: [400, 'There is no driver named {name}.', 'The drivers of this server: {known}.'],
+  region_unknown: [400, 'There is no node in the region {name}.', 'The regions of this installation: {known}.'],
 } as const satisfies Record<string, readonly [status: number, message: string, hint: string]>
 
 export type ErrorCode = keyof typeof ERRORS

@@ -22,7 +22,17 @@ export interface Engine<Spec = unknown> {
 
 /** An engine's live connections to one run of a service. */
 export interface Attachment {
-  /** ms since the epoch of the last statement seen on connections that do not pass through the server's own holds; 0: none known. */
-  lastActivity?(): number
+  /**
+   * ms since the epoch of the last statement on connections that the server did not open itself (sessions of the wire protocol);
+   * now for one that still runs; 0 when there is none. Asked before a service is put to sleep.
+   */
+  lastActivity?(): Promise<number>
+  /** What must be held against people while it is awake: statements that run over their limit, a full quota. Called every few seconds. */
+  enforce?(seen: { readonly disk: number | undefined }): Promise<void>
+  /** Versions seen at `prepare`. */
+  readonly engineVersion?: string
+  readonly systemVersion?: number
+  /** Set when the service runs, but something of it could not be brought forward: it is then marked degraded. */
+  readonly degraded?: { readonly code: string; readonly message: string }
   close(): Promise<void>
 }

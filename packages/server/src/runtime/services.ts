@@ -1,24 +1,234 @@
+import type { Kysely, Selectable, Transaction } from 'kysely'
+import type { Vault } from '../base/crypto.ts'
+import { randomToken, uuid } from '../base/ids.ts'
+import type { Services, Tables } from '../metadata/tables.ts'
+import type { Engine } from './engine.ts'
+
+/**
+ * pending: written, nothing made yet. creating, waking, sleeping: on the way. degraded: runs, but its system schema could not be brought
+ * forward. failed: did not start; tried again at the next request.
+ */
 export type ServiceStatus = 'pending' | 'creating' | 'asleep' | 'waking' | 'awake' | 'sleeping' | 'degraded' | 'failed' | 'deleted'
 
 /** One thing that a project runs, with a spec (wanted) and a status (seen). */
 export interface Service<Spec = unknown> {
   readonly id: string
-  /** The project's ref. */
+  /** The project's ref; '' for a prepared one that no project has claimed. */
   readonly project: string
   /** "db" */
   readonly name: string
+  /** Data directory's name, relative to the node's data/projects. */
+  readonly volume: string
   readonly engine: string
   readonly driver: string
   readonly region: string
   readonly node: string | null
   readonly spec: Spec
   readonly specVersion: number
+  /** Version of the spec that the running service was made with. */
+  readonly observedVersion: number
   readonly wanted: 'active' | 'deleted'
   readonly status: ServiceStatus
+  readonly detail: ServiceDetail
   /** Opened passwords of the service's own roles: name → text. */
   readonly secrets: Readonly<Record<string, string>>
-  /** Service whose volume a new one is copied from (`create --from`); null: the engine's template. */
-  readonly source: { service: string; data: boolean } | null
+  /** What a new volume is copied from (`create --from`); null: the engine's template. */
+  readonly source: ServiceSource | null
   readonly engineVersion: string | null
   readonly systemVersion: number | null
 }
+
+export interface ServiceSource {
+  readonly service: string
+  readonly volume: string
+  /** With rows, or the structure only. */
+  readonly data: boolean
+}
+
+/** Why a service is as it is. */
+export interface ServiceDetail {
+  readonly code?: string
+  readonly message?: string
+  readonly since?: number
+}
+
+export interface NewService {
+  readonly project: string
+  readonly name: string
+  readonly engine: Engine
+  readonly driver: string
+  readonly region: string
+  readonly node: string
+  readonly spec: unknown
+  readonly source?: ServiceSource | null
+}
+
+type Row = Selectable<Services>
+type Reader = Kysely<Tables> | Transaction<Tables>
+
+const SECRET_BYTES = 24
+
+function toService(row: Row, secrets: Record<string, string>): Service {
+  return {
+    id: row.id,
+    project: row.project_ref,
+    name: row.name,
+    volume: row.volume,
+    engine: row.engine,
+    driver: row.driver,
+    region: row.region,
+    node: row.node,
+    spec: JSON.parse(row.spec) as unknown,
+    specVersion: row.spec_version,
+    observedVersion: row.observed_version,
+    wanted: row.wanted === 'deleted' ? 'deleted' : 'active',
+    status: row.status as ServiceStatus,
+    detail: JSON.parse(row.status_detail) as ServiceDetail,
+    secrets,
+    source: row.source === null ? null : (JSON.parse(row.source) as ServiceSource),
+    engineVersion: row.engine_version,
+    systemVersion: row.system_version,
+  }
+}
+
+/** Reads and writes of `services` and `service_secrets`: their one writer. */
+export function serviceStore(vault: Vault) {
+  const context = (id: string, name: string) => `service_secrets/${id}/${name}`
+
+  async function secretsOf(db: Reader, id: string): Promise<Record<string, string>> {
+    const rows = await db.selectFrom('service_secrets').select(['name', 'secret']).where('service_id', '=', id).execute()
+    return Object.fromEntries(rows.map((row) => [row.name, vault.open(row.secret, context(id, row.name))]))
+  }
+
+  return {
+    /** With its secrets opened; undefined when there is none. */
+    async byId(db: Reader, id: string): Promise<Service | undefined> {
+      const row = await db.selectFrom('services').selectAll().where('id', '=', id).executeTakeFirst()
+      return row && toService(row, await secretsOf(db, row.id))
+    },
+
+    async byName(db: Reader, project: string, name: string): Promise<Service | undefined> {
+      const row = await db
+        .selectFrom('services')
+        .selectAll()
+        .where('project_ref', '=', project)
+        .where('name', '=', name)
+        .where('wanted', '=', 'active')
+        .executeTakeFirst()
+      return row && toService(row, await secretsOf(db, row.id))
+    },
+
+    /** Without secrets: for lists and for work on many. */
+    async list(db: Reader, filter: { projects?: readonly string[]; node?: string; status?: ServiceStatus }): Promise<Service[]> {
+      let query = db.selectFrom('services').selectAll().where('status', '!=', 'deleted').orderBy('created_at').orderBy('id')
+      if (filter.projects) query = query.where('project_ref', 'in', filter.projects.length > 0 ? [...filter.projects] : [' '])
+      if (filter.node !== undefined) query = query.where('node', '=', filter.node)
+      if (filter.status) query = query.where('status', '=', filter.status)
+      return (await query.execute()).map((row) => toService(row, {}))
+    },
+
+    /** Writes a new service, status `pending`, with fresh secrets; answers its id. */
+    async insert(trx: Transaction<Tables>, service: NewService, now = Date.now()): Promise<string> {
+      const id = uuid()
+      await trx
+        .insertInto('services')
+        .values({
+          id,
+          project_ref: service.project,
+          name: service.name,
+          volume: id.replaceAll('-', ''),
+          engine: service.engine.name,
+          driver: service.driver,
+          region: service.region,
+          node: service.node,
+          spec: JSON.stringify(service.spec),
+          spec_version: 1,
+          wanted: 'active',
+          status: 'pending',
+          status_detail: '{}',
+          observed_version: 0,
+          source: service.source ? JSON.stringify(service.source) : null,
+          engine_version: null,
+          system_version: null,
+          created_at: now,
+          updated_at: now,
+        })
+        .execute()
+      for (const name of service.engine.secrets) await this.setSecret(trx, id, name, randomToken(SECRET_BYTES), now)
+      return id
+    },
+
+    async setSecret(trx: Transaction<Tables>, id: string, name: string, secret: string, now = Date.now()): Promise<void> {
+      await trx.deleteFrom('service_secrets').where('service_id', '=', id).where('name', '=', name).execute()
+      const sealed = vault.seal(secret, context(id, name))
+      await trx.insertInto('service_secrets').values({ service_id: id, name, secret: sealed, updated_at: now }).execute()
+    },
+
+    /** Gives an unclaimed prepared service to a project; its id, or undefined when none is free. */
+    async claimPrepared(trx: Transaction<Tables>, project: string, name: string, wanted: { engine: string; node: string; spec: unknown }) {
+      const free = await trx
+        .selectFrom('services')
+        .select('id')
+        .where('project_ref', '=', '')
+        .where('engine', '=', wanted.engine)
+        .where('node', '=', wanted.node)
+        .where('status', 'in', ['awake', 'asleep'])
+        .where('spec', '=', JSON.stringify(wanted.spec))
+        .orderBy('created_at')
+        .limit(1)
+        .executeTakeFirst()
+      if (!free) return undefined
+      const claimed = await trx
+        .updateTable('services')
+        .set({ project_ref: project, name, updated_at: Date.now() })
+        .where('id', '=', free.id)
+        .where('project_ref', '=', '')
+        .executeTakeFirst()
+      return Number(claimed.numUpdatedRows) === 1 ? free.id : undefined
+    },
+
+    /** A new wanted spec. */
+    async setSpec(trx: Transaction<Tables>, id: string, spec: unknown): Promise<void> {
+      await trx
+        .updateTable('services')
+        .set((eb) => ({ spec: JSON.stringify(spec), spec_version: eb('spec_version', '+', 1), updated_at: Date.now() }))
+        .where('id', '=', id)
+        .execute()
+    },
+
+    async setWanted(trx: Transaction<Tables>, id: string, wanted: 'active' | 'deleted'): Promise<void> {
+      await trx.updateTable('services').set({ wanted, updated_at: Date.now() }).where('id', '=', id).execute()
+    },
+
+    /** What was seen. */
+    async setStatus(db: Reader, id: string, status: ServiceStatus, seen: SeenStatus = {}): Promise<void> {
+      await db
+        .updateTable('services')
+        .set({
+          status,
+          status_detail: JSON.stringify(seen.detail ?? {}),
+          updated_at: Date.now(),
+          ...(seen.observedVersion === undefined ? {} : { observed_version: seen.observedVersion }),
+          ...(seen.engineVersion === undefined ? {} : { engine_version: seen.engineVersion }),
+          ...(seen.systemVersion === undefined ? {} : { system_version: seen.systemVersion }),
+        })
+        .where('id', '=', id)
+        .execute()
+    },
+
+    /** After the data is physically gone. */
+    async forget(trx: Transaction<Tables>, id: string): Promise<void> {
+      await trx.deleteFrom('service_secrets').where('service_id', '=', id).execute()
+      await trx.deleteFrom('services').where('id', '=', id).execute()
+    },
+  }
+}
+
+export interface SeenStatus {
+  detail?: ServiceDetail
+  observedVersion?: number
+  engineVersion?: string
+  systemVersion?: number
+}
+
+export type ServiceStore = ReturnType<typeof serviceStore>
