@@ -85,13 +85,77 @@ export const ERRORS = {
 
   // runtime
   service_not_found: [404, 'The project has no service named {name}.', 'List the services of the project.'],
-  project_unavailable: [503, 'The project did not start; it is tried again in {seconds} s.', 'Look at its status: it says why. Its neighbours are not touched.'],
+  project_unavailable: [
+    503,
+    'The project did not start; it is tried again in {seconds} s.',
+    'Look at its status: it says why. Its neighbours are not touched.',
+  ],
   service_ended: [503, 'The service ended while it started: {detail}', 'Its log says why.'],
   node_busy: [503, 'All places for awake projects on this node are taken by busy ones.', 'Try again shortly, or raise limits.awake.'],
   node_closing: [503, 'The server is shutting down.', 'Try again in a moment.'],
   engine_unknown: [400, 'There is no engine named {name}.', 'The engines of this server: {known}.'],
   driver_unknown: [400, 'There is no driver named {name}.', 'The drivers of this server: {known}.'],
   region_unknown: [400, 'There is no node in the region {name}.', 'The regions of this installation: {known}.'],
+
+  // Start, configuration, secrets (never answered over HTTP: they stop the start)
+  node_too_old: [
+    500,
+    'Node {version} is too old: Sovrabase needs {needed} or newer.',
+    'Run `npm ci` here and start with `make start` (it brings its own Node), or install Node 24.',
+  ],
+  config_invalid: [500, '{where}: {problem}', '{remedy}'],
+  config_unreadable: [
+    500,
+    'The configuration {file} cannot be read: {reason}.',
+    'Make it readable for the user that runs the server, or name another file in CONFIG_PATH.',
+  ],
+  root_key_missing: [
+    500,
+    'The root key {key_id} is missing: there is no {file}, but this installation has data.',
+    'Put the copy of that file back, or give the key in SOVRABASE_ROOT_KEY or SOVRABASE_ROOT_KEY_FILE. It is not made again: stored secrets could not be opened.',
+  ],
+  root_key_wrong: [
+    500,
+    'The root key of {source} has the id {found}, but the stored secrets were sealed with {key_id}.',
+    'Put the right key into {file}, or give it in SOVRABASE_ROOT_KEY or SOVRABASE_ROOT_KEY_FILE.',
+  ],
+  root_key_malformed: [
+    500,
+    '{source} is not a root key: 32 bytes as 64 hexadecimal digits or base64 are wanted.',
+    'Put the copy of your root key back. A new one is made only where there is no data yet.',
+  ],
+  secret_file_unusable: [
+    500,
+    'The secret {file} cannot be used: {reason}.',
+    'Its folder must exist and be writable for the user that runs the server, the file readable and not empty.',
+  ],
+  secret_key_unknown: [
+    500,
+    'The stored secret {context} was sealed with the root key {key_id}, which is not here.',
+    'Add that key as a former root key, or put it back.',
+  ],
+  secret_damaged: [
+    500,
+    'The stored secret {context} cannot be opened: it was changed or moved.',
+    'Restore the metadata database from a backup, or make that secret anew.',
+  ],
+
+  // HTTP, before any API's own rules
+  malformed_http: [400, 'The request is not valid HTTP.', 'Look at the client or the proxy in between.'],
+  headers_too_large: [
+    431,
+    'The request line and headers are larger than {limit} bytes.',
+    'Shorten the URL or the headers; limits.headers in config.yaml is the limit.',
+  ],
+  request_timeout: [408, 'The request did not arrive in time.', 'Send it again; limits.timeouts in config.yaml has the limits.'],
+  body_too_large: [413, 'The body is larger than {limit} bytes.', 'Send less at once; limits.body in config.yaml has the limits.'],
+  unsupported_media_type: [415, 'The content type {type} is not understood here.', 'Send `Content-Type: application/json`.'],
+  invalid_json: [
+    400,
+    'The body is not valid JSON.',
+    'Look at quotes and commas; the body must not be empty where a content type is given.',
+  ],
+  rate_limited: [429, 'Too many requests: {what}.', 'Wait for the seconds of Retry-After.'],
 } as const satisfies Record<string, readonly [status: number, message: string, hint: string]>
 
 export type ErrorCode = keyof typeof ERRORS
