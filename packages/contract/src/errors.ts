@@ -156,6 +156,38 @@ export const ERRORS = {
     'Look at quotes and commas; the body must not be empty where a content type is given.',
   ],
   rate_limited: [429, 'Too many requests: {what}.', 'Wait for the seconds of Retry-After.'],
+
+  // realms and gateway
+  invalid_api_key: [401, 'Invalid API key.', 'Send a living key of this project as `apikey`; `sovra keys list` shows them.'],
+  invalid_token: [401, 'The token is not valid: {reason}.', 'Sign in again, or send a token that this project has signed.'],
+  token_expired: [401, 'The token has expired.', 'Refresh the session or sign in again.'],
+  session_ended: [401, 'The session of this token was ended.', 'Sign in again.'],
+  keyless_refused: [401, 'A key is needed: requests without one are off for this project.', 'Send a key of the project as `apikey`.'],
+  invalid_credentials: [400, 'Invalid login credentials.', 'Check e-mail and password.'],
+  sign_in_refused: [403, 'This account may not sign in.', 'Ask an administrator.'],
+  password_too_weak: [422, 'The password is not strong enough: {reason}.', 'Take a longer one.'],
+  email_taken: [422, 'A person with this e-mail address exists already.', 'Sign in, or use another address.'],
+  email_malformed: [422, 'This is not an e-mail address.', 'Write it as name@example.org.'],
+  link_not_valid: [403, 'This link has expired or was used already.', 'Ask for another: `sovra admin link` makes one on the server.'],
+  refresh_token_not_found: [400, 'Invalid refresh token: not found.', 'Sign in again.'],
+  refresh_token_already_used: [400, 'Invalid refresh token: already used.', 'The session was ended for safety; sign in again.'],
+  too_many_sign_ins: [429, 'Too many sign-ins at once.', 'Wait for the seconds of Retry-After and try again.'],
+  wake_budget_spent: [
+    429,
+    'Requests without a key may wake sleeping projects only {limit} times an hour from one address.',
+    'Send a key of the project, or wait for the seconds of Retry-After.',
+  ],
+  csrf_refused: [
+    403,
+    'A request with the session cookie must come from this site.',
+    'Programs send a token as `Authorization: Bearer …` instead of the cookie.',
+  ],
+  route_undeclared: [
+    500,
+    'The route {method} {url} does not say {what}.',
+    "Give it `config: { action, resource }` from contract/actions.ts; a public one says `action: 'public'`.",
+  ],
+  key_in_use: [409, 'This key still signs; rotate first.', '`sovra keys rotate` makes the next one.'],
 } as const satisfies Record<string, readonly [status: number, message: string, hint: string]>
 
 export type ErrorCode = keyof typeof ERRORS
