@@ -1,0 +1,81 @@
+import { createRequire } from 'node:module'
+import { type DestinationStream, pino } from 'pino'
+import { describeError } from './log-errors.ts'
+import { isSecretName } from './redact.ts'
+
+export type Log = pino.Logger
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+export interface LogOptions {
+  readonly level: LogLevel
+  /** Readable lines instead of JSON. `auto`: where the output is a terminal. */
+  readonly pretty: boolean | 'auto'
+  /** Default: standard output. */
+  readonly destination?: DestinationStream
+}
+
+const BUFFER_BYTES = 8192
+const FLUSH_MS = 250
+const REDACTED = '[redacted]'
+const ERROR_LEVEL = 50
+
+/** A copy without the values of fields whose names say that they are secret, two levels deep. */
+function redacted(fields: Record<string, unknown>, depth = 0): Record<string, unknown> {
+  let copy: Record<string, unknown> | undefined
+  for (const name in fields) {
+    const value = fields[name]
+    if (value === undefined || value === null) continue
+    let safe: unknown = value
+    if (isSecretName(name)) safe = REDACTED
+    else if (value instanceof Error) safe = describeError(value)
+    else if (depth < 2 && typeof value === 'object' && !Array.isArray(value)) safe = redacted(value as Record<string, unknown>, depth + 1)
+    if (safe !== value) {
+      copy ??= { ...fields }
+      copy[name] = safe
+    }
+  }
+  return copy ?? fields
+}
+
+function readable(destination: DestinationStream | undefined): DestinationStream {
+  // Loaded only where a person reads along: it is large.
+  const pretty = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty')
+  return pretty({
+    colorize: destination === undefined,
+    ignore: 'pid,hostname',
+    translateTime: 'SYS:HH:MM:ss.l',
+    singleLine: true,
+    sync: true,
+    destination: destination as never,
+  }) as unknown as DestinationStream
+}
+
+/**
+ * Lines hold level, time, msg and named fields; no values of secrets (by name), no text of errors that quote values (see log-errors.ts).
+ * JSON is written in blocks, at once from level error on.
+ */
+export function makeLog({ level, pretty, destination }: LogOptions): Log {
+  const terminal = pretty === 'auto' ? destination === undefined && process.stdout.isTTY === true : pretty
+  const blocks =
+    terminal || destination ? undefined : pino.destination({ fd: 1, sync: false, minLength: BUFFER_BYTES, periodicFlush: FLUSH_MS })
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }), log: (fields) => redacted(fields) },
+      serializers: { err: describeError, error: describeError },
+      hooks: blocks && {
+        logMethod(args, method, number) {
+          method.apply(this, args)
+          if (number >= ERROR_LEVEL) blocks.flush()
+        },
+      },
+    },
+    blocks ?? (terminal ? readable(destination) : (destination as DestinationStream)),
+  )
+}
+
+/** Says nothing: for tests and for parts that were given no log. */
+export const silentLog: Log = pino({ level: 'silent', base: null }, { write: () => {} })
