@@ -38,6 +38,16 @@ function redacted(fields: Record<string, unknown>, depth = 0): Record<string, un
   return copy ?? fields
 }
 
+type LogArguments = Parameters<pino.LogFn>
+
+/** pino would take an error's own message for a missing one, and that may quote values. */
+function worded(args: LogArguments): LogArguments {
+  const first: unknown = args[0]
+  if (first instanceof Error) return [{ err: first }, (args[1] as string | undefined) ?? 'error'] as unknown as LogArguments
+  const silent = args.length === 1 && typeof first === 'object' && first !== null && (first as { err?: unknown }).err !== undefined
+  return silent ? ([first, 'error'] as unknown as LogArguments) : args
+}
+
 function readable(destination: DestinationStream | undefined): DestinationStream {
   // Loaded only where a person reads along: it is large.
   const pretty = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty')
@@ -65,11 +75,11 @@ export function makeLog({ level, pretty, destination }: LogOptions): Log {
       base: null,
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label }), log: (fields) => redacted(fields) },
-      serializers: { err: describeError, error: describeError },
-      hooks: blocks && {
-        logMethod(args, method, number) {
-          method.apply(this, args)
-          if (number >= ERROR_LEVEL) blocks.flush()
+      serializers: { err: (line: unknown) => line },
+      hooks: {
+        logMethod(args: LogArguments, method: pino.LogFn, number: number) {
+          method.apply(this, worded(args))
+          if (number >= ERROR_LEVEL) blocks?.flush()
         },
       },
     },
