@@ -156,7 +156,7 @@ export class Connector {
     } catch (error) {
       this.#options.log.warn({ err: error, service: entry.id }, 'metadata is away: waking with the last known spec')
     }
-    if (!service || service.wanted === 'deleted') {
+    if (!service || service.wanted !== 'active') {
       this.forget(entry.id)
       throw fail('service_not_found', { name: entry.service.name })
     }
@@ -264,6 +264,26 @@ export class Connector {
     this.#ended(entry)
     void attachment?.close().catch(() => {})
     this.#report(entry, 'asleep', { detail: { code: 'crashed', message: detail, since: this.#now() } })
+  }
+
+  /** Runs `work` while the service is stopped and nobody can wake it (its files are copied): callers wait for the end of it. */
+  async still<R>(id: string, work: (service: Service) => Promise<R>): Promise<R> {
+    const entry = await this.#entryById(id)
+    await this.sleep(id, { force: true })
+    while (entry.turning) await entry.turning.catch(() => {})
+    if (entry.state !== 'asleep') return this.still(id, work)
+    entry.state = 'sleeping'
+    const working = work(entry.service)
+    entry.turning = working.then(
+      () => {},
+      () => {},
+    )
+    try {
+      return await working
+    } finally {
+      entry.state = 'asleep'
+      entry.turning = null
+    }
   }
 
   async #sleepIdlest(): Promise<boolean> {

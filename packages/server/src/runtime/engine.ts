@@ -14,10 +14,20 @@ export interface Engine<Spec = unknown> {
   ready(at: Endpoint, service: Service<Spec>): Promise<void>
   /** Roles, schemas, users, system migrations; idempotent, called on every wake. */
   prepare(at: Endpoint, service: Service<Spec>): Promise<void>
+  /** First start of a copy: its roles get this service's own secrets; idempotent, before `prepare`. */
+  adopt?(at: Endpoint, service: Service<Spec>, copied: Copied): Promise<void>
   /** Names of the secrets that a service of this engine needs, made once at its creation (random, encrypted in metadata). */
   readonly secrets: readonly string[]
   /** What the runtime holds open while the service is awake (pools, catalogue); closed before it sleeps, or at its crash. */
   attach?(at: Endpoint, service: Service<Spec>): Promise<Attachment>
+}
+
+/** What the first start of a volume that was copied from another service must do beside `prepare`. */
+export interface Copied {
+  /** Secrets of the service that it was copied from: the copy still has them. */
+  readonly secrets: Readonly<Record<string, string>>
+  /** False: empty all of people's tables, keep the structure. */
+  readonly data: boolean
 }
 
 /** An engine's live connections to one run of a service. */

@@ -10,6 +10,9 @@ import type { Engine } from './engine.ts'
  */
 export type ServiceStatus = 'pending' | 'creating' | 'asleep' | 'waking' | 'awake' | 'sleeping' | 'degraded' | 'failed' | 'deleted'
 
+/** stopped: keeps its data but does not run (its project is deleted and may be restored). deleted: its data goes. */
+export type Wanted = 'active' | 'stopped' | 'deleted'
+
 /** One thing that a project runs, with a spec (wanted) and a status (seen). */
 export interface Service<Spec = unknown> {
   readonly id: string
@@ -27,7 +30,7 @@ export interface Service<Spec = unknown> {
   readonly specVersion: number
   /** Version of the spec that the running service was made with. */
   readonly observedVersion: number
-  readonly wanted: 'active' | 'deleted'
+  readonly wanted: Wanted
   readonly status: ServiceStatus
   readonly detail: ServiceDetail
   /** Opened passwords of the service's own roles: name → text. */
@@ -81,7 +84,7 @@ function toService(row: Row, secrets: Record<string, string>): Service {
     spec: JSON.parse(row.spec) as unknown,
     specVersion: row.spec_version,
     observedVersion: row.observed_version,
-    wanted: row.wanted === 'deleted' ? 'deleted' : 'active',
+    wanted: row.wanted as Wanted,
     status: row.status as ServiceStatus,
     detail: JSON.parse(row.status_detail) as ServiceDetail,
     secrets,
@@ -113,7 +116,6 @@ export function serviceStore(vault: Vault) {
         .selectAll()
         .where('project_ref', '=', project)
         .where('name', '=', name)
-        .where('wanted', '=', 'active')
         .executeTakeFirst()
       return row && toService(row, await secretsOf(db, row.id))
     },
@@ -196,7 +198,7 @@ export function serviceStore(vault: Vault) {
         .execute()
     },
 
-    async setWanted(trx: Transaction<Tables>, id: string, wanted: 'active' | 'deleted'): Promise<void> {
+    async setWanted(trx: Transaction<Tables>, id: string, wanted: Wanted): Promise<void> {
       await trx.updateTable('services').set({ wanted, updated_at: Date.now() }).where('id', '=', id).execute()
     },
 
