@@ -188,6 +188,48 @@ export const ERRORS = {
     "Give it `config: { action, resource }` from contract/actions.ts; a public one says `action: 'public'`.",
   ],
   key_in_use: [409, 'This key still signs; rotate first.', '`sovra keys rotate` makes the next one.'],
+  // The server's own databases (base/db, metadata).
+  metadata_unavailable: [
+    503,
+    'The database of the server does not answer: {reason}.',
+    'Try again; see that the database of config.yaml runs.',
+  ],
+  metadata_refused: [
+    500,
+    'The database refused the sign-in: {reason}.',
+    'Correct database.connection_string (or SOVRABASE_DATABASE_CONNECTION_STRING).',
+  ],
+  metadata_malformed: [
+    500,
+    'database.connection_string cannot be used: {reason}.',
+    'Write postgresql://user:password@host:5432/name or mysql://user:password@host:3306/name.',
+  ],
+  metadata_newer: [
+    500,
+    'The data was written by a newer version of Sovrabase: it knows the migration {name}, this version does not.',
+    'Start that version (or a later one), or restore a backup that this version made.',
+  ],
+  metadata_locked: [503, 'Another process is bringing the database forward since {seconds} s.', 'Wait until it is done, or end it.'],
+  migration_failed: [
+    500,
+    'The migration {name} of the database failed.',
+    'Nothing is half done: correct the cause, which the log tells, and start again.',
+  ],
+  statement_outside_transaction: [
+    500,
+    'A statement was sent beside the open transaction from within it.',
+    'Use the handle that the transaction gives (`trx`), also in what it calls.',
+  ],
+  setting_malformed: [
+    400,
+    'The settings of the section {section} are not valid at {path}: {reason}.',
+    'See the schema of the section in /v1/openapi.json.',
+  ],
+  setting_changed: [
+    412,
+    'The settings of the section {section} were changed by somebody else meanwhile.',
+    'Read them again and repeat the change.',
+  ],
 } as const satisfies Record<string, readonly [status: number, message: string, hint: string]>
 
 export type ErrorCode = keyof typeof ERRORS
