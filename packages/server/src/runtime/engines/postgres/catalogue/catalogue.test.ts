@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import type pg from 'pg'
+import { until } from '../../../../../../../test/until.ts'
+import { startCluster, type TestCluster } from '../wire/cluster.testing.ts'
+import { type CatalogueHolder, holdCatalogue } from './holder.ts'
+import { readCatalogue } from './read.ts'
+
+const SETUP = `
+  create role anon nologin; create role authenticated nologin; create role service_role nologin bypassrls; create role authenticator nologin;
+  create type mood as enum ('sad', 'happy');
+  create domain email as text check (value like '%@%');
+  create table users (id int generated always as identity primary key, email email not null unique, mood mood default 'happy', name varchar(20), up text generated always as (upper(name)) stored);
+  create table teams (tenant int, id int, title text, primary key (tenant, id));
+  create table members (tenant int, team int, usr int references users, primary key (tenant, team, usr), foreign key (tenant, team) references teams (tenant, id));
+  create unique index partial on users (name) where mood = 'sad';
+  create view happy as select * from users where mood = 'happy';
+  create view counts as select mood, count(*) from users group by 1;
+  alter table users enable row level security;
+  create policy mine on users for update to authenticated using (true);
+  grant select on users to anon; grant select (title) on teams to anon;
+  create function add(a int, b int default 2, variadic rest int[] default '{}') returns int language sql stable as 'select 1';
+  create function two(out a int, out b text) language sql as 'select 1, 1::text';
+  create function list(users) returns setof users language sql stable rows 1 as 'select $1';
+  create function nothing() returns void language sql as '';
+  create function raw(json) returns json language sql as 'select $1';
+  create function bad(int, int) returns int language sql as 'select 1';
+  alter role authenticator set pgrst.db_aggregates_enabled = 'true';
+  create function public.tell() returns event_trigger language plpgsql as $$ begin perform pg_notify('sovrabase_ddl', ''); end $$;
+  create event trigger tell on ddl_command_end execute function public.tell();
+`
+
+describe('catalogue', () => {
+  let cluster: TestCluster
+  let admin: pg.Client
+  let listener: pg.Client
+  let holder: CatalogueHolder
+  before(async () => {
+    cluster = await startCluster()
+    admin = await cluster.admin()
+    await admin.query(SETUP)
+    listener = await cluster.admin()
+    holder = await holdCatalogue(listener)
+  })
+  after(async () => {
+    holder?.close()
+    await Promise.all([admin?.end(), listener?.end()])
+    await cluster?.stop()
+  })
+  const table = (name: string) => holder.current.schemas.get('public')!.tables.get(name)!
+  const routines = (name: string) => holder.current.schemas.get('public')!.functions.get(name)
+
+  it('reads tables, columns and keys', () => {
+    const users = table('users')
+    assert.deepEqual(users.primaryKey, ['id'])
+    assert.deepEqual(users.uniques, [['email']])
+    assert.deepEqual([...users.columns.keys()], ['id', 'email', 'mood', 'name', 'up'])
+    assert.deepEqual(users.columns.get('id'), {
+      name: 'id',
+      type: 'integer',
+      notNull: true,
+      default: `nextval('public.users_id_seq')`,
+      generated: false,
+      identity: 'a',
+      base: null,
+      enum: null,
+      comment: null,
+    })
+    assert.equal(users.columns.get('email')!.base, 'text')
+    assert.equal(users.columns.get('mood')!.enum, 'public.mood')
+    assert.equal(users.columns.get('name')!.type, 'character varying(20)')
+    assert.equal(users.columns.get('up')!.generated, true)
+    assert.deepEqual(holder.current.enums.get('public.mood'), ['sad', 'happy'])
+    assert.equal(holder.current.domains.get('public.email'), 'text')
+  })
+
+  it('reads foreign keys from both sides', () => {
+    assert.deepEqual(
+      table('members').references.map((key) => [key.name, key.columns, key.foreignTable, key.foreignColumns]),
+      [
+        ['members_tenant_team_fkey', ['tenant', 'team'], 'teams', ['tenant', 'id']],
+        ['members_usr_fkey', ['usr'], 'users', ['id']],
+      ],
+    )
+    assert.deepEqual(
+      table('teams').referencedBy.map((key) => key.table),
+      ['members'],
+    )
+  })
+
+  it('reads views, row security, policies and grants', () => {
+    assert.deepEqual([table('happy').insertable, table('counts').insertable, table('counts').updatable], [true, false, false])
+    assert.equal(table('users').rowSecurity, true)
+    assert.deepEqual(table('users').policies, [{ name: 'mine', command: 'w', roles: ['authenticated'] }])
+    assert.equal(table('users').grants.anon, 'r')
+    assert.equal(table('teams').grants.anon, 'r')
+    assert.equal(table('members').grants.anon, '')
+    assert.equal(holder.current.settings['pgrst.db_aggregates_enabled'], 'true')
+  })
+
+  it('reads functions that can be called by name', () => {
+    assert.deepEqual(routines('add')![0]!.args, [
+      { name: 'a', type: 'integer', optional: false, variadic: false },
+      { name: 'b', type: 'integer', optional: true, variadic: false },
+      { name: 'rest', type: 'integer[]', optional: true, variadic: true },
+    ])
+    assert.deepEqual([routines('add')![0]!.returns, routines('add')![0]!.volatility], ['scalar', 'stable'])
+    assert.deepEqual([routines('two')![0]!.returns, routines('two')![0]!.args.length], ['composite', 0])
+    assert.deepEqual(
+      [routines('list')![0]!.returns, routines('list')![0]!.returnType, routines('list')![0]!.rows],
+      ['composite', 'users', 1],
+    )
+    assert.equal(routines('nothing')![0]!.returns, 'void')
+    assert.equal(routines('raw')![0]!.args[0]!.name, '')
+    assert.equal(routines('bad'), undefined)
+    assert.equal(routines('tell'), undefined)
+  })
+
+  it('keeps the same value while nothing changes', async () => {
+    const seen = holder.current
+    assert.equal(await holder.fresh(seen), false)
+    assert.equal(holder.current, seen)
+    const other = await cluster.admin()
+    await other.query(`set search_path = pg_catalog`)
+    assert.equal((await readCatalogue(other, seen)) === seen, true)
+    await other.end()
+  })
+
+  it('follows DDL, and a reload asked by name', async () => {
+    await admin.query('create table fresh (id int)')
+    await until(() => table('fresh'), 5_000, 2)
+    await admin.query('set session_replication_role = replica; drop table fresh; set session_replication_role = origin')
+    await admin.query(`notify pgrst, 'reload schema'`)
+    await until(() => table('fresh') === undefined, 5_000, 2)
+  })
+
+  it('is fresh before an error, however many ask', async () => {
+    const seen = holder.current
+    await admin.query('alter event trigger tell disable; create table unseen (id int)')
+    const answers = await Promise.all(Array.from({ length: 20 }, () => holder.fresh(seen)))
+    assert.deepEqual(new Set(answers), new Set([true]))
+    assert.ok(table('unseen'))
+  })
+
+  it('reads 2,000 tables and 10,000 columns', async () => {
+    await admin.query('create schema big')
+    await admin.query(
+      `do $$ begin for i in 1..2000 loop execute format('create table big.t%s (id int primary key, a text, b text, c int, d int)', i); end loop; end $$`,
+    )
+    const seen = holder.current
+    assert.equal(await holder.fresh(seen), true)
+    assert.equal(holder.current.schemas.get('big')!.tables.size, 2000)
+  })
+})

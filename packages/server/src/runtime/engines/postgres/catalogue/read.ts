@@ -1,0 +1,221 @@
+import { readFileSync } from 'node:fs'
+import type pg from 'pg'
+import type { Argument, Catalogue, Column, ForeignKey, Policy, Routine, Schema, Table } from './types.ts'
+
+type Bit = 0 | 1
+type RawColumn = [
+  name: string,
+  type: string,
+  notNull: Bit,
+  initial: string | null,
+  generated: string,
+  identity: string,
+  base: string | null,
+  enumType: string | null,
+  comment: string | null,
+]
+type RawPolicy = [name: string, command: string, roles: string[] | null]
+type RawTable = [
+  schema: string,
+  name: string,
+  kind: string,
+  columns: RawColumn[] | null,
+  primaryKey: string[] | null,
+  uniques: string[][] | null,
+  rls: Bit,
+  forced: Bit,
+  policies: RawPolicy[] | null,
+  grants: Record<string, string> | null,
+  writable: number,
+  comment: string | null,
+]
+type RawKey = [
+  name: string,
+  schema: string,
+  table: string,
+  foreignSchema: string,
+  foreignTable: string,
+  columns: string[],
+  foreignColumns: string[],
+]
+type RawArgument = [name: string, type: string, optional: Bit, variadic: Bit]
+type RawRoutine = [
+  schema: string,
+  name: string,
+  args: RawArgument[],
+  volatility: 'i' | 's' | 'v',
+  returns: 'v' | 's' | 'c',
+  returnSchema: string,
+  returnType: string,
+  returnsSet: Bit,
+  rows: number,
+  execute: string[] | null,
+  comment: string | null,
+]
+interface Raw {
+  version: number
+  schemas: [name: string, usage: string[] | null, comment: string | null][] | null
+  tables: RawTable[] | null
+  foreignKeys: RawKey[] | null
+  functions: RawRoutine[] | null
+  enums: Record<string, string[]> | null
+  domains: Record<string, string> | null
+  settings: Record<string, string> | null
+}
+
+const QUERY = readFileSync(new URL('./query.sql', import.meta.url), 'utf8')
+/** With the digest of what the asker has: an unchanged catalogue costs one hash and no transfer. */
+const UNLESS = `select pg_catalog.md5(c.catalogue) as digest, case when pg_catalog.md5(c.catalogue) is distinct from $1 then c.catalogue end as catalogue from (${QUERY}) c`
+
+/**
+ * Reads the catalogue in one query. `client` signs in as sovrabase_admin; its search_path is set to pg_catalog and stays so.
+ * `known` was read on this client: returned itself where nothing changed.
+ */
+export async function readCatalogue(client: pg.Client, known?: Catalogue): Promise<Catalogue> {
+  if (known === undefined) await client.query(`select pg_catalog.set_config('search_path', 'pg_catalog', false)`)
+  const result = await client.query<{ digest: string; catalogue: string | null }>({ text: UNLESS, values: [known?.digest ?? null] })
+  const row = result.rows[0]!
+  return row.catalogue === null && known !== undefined ? known : buildCatalogue(row.digest, row.catalogue!)
+}
+
+/** Pure: the value of a text that query.sql returned. Equal texts and lists are shared, so that 10,000 columns stay small. */
+export function buildCatalogue(digest: string, text: string): Catalogue {
+  const raw = JSON.parse(text) as Raw
+  const share = sharer()
+  const keysFrom = group((raw.foreignKeys ?? []).map(toForeignKey), (key) => qualified(key.schema, key.table))
+  const keysTo = group([...keysFrom.values()].flat(), (key) => qualified(key.foreignSchema, key.foreignTable))
+  const tables = group(
+    (raw.tables ?? []).map((table) => toTable(table, keysFrom, keysTo, share)),
+    (table) => table.schema,
+  )
+  const routines = group(
+    (raw.functions ?? []).map((routine) => toRoutine(routine, share)),
+    (routine) => routine.schema,
+  )
+  const schemas = new Map<string, Schema>()
+  for (const [name, usage, comment] of raw.schemas ?? []) {
+    schemas.set(name, {
+      name,
+      usage: usage ?? NONE,
+      comment,
+      tables: new Map((tables.get(name) ?? []).map((table) => [table.name, table])),
+      functions: group(routines.get(name) ?? [], (routine) => routine.name),
+    })
+  }
+  return {
+    digest,
+    version: raw.version,
+    schemas,
+    enums: new Map(Object.entries(raw.enums ?? {})),
+    domains: new Map(Object.entries(raw.domains ?? {})),
+    settings: raw.settings ?? {},
+  }
+}
+
+const NONE: readonly string[] = []
+const NO_KEYS: readonly ForeignKey[] = []
+const NO_POLICIES: readonly Policy[] = []
+const qualified = (schema: string, name: string) => `${schema}\0${name}`
+
+function group<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>()
+  for (const item of items) {
+    const key = keyOf(item)
+    const list = groups.get(key)
+    if (list) list.push(item)
+    else groups.set(key, [item])
+  }
+  return groups
+}
+
+type Share = <T extends string | null>(text: T) => T
+function sharer(): Share {
+  const seen = new Map<string, string>()
+  return <T extends string | null>(text: T): T => {
+    if (text === null) return text
+    const known = seen.get(text)
+    if (known !== undefined) return known as T
+    seen.set(text, text)
+    return text
+  }
+}
+
+const toForeignKey = ([name, schema, table, foreignSchema, foreignTable, columns, foreignColumns]: RawKey): ForeignKey => ({
+  name,
+  schema,
+  table,
+  columns,
+  foreignSchema,
+  foreignTable,
+  foreignColumns,
+})
+
+function toColumn([name, type, notNull, initial, generated, identity, base, enumType, comment]: RawColumn, share: Share): Column {
+  return {
+    name: share(name),
+    type: share(type),
+    notNull: notNull === 1,
+    default: share(initial),
+    generated: generated !== '',
+    identity: share(identity),
+    base: share(base),
+    enum: share(enumType),
+    comment,
+  }
+}
+
+const toPolicy = ([name, command, roles]: RawPolicy): Policy => ({ name, command, roles: roles ?? NONE })
+
+function toTable(raw: RawTable, from: ReadonlyMap<string, ForeignKey[]>, to: ReadonlyMap<string, ForeignKey[]>, share: Share): Table {
+  const [schema, name, kind, columns, primaryKey, uniques, rls, forced, policies, grants, writable, comment] = raw
+  const key = qualified(schema, name)
+  return {
+    schema: share(schema),
+    name,
+    kind: share(kind),
+    columns: new Map((columns ?? []).map((column) => [column[0], toColumn(column, share)])),
+    primaryKey: primaryKey ?? NONE,
+    uniques: uniques ?? [],
+    references: from.get(key) ?? NO_KEYS,
+    referencedBy: to.get(key) ?? NO_KEYS,
+    rowSecurity: rls === 1,
+    rowSecurityForced: forced === 1,
+    policies: policies?.map(toPolicy) ?? NO_POLICIES,
+    grants: grants ?? {},
+    insertable: (writable & 8) !== 0,
+    updatable: (writable & 4) !== 0,
+    deletable: (writable & 16) !== 0,
+    comment,
+  }
+}
+
+const VOLATILITY = { i: 'immutable', s: 'stable', v: 'volatile' } as const
+const RETURNS = { v: 'void', s: 'scalar', c: 'composite' } as const
+
+/** `character` and `bit` without a length would mean length 1 where an argument is named in a column list. */
+const argumentType = (type: string) =>
+  type === 'character' || type === 'bit' ? (type === 'bit' ? 'bit varying' : 'character varying') : type
+
+function toRoutine(raw: RawRoutine, share: Share): Routine {
+  const [schema, name, args, volatility, returns, returnSchema, returnType, returnsSet, rows, execute, comment] = raw
+  return {
+    schema: share(schema),
+    name,
+    volatility: VOLATILITY[volatility],
+    returns: RETURNS[returns],
+    returnSchema: share(returnSchema),
+    returnType: share(returnType),
+    returnsSet: returnsSet === 1,
+    rows,
+    execute: execute ?? NONE,
+    comment,
+    args: args.map(
+      ([arg, type, optional, variadic]): Argument => ({
+        name: share(arg),
+        type: share(argumentType(type)),
+        optional: optional === 1 || variadic === 1,
+        variadic: variadic === 1,
+      }),
+    ),
+  }
+}
