@@ -1,0 +1,108 @@
+import { chown } from 'node:fs/promises'
+import { fail } from '../../../base/errors.ts'
+import type { Accounts } from './accounts.ts'
+import { checkCommand, checkEnvironment, checkName, checkNumber, checkOrder, checkSignal, type Hands, type Programs } from './hands.ts'
+import { runOnce } from './launch.ts'
+import { type Layout, settle } from './layout.ts'
+import { openLimits } from './limits.ts'
+import { openProcesses, resolveCommand } from './processes.ts'
+import { must } from './shell.ts'
+import { openVolumes } from './volumes.ts'
+
+export interface DirectOptions {
+  readonly layout: Layout
+  readonly accounts: Accounts
+  readonly programs: Programs
+  /** For tests: pretend that nothing better exists. */
+  readonly limits?: 'cgroup2' | 'cgroup1' | 'rlimit'
+}
+
+const MAX_LOG = 1 << 20
+
+/** One after the other for each name, side by side for different ones. */
+function queues() {
+  const tails = new Map<string, Promise<unknown>>()
+  const one = <R>(name: string, work: () => Promise<R>): Promise<R> => {
+    const mine = (tails.get(name) ?? Promise.resolve()).then(work, work)
+    const settled = mine.catch(() => {})
+    tails.set(name, settled)
+    void settled.then(() => tails.get(name) === settled && tails.delete(name))
+    return mine
+  }
+  // Always in the order of the names: two callers that want the same two cannot wait for each other.
+  return <R>(names: readonly string[], work: () => Promise<R>): Promise<R> =>
+    [...new Set(names)].sort().reduceRight<() => Promise<R>>((inner, name) => () => one(name, inner), work)()
+}
+
+/** Hands that work in this process, with its rights. The directories are settled first; every argument is checked here, whoever asks. */
+export async function directHands({ layout, accounts, programs, limits: only }: DirectOptions): Promise<Hands> {
+  settle(layout, accounts)
+  const volumes = await openVolumes(layout, accounts)
+  const limits = openLimits(layout.hash, only)
+  const processes = openProcesses({ layout, accounts, programs, limits, volumes })
+  const queued = queues()
+  const sweeping = volumes.sweep().catch(() => {})
+
+  const still = (volume: string): void => {
+    if (processes.isRunning(volume)) throw fail('volume_running', { volume })
+  }
+  const onStill = <R>(names: readonly unknown[], work: (checked: string[]) => Promise<R>): Promise<R> => {
+    const checked = names.map(checkName)
+    return queued(checked, () => {
+      checked.forEach(still)
+      return work(checked)
+    })
+  }
+
+  async function init(volume: string, command: readonly string[], environment: Readonly<Record<string, string>>): Promise<void> {
+    const dir = volumes.path(volume)
+    const owner = await volumes.owner(volume)
+    if (owner === null) throw fail('volume_missing', { volume })
+    const uid = accounts.server === null ? null : owner
+    const resolved = resolveCommand(command, programs, { volume: dir, runtime: layout.runtime })
+    await runOnce({ command: resolved, environment, uid, cwd: '/', data: 0 }, layout, async (lent) => {
+      if (lent !== null && lent !== owner) await chown(dir, lent, lent)
+      else await must('chown', ['-R', '-h', `${owner}:${owner}`, '--', dir], dir)
+    })
+  }
+
+  return {
+    facts: { isolation: accounts.isolation, limits: limits.kind },
+    volumes: volumes.list,
+    templates: volumes.templates,
+    make: (volume, template) => {
+      const from = template === null ? null : checkName(template)
+      return queued([checkName(volume)], () => volumes.make(volume, from))
+    },
+    copy: (from, to) => onStill([from, to], () => volumes.copy(from, to)),
+    move: (from, to) => onStill([from, to], () => volumes.move(from, to)),
+    remove: (volume) =>
+      queued([checkName(volume)], async () => {
+        await processes.stop(volume)
+        processes.forget(volume)
+        await volumes.remove(volume)
+      }),
+    state: async (volume) => ({
+      exists: (await volumes.owner(checkName(volume))) !== null,
+      pid: processes.pid(volume),
+      crashed: processes.hasCrashed(volume),
+    }),
+    disk: (volume) => volumes.disk(checkName(volume)),
+    start: (order) => {
+      const checked = checkOrder(order)
+      return queued([checked.volume], () => processes.start(checked))
+    },
+    stop: (volume) => queued([checkName(volume)], () => processes.stop(volume)),
+    signal: async (volume, signal) => processes.signal(checkName(volume), checkSignal(signal)),
+    log: (volume, bytes) => volumes.readLog(checkName(volume), checkNumber(bytes, MAX_LOG)),
+    init: (volume, command, environment) =>
+      onStill([volume], ([name = '']) => init(name, checkCommand(command), checkEnvironment(environment))),
+    promote: (volume, template) => onStill([volume, template], () => volumes.promote(volume, template)),
+    onExit: processes.onExit,
+    async close() {
+      await processes.close()
+      await sweeping
+      limits.close()
+    },
+  }
+}

@@ -1,0 +1,123 @@
+import { Type } from 'typebox'
+import { fail } from '../../../base/errors.ts'
+import type { Driver, Endpoint, Observed, ServiceId, Template, Workload } from '../../driver.ts'
+import type { Hands } from './hands.ts'
+
+/** The driver of this node's own processes, with what it can beyond the plug interface. */
+export interface EmbeddedDriver extends Driver {
+  readonly limits: 'cgroup2' | 'cgroup1' | 'rlimit'
+  template(template: Template): Promise<void>
+  /** Renames a stopped volume: a prepared one becomes a project's. */
+  move(from: string, to: string): Promise<void>
+  /** The last bytes of the service's log. */
+  log(volume: string, bytes: number): Promise<string>
+}
+
+/**
+ * Runs workloads as processes of this machine: each with a volume below `<data>/projects`, a uid of its own where the keeper can give one, a
+ * socket in a short runtime directory, limits. Knows ids; the hands know volumes only.
+ */
+export function embeddedDriver(hands: Hands): EmbeddedDriver {
+  const volumeOf = new Map<ServiceId, string>()
+  const idOf = new Map<string, ServiceId>()
+  const builds = new Map<string, Promise<void>>()
+  const listeners: ((id: ServiceId, detail: string) => void)[] = []
+  hands.onExit((volume, detail) => {
+    const id = idOf.get(volume)
+    if (id !== undefined) for (const listener of listeners) listener(id, detail)
+  })
+
+  async function apply(workload: Workload): Promise<Endpoint> {
+    const { id, volume } = workload
+    const former = volumeOf.get(id)
+    if (former !== undefined && former !== volume) await hands.stop(former)
+    volumeOf.set(id, volume)
+    idOf.set(volume, id)
+    await hands.make(volume, workload.template ?? null)
+    const started = await hands.start({
+      volume,
+      command: workload.command,
+      environment: workload.environment,
+      files: workload.files,
+      pidFile: workload.pidFile ?? null,
+      stop: workload.stop,
+      memory: workload.limits.memory,
+    })
+    return { service: id, host: started.runtime, port: portOf(workload.socket), pid: started.pid, run: started.run }
+  }
+
+  async function build(template: Template): Promise<void> {
+    if ((await hands.templates()).includes(template.name)) return
+    const volume = `build-${template.name}`
+    const id = `build/${template.name}`
+    try {
+      await hands.remove(volume)
+      await hands.make(volume, null)
+      await hands.init(volume, template.init, template.environment)
+      await template.fill(await apply(template.workload(id, volume)))
+      await hands.stop(volume)
+      await hands.promote(volume, template.name)
+    } finally {
+      await hands.remove(volume)
+      forget(id)
+    }
+  }
+
+  function forget(id: ServiceId): void {
+    const volume = volumeOf.get(id)
+    volumeOf.delete(id)
+    if (volume !== undefined) idOf.delete(volume)
+  }
+
+  return {
+    name: 'embedded',
+    options: Type.Object({}, { additionalProperties: false }),
+    isolation: hands.facts.isolation,
+    limits: hands.facts.limits,
+    apply,
+
+    async sleep(id) {
+      const volume = volumeOf.get(id)
+      if (volume !== undefined) await hands.stop(volume)
+    },
+
+    async remove(id, volume) {
+      await hands.remove(volume)
+      forget(id)
+    },
+
+    copy: (from, to) => hands.copy(from, to),
+    move: (from, to) => hands.move(from, to),
+    log: (volume, bytes) => hands.log(volume, bytes),
+
+    async inspect(_id, volume, options): Promise<Observed> {
+      const { exists, pid, crashed } = await hands.state(volume)
+      if (!exists) return { state: 'absent' }
+      const state = pid !== null ? 'awake' : crashed ? 'crashed' : 'asleep'
+      const disk = options?.disk ? await hands.disk(volume) : undefined
+      return { state, ...(pid === null ? {} : { pid }), ...(disk === undefined ? {} : { disk }) }
+    },
+
+    onExit: (listener) => void listeners.push(listener),
+
+    template(template) {
+      const running = builds.get(template.name)
+      if (running) return running
+      const building = build(template).finally(() => builds.delete(template.name))
+      builds.set(template.name, building)
+      return building
+    },
+
+    async close() {
+      await Promise.allSettled([...volumeOf.values()].map((volume) => hands.stop(volume)))
+      await hands.close()
+    },
+  }
+}
+
+/** `.s.PGSQL.5432` → 5432; a port of its own otherwise. */
+function portOf(socket: string): number {
+  const digits = /(\d+)$/.exec(socket)?.[1]
+  if (digits === undefined) throw fail('internal', {}, { cause: `no port in socket ${socket}` })
+  return Number(digits)
+}

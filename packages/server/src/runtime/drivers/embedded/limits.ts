@@ -1,0 +1,124 @@
+import { accessSync, constants, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** Memory limits of process trees, by the best means that this machine lets us use. */
+export interface Limits {
+  readonly kind: 'cgroup2' | 'cgroup1' | 'rlimit'
+  /** Puts a just started process (and so all that it will start) under a limit; 0 bytes: none. */
+  place(volume: string, pid: number, bytes: number): void
+  /** All processes placed for the volume that still live; null where the means does not know. */
+  members(volume: string): number[] | null
+  /** Takes the group of an ended process tree away; false while something in it still ends. */
+  release(volume: string): boolean
+  close(): void
+}
+
+const attempt = (step: () => void): boolean => {
+  try {
+    step()
+    return true
+  } catch {
+    return false
+  }
+}
+
+const rlimit: Limits = { kind: 'rlimit', place: () => {}, members: () => null, release: () => true, close: () => {} }
+
+/** `hash` tells the groups of one data directory from another's. `only` is for tests: pretend that nothing better exists. */
+export function openLimits(hash: string, only?: Limits['kind']): Limits {
+  if (only === 'rlimit') return rlimit
+  const lines = attemptRead('/proc/self/cgroup').trim().split('\n')
+  const mounts = attemptRead('/proc/self/mountinfo')
+    .split('\n')
+    .map((line) => line.split(' '))
+  return (only !== 'cgroup1' ? unified(hash, lines, mounts) : null) ?? (only !== 'cgroup2' ? legacy(hash, lines, mounts) : null) ?? rlimit
+}
+
+const attemptRead = (file: string): string => {
+  let text = ''
+  attempt(() => {
+    text = readFileSync(file, 'utf8')
+  })
+  return text
+}
+
+type Mounts = readonly (readonly string[])[]
+
+/** Our own group below a mount; in a container its path may only be known from outside, then the mount itself is ours. */
+function ownGroup(mount: readonly string[], path: string): string | null {
+  const [root = '/', point] = mount.slice(3, 5)
+  if (!point) return null
+  const inside = path.startsWith(root) ? path.slice(root.length) : path
+  return [join(point, inside), point].find((dir) => attempt(() => accessSync(dir, constants.W_OK))) ?? null
+}
+
+function legacy(hash: string, lines: string[], mounts: Mounts): Limits | null {
+  const path = lines.find((line) => /^\d+:([^:]*,)?memory(,[^:]*)?:/.test(line))?.split(':')[2]
+  const mount = mounts.find((one) => one.includes('cgroup') && /(^|,)memory(,|$)/.test(one.at(-1) ?? ''))
+  const own = mount && path && ownGroup(mount, path)
+  return own ? groups('cgroup1', join(own, `sovrabase-${hash}`), ['memory.limit_in_bytes', 'memory.memsw.limit_in_bytes']) : null
+}
+
+/** A group with processes cannot give controllers to its children: we move into a leaf of our own first, and back if that was not enough. */
+function unified(hash: string, lines: string[], mounts: Mounts): Limits | null {
+  const path = lines.find((line) => line.startsWith('0::'))?.slice(3)
+  const mount = mounts.find((one) => one.includes('cgroup2'))
+  const own = mount && path && ownGroup(mount, path)
+  if (!own || !attemptRead(join(own, 'cgroup.controllers')).includes('memory')) return null
+  const top = join(own, `sovrabase-${hash}`)
+  const enable = (dir: string) => attempt(() => writeFileSync(join(dir, 'cgroup.subtree_control'), '+memory'))
+  if (!enable(own)) {
+    const leaf = join(own, `sovrabase-server-${hash}`)
+    attempt(() => mkdirSync(leaf))
+    const moved = attempt(() => writeFileSync(join(leaf, 'cgroup.procs'), String(process.pid))) && enable(own)
+    if (!moved) {
+      attempt(() => writeFileSync(join(own, 'cgroup.procs'), String(process.pid)))
+      attempt(() => rmdirSync(leaf))
+      return null
+    }
+  }
+  attempt(() => mkdirSync(top))
+  return enable(top) ? groups('cgroup2', top, ['memory.max', 'memory.swap.max']) : null
+}
+
+function groups(kind: 'cgroup1' | 'cgroup2', top: string, [memory, swap]: [string, string]): Limits | null {
+  const dir = (volume: string) => join(top, `v-${volume}`)
+  const clear = () =>
+    attempt(() =>
+      readdirSync(top)
+        .filter((name) => name.startsWith('v-'))
+        .map((name) => attempt(() => rmdirSync(join(top, name)))),
+    )
+  const write = (group: string, bytes: number) => {
+    writeFileSync(join(group, memory), bytes === 0 ? (kind === 'cgroup2' ? 'max' : '-1') : String(bytes))
+    // Together with swap on v1, swap alone on v2; a kernel without swap accounting has neither file.
+    if (bytes !== 0) attempt(() => writeFileSync(join(group, swap), kind === 'cgroup2' ? '0' : String(bytes)))
+  }
+  const usable = attempt(() => {
+    mkdirSync(top, { recursive: true })
+    mkdirSync(join(top, 'v-'), { recursive: true })
+    write(join(top, 'v-'), 1 << 30)
+    rmdirSync(join(top, 'v-'))
+  })
+  if (!usable) return null
+  clear()
+  return {
+    kind,
+    place(volume, pid, bytes) {
+      attempt(() => mkdirSync(dir(volume), { recursive: true }))
+      attempt(() => write(dir(volume), bytes))
+      attempt(() => writeFileSync(join(dir(volume), 'cgroup.procs'), String(pid)))
+    },
+    members: (volume) =>
+      attemptRead(join(dir(volume), 'cgroup.procs'))
+        .trim()
+        .split('\n')
+        .filter(Boolean)
+        .map(Number),
+    release: (volume) => attempt(() => rmdirSync(dir(volume))) || attemptRead(join(dir(volume), 'cgroup.procs')) === '',
+    close() {
+      clear()
+      attempt(() => rmdirSync(top))
+    },
+  }
+}
