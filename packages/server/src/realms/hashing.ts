@@ -1,0 +1,130 @@
+import { argon2, randomBytes, timingSafeEqual } from 'node:crypto'
+import { fail } from '../base/errors.ts'
+
+/** OWASP's second choice for argon2id: 19 MiB, two passes, one lane. */
+const MEMORY_KIB = 19_456
+const PASSES = 2
+const LANES = 1
+const SALT_BYTES = 16
+const TAG_BYTES = 32
+/** What an imported hash may ask of us at most. */
+const MEMORY_LIMIT_KIB = 262_144
+const PASSES_LIMIT = 16
+const LANES_LIMIT = 8
+/** Bytes of a password: more is an attack on our time, not a better secret. */
+export const PASSWORD_BYTES_MAX = 1024
+
+interface Argon2Hash {
+  readonly memory: number
+  readonly passes: number
+  readonly lanes: number
+  readonly salt: Buffer
+  readonly tag: Buffer
+}
+
+const PHC = /^\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,3})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})$/
+
+const unpadded = (bytes: Buffer): string => bytes.toString('base64').replace(/=+$/, '')
+
+/** Reads a PHC string (github.com/P-H-C/phc-string-format); null: not argon2id, or asking for more than we give. */
+export function parsePhc(text: string): Argon2Hash | null {
+  const found = PHC.exec(text)
+  if (!found) return null
+  const [memory, passes, lanes] = [Number(found[1]), Number(found[2]), Number(found[3])]
+  if (memory > MEMORY_LIMIT_KIB || passes > PASSES_LIMIT || lanes > LANES_LIMIT || passes < 1 || lanes < 1 || memory < 8 * lanes)
+    return null
+  return { memory, passes, lanes, salt: Buffer.from(found[4]!, 'base64'), tag: Buffer.from(found[5]!, 'base64') }
+}
+
+const derive = (password: string, like: Omit<Argon2Hash, 'tag'>, tagLength: number): Promise<Buffer> =>
+  new Promise((resolve, reject) => {
+    const options = {
+      message: password,
+      nonce: like.salt,
+      parallelism: like.lanes,
+      tagLength,
+      memory: like.memory,
+      passes: like.passes,
+    }
+    argon2('argon2id', options, (error, tag) => (error ? reject(error) : resolve(tag)))
+  })
+
+export interface Verdict {
+  readonly ok: boolean
+  /** The password is right but its hash is weaker than what we make now: hash it again. */
+  readonly outdated: boolean
+}
+
+export interface Hasher {
+  /** A PHC string of argon2id. Rejects with `too_many_sign_ins` when the queue is full, `password_too_weak` when over PASSWORD_BYTES_MAX. */
+  hash(password: string): Promise<string>
+  /** Without a stored hash (unknown user, no password) it takes the same time and answers false. */
+  verify(password: string, stored: string | null): Promise<Verdict>
+  /** Hashes waiting for a turn. */
+  readonly waiting: number
+}
+
+export interface HasherOptions {
+  /** Hashes at a time: each takes 19 MiB and one thread of libuv's pool. */
+  readonly concurrency?: number
+  /** Hashes that may wait; beyond, sign-ins are refused with 429. */
+  readonly queue?: number
+}
+
+/** Runs at most `concurrency` at a time, the others in the order they came, at most `queue` of them. */
+function turns(concurrency: number, queue: number): { run<T>(work: () => Promise<T>): Promise<T>; readonly waiting: number } {
+  const waiting: (() => void)[] = []
+  let running = 0
+  return {
+    async run(work) {
+      if (running >= concurrency) {
+        if (waiting.length >= queue) throw fail('too_many_sign_ins', {}, { headers: { 'retry-after': '2' } })
+        await new Promise<void>((resolve) => waiting.push(resolve))
+      } else running++
+      try {
+        return await work()
+      } finally {
+        const next = waiting.shift()
+        if (next) next()
+        else running--
+      }
+    },
+    get waiting() {
+      return waiting.length
+    },
+  }
+}
+
+/** argon2id off the event loop with bounded memory, so that a storm of sign-ins neither blocks reads nor exhausts the machine. */
+export function makeHasher({ concurrency = 2, queue = 64 }: HasherOptions = {}): Hasher {
+  const line = turns(concurrency, queue)
+  const decoy: Argon2Hash = {
+    memory: MEMORY_KIB,
+    passes: PASSES,
+    lanes: LANES,
+    salt: randomBytes(SALT_BYTES),
+    tag: randomBytes(TAG_BYTES),
+  }
+  return {
+    async hash(password) {
+      if (Buffer.byteLength(password) > PASSWORD_BYTES_MAX)
+        throw fail('password_too_weak', { reason: `at most ${PASSWORD_BYTES_MAX} bytes` })
+      const like = { memory: MEMORY_KIB, passes: PASSES, lanes: LANES, salt: randomBytes(SALT_BYTES) }
+      const tag = await line.run(() => derive(password, like, TAG_BYTES))
+      return `$argon2id$v=19$m=${MEMORY_KIB},t=${PASSES},p=${LANES}$${unpadded(like.salt)}$${unpadded(tag)}`
+    },
+
+    async verify(password, stored) {
+      if (Buffer.byteLength(password) > PASSWORD_BYTES_MAX) return { ok: false, outdated: false }
+      const known = stored === null ? null : parsePhc(stored)
+      const like = known ?? decoy
+      const tag = await line.run(() => derive(password, like, like.tag.length))
+      const ok = timingSafeEqual(tag, like.tag) && known !== null
+      return { ok, outdated: ok && (like.memory < MEMORY_KIB || like.passes < PASSES || like.tag.length < TAG_BYTES) }
+    },
+
+    get waiting() {
+      return line.waiting
+    },
+  }
+}

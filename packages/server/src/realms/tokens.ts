@@ -1,0 +1,164 @@
+import { createHmac, createPublicKey, type KeyObject, sign, timingSafeEqual, verify } from 'node:crypto'
+import { fail } from '../base/errors.ts'
+
+/** JSON Web Tokens (RFC 7519) in compact form, with the algorithms of RFC 7518 and RFC 8037 that realms use. */
+export type Alg = 'HS256' | 'ES256' | 'RS256' | 'EdDSA'
+export const ALGS: readonly Alg[] = ['HS256', 'ES256', 'RS256', 'EdDSA']
+export const isAlg = (text: unknown): text is Alg => ALGS.includes(text as Alg)
+
+export type Claims = Readonly<Record<string, unknown>>
+
+/** A key that verifies; `alg` belongs to the key, so a token never chooses it. */
+export interface VerifyKey {
+  readonly kid: string
+  readonly alg: Alg
+  /** Secret key for HS256, public key else. */
+  readonly key: KeyObject
+  /**
+   * `own`: our asymmetric (or platform) key: issuer, audience and exp are demanded. `legacy`: the project's shared secret: people sign
+   * tokens with it themselves, which may lack them.
+   */
+  readonly trust: 'own' | 'legacy'
+  /** ms; null: until rotated. */
+  readonly expiresAt: number | null
+}
+
+/** All that decides whether a token of a realm is accepted. */
+export interface VerificationSet {
+  readonly byKid: ReadonlyMap<string, VerifyKey>
+  /** Tried in order where a token names no key (kid) that we know and its algorithm is a shared secret's. */
+  readonly shared: readonly VerifyKey[]
+  /** Canonical issuer first, then former ones. */
+  readonly issuers: readonly string[]
+  readonly audience: string
+}
+
+export interface VerifiedToken {
+  readonly claims: Claims
+  /** The claims as PostgreSQL gets them: what was checked, never the raw text. */
+  readonly claimsJson: string
+  /** ms; null: the token has no end of its own. */
+  readonly expiresAt: number | null
+  readonly key: VerifyKey
+}
+
+/** Seconds that clocks may differ. */
+export const CLOCK_SKEW = 30
+const TOKEN_CHARS_MAX = 16_384
+
+const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+
+const refuse = (reason: string): Error =>
+  fail('invalid_token', { reason }, { headers: { 'www-authenticate': `Bearer error="invalid_token", error_description="${reason}"` } })
+
+const expired = (): Error =>
+  fail('token_expired', {}, { headers: { 'www-authenticate': 'Bearer error="invalid_token", error_description="JWT expired"' } })
+
+/** Only the one canonical base64url text of the bytes is taken: a token has exactly one spelling. */
+function decode(part: string): Buffer {
+  const bytes = Buffer.from(part, 'base64url')
+  if (bytes.length === 0 || bytes.toString('base64url') !== part) throw refuse('it is malformed')
+  return bytes
+}
+
+function parseObject(bytes: Buffer): Record<string, unknown> {
+  let value: unknown
+  try {
+    value = JSON.parse(bytes.toString('utf8'))
+  } catch {
+    throw refuse('it is malformed')
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refuse('it is malformed')
+  return value as Record<string, unknown>
+}
+
+const DIGEST: Record<Exclude<Alg, 'HS256'>, 'sha256' | null> = { ES256: 'sha256', RS256: 'sha256', EdDSA: null }
+
+function signature(alg: Alg, key: KeyObject, input: string): Buffer {
+  if (alg === 'HS256') return createHmac('sha256', key).update(input).digest()
+  return sign(DIGEST[alg], Buffer.from(input), alg === 'ES256' ? { key, dsaEncoding: 'ieee-p1363' } : key)
+}
+
+function matches(key: VerifyKey, input: string, given: Buffer): boolean {
+  if (key.alg === 'HS256') {
+    const wanted = signature('HS256', key.key, input)
+    return wanted.length === given.length && timingSafeEqual(wanted, given)
+  }
+  const bytes = Buffer.from(input)
+  return key.alg === 'ES256'
+    ? verify(DIGEST.ES256, bytes, { key: key.key, dsaEncoding: 'ieee-p1363' }, given)
+    : verify(DIGEST[key.alg], bytes, key.key, given)
+}
+
+/** Signs claims as they are: the caller sets iss, aud, iat and exp. */
+export function signToken(claims: Claims, key: { alg: Alg; key: KeyObject; kid?: string }): string {
+  const header = key.kid === undefined ? { alg: key.alg, typ: 'JWT' } : { alg: key.alg, kid: key.kid, typ: 'JWT' }
+  const input = `${encode(header)}.${encode(claims)}`
+  return `${input}.${signature(key.alg, key.key, input).toString('base64url')}`
+}
+
+/** The public half of a private key object. */
+export const publicHalf = (key: KeyObject): KeyObject => createPublicKey(key)
+
+/** Cheap look: three parts of base64url. Says nothing of validity. */
+export const looksLikeToken = (text: string): boolean => text.startsWith('eyJ') && text.split('.', 4).length === 3
+
+function candidates(set: VerificationSet, alg: Alg, kid: string | undefined): readonly VerifyKey[] {
+  const named = kid === undefined ? undefined : set.byKid.get(kid)
+  if (named) return named.alg === alg ? [named] : []
+  if (alg === 'HS256') return set.shared
+  return kid === undefined ? [...set.byKid.values()].filter((key) => key.alg === alg) : []
+}
+
+const timeClaim = (claims: Claims, name: string): number | undefined => {
+  const value = claims[name]
+  if (value === undefined) return undefined
+  if (typeof value !== 'number' || !Number.isFinite(value)) throw refuse(`its ${name} is not a time`)
+  return value
+}
+
+const audienceFits = (aud: unknown, wanted: string): boolean => (Array.isArray(aud) ? aud.includes(wanted) : aud === wanted)
+
+function checkClaims(claims: Claims, key: VerifyKey, set: VerificationSet, now: number): number | null {
+  const seconds = now / 1000
+  const exp = timeClaim(claims, 'exp')
+  const nbf = timeClaim(claims, 'nbf')
+  const iat = timeClaim(claims, 'iat')
+  if (exp !== undefined && exp + CLOCK_SKEW <= seconds) throw expired()
+  if (nbf !== undefined && nbf - CLOCK_SKEW > seconds) throw refuse('it is not valid yet')
+  if (iat !== undefined && iat - CLOCK_SKEW > seconds) throw refuse('it was issued in the future')
+  if (key.trust === 'own') {
+    if (exp === undefined) throw refuse('it has no end')
+    if (typeof claims.iss !== 'string' || !set.issuers.includes(claims.iss)) throw refuse('its issuer is another')
+    if (!audienceFits(claims.aud, set.audience)) throw refuse('its audience is another')
+  }
+  // `none` would mean the session's own user to PostgreSQL's set role.
+  const { role } = claims
+  if (role !== undefined && (typeof role !== 'string' || role === '' || role === 'none' || role.length > 63))
+    throw refuse('its role is none')
+  return exp === undefined ? null : (exp + CLOCK_SKEW) * 1000
+}
+
+/**
+ * Verifies a compact JWT against a realm's keys; `now` in ms. Throws `token_expired` or `invalid_token` (both 401, with WWW-Authenticate).
+ * The algorithm is the key's own; `none`, `crit`, keys that the token brings along (jwk, jku, x5u, x5c) are refused or never looked at.
+ */
+export function verifyToken(token: string, set: VerificationSet, now: number): VerifiedToken {
+  if (token.length > TOKEN_CHARS_MAX) throw refuse('it is too long')
+  const [head, body, given, more] = token.split('.', 4)
+  if (!head || !body || !given || more !== undefined) throw refuse('it is malformed')
+  const header = parseObject(decode(head))
+  const { alg, kid, crit } = header
+  if (!isAlg(alg)) throw refuse('its algorithm is not accepted')
+  if (crit !== undefined || (kid !== undefined && typeof kid !== 'string')) throw refuse('its header is not accepted')
+  const signed = decode(given)
+  const input = `${head}.${body}`
+  const keys = candidates(set, alg, kid)
+  const key = keys.find((each) => (each.expiresAt === null || each.expiresAt > now) && matches(each, input, signed))
+  if (!key) throw refuse('its signature is not of a key of this project')
+  const claims = parseObject(decode(body))
+  const end = checkClaims(claims, key, set, now)
+  const keyEnd = key.expiresAt
+  const expiresAt = end === null ? keyEnd : keyEnd === null ? end : Math.min(end, keyEnd)
+  return { claims, claimsJson: JSON.stringify(claims), expiresAt, key }
+}
