@@ -1,0 +1,46 @@
+# Sovrabase: every target works on a fresh clone. `make help` lists them.
+SHELL := /bin/bash
+NODE := bash scripts/node.sh
+
+.PHONY: help start stop test check bench generate install-dependencies docker-build docker-start docker-logs docker-stop
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
+
+install-dependencies: node_modules/.package-lock.json
+
+node_modules/.package-lock.json: package-lock.json package.json packages/*/package.json
+	@command -v npm >/dev/null || { echo 'npm is missing: install Node 20 or newer with npm (apt install npm), then run this again.' >&2; exit 1; }
+	npm ci --ignore-scripts --no-fund --no-audit --loglevel=error
+	@touch $@
+
+config.yaml:
+	@cp -n config.example.yaml config.yaml 2>/dev/null || true
+
+start: install-dependencies config.yaml ## install what is needed, then run in the foreground with a demo project
+	@exec $(NODE) packages/server/src/main.ts
+
+test: install-dependencies ## the whole suite, on real engines (installs what the tests need)
+	@bash scripts/test-tools.sh
+	@bash scripts/test.sh
+
+check: install-dependencies ## types, lint, import rule, generated files, unused code
+	@bash scripts/check.sh
+
+generate: install-dependencies ## write docs/config.md, docs/errors.md and the editor's schema anew
+	@$(NODE) scripts/generate.ts
+
+bench: install-dependencies ## make bench NAME=read
+	@$(NODE) bench/run.ts $(NAME)
+
+docker-build: ## the image sovrabase:local
+	docker build $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) -t sovrabase:local .
+
+docker-start: ## run the image with a volume, in the background
+	docker compose up -d --wait
+
+docker-logs: ## follow its log
+	docker compose logs -f
+
+docker-stop: ## stop it; the volume stays
+	docker compose down
