@@ -160,13 +160,12 @@ export function readTree(options: TreeOptions): ReadTree {
   return { values, problems, warnings: warnOfVariables(options, keys), where: (path) => found.get(path)?.where ?? 'default' }
 }
 
-/** One error for all problems, the first one first, each with its place. */
+/** One error for all problems, each with its place and what to do. */
 export function configError(problems: readonly PlacedProblem[]): SovraError {
   const [first, ...others] = problems
-  const more = others.slice(0, MAX_SHOWN - 1).map((one) => `\n${one.where}: ${one.problem}. ${one.remedy}`)
-  return fail(
-    'config_invalid',
-    { where: first?.where ?? '', problem: `${first?.problem ?? ''}.${more.join('')}`, remedy: first?.remedy ?? '' },
-    { details: problems },
-  )
+  const lines = others.slice(0, MAX_SHOWN - 1).map((one) => `\n${one.where}: ${one.problem}. ${one.remedy}`)
+  const own = others.length > 0 ? ` ${first?.remedy}` : ''
+  const remedy = others.length > 0 ? `Correct these ${problems.length} places; docs/config.md describes every key.` : (first?.remedy ?? '')
+  const problem = `${first?.problem}.${own}${lines.join('')}`
+  return fail('config_invalid', { where: first?.where ?? '', problem, remedy }, { details: problems })
 }
