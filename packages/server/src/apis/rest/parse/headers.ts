@@ -1,0 +1,151 @@
+import { fail } from '../../../base/errors.ts'
+
+export interface Preferences {
+  readonly resolution: 'merge-duplicates' | 'ignore-duplicates' | null
+  readonly return: 'representation' | 'minimal' | 'headers-only' | null
+  readonly count: 'exact' | 'planned' | 'estimated' | null
+  readonly tx: 'commit' | 'rollback' | null
+  readonly missing: 'default' | 'null' | null
+  readonly handling: 'strict' | 'lenient' | null
+  readonly timezone: string | null
+  readonly maxAffected: number | null
+  /** What was not understood. */
+  readonly unknown: readonly string[]
+}
+
+const CHOICES: Readonly<Record<string, { readonly field: string; readonly values: readonly string[] }>> = {
+  resolution: { field: 'resolution', values: ['merge-duplicates', 'ignore-duplicates'] },
+  return: { field: 'return', values: ['representation', 'minimal', 'headers-only'] },
+  count: { field: 'count', values: ['exact', 'planned', 'estimated'] },
+  tx: { field: 'tx', values: ['commit', 'rollback'] },
+  missing: { field: 'missing', values: ['default', 'null'] },
+  handling: { field: 'handling', values: ['strict', 'lenient'] },
+}
+
+export const NO_PREFERENCES: Preferences = {
+  resolution: null,
+  return: null,
+  count: null,
+  tx: null,
+  missing: null,
+  handling: null,
+  timezone: null,
+  maxAffected: null,
+  unknown: [],
+}
+
+/** `Prefer` (RFC 7240). Of each preference the first counts. Throws PGRST122 for unknown ones with handling=strict. */
+export function parsePrefer(header: string | undefined, allowTx: boolean): Preferences {
+  if (header === undefined || header === '') return NO_PREFERENCES
+  const found: Record<string, string | number | null | string[]> = { ...NO_PREFERENCES }
+  const unknown: string[] = []
+  for (const part of header.split(',')) {
+    const text = part.trim()
+    const equals = text.indexOf('=')
+    const key = equals < 0 ? text : text.slice(0, equals)
+    const value = equals < 0 ? '' : text.slice(equals + 1)
+    const choice = Object.hasOwn(CHOICES, key) ? CHOICES[key] : undefined
+    if (choice?.values.includes(value)) {
+      if (key !== 'tx' || allowTx) found[choice.field] ??= value
+    } else if (key === 'timezone' && isTimeZone(value)) found.timezone ??= value
+    else if (key === 'max-affected' && /^\d{1,15}$/.test(value)) found.maxAffected ??= Number(value)
+    else if (key !== 'max-affected' && text !== '') unknown.push(text)
+  }
+  found.unknown = unknown
+  if (found.handling === 'strict' && unknown.length > 0)
+    throw fail('PGRST122', {}, { details: `Invalid preferences: ${unknown.join(', ')}` })
+  return found as unknown as Preferences
+}
+
+function isTimeZone(name: string): boolean {
+  if (!/^[A-Za-z][\w+-]*(\/[\w+-]+)*$/.test(name)) return false
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name })
+    return true
+  } catch {
+    return false
+  }
+}
+
+export type Media =
+  | { readonly kind: 'json' }
+  | { readonly kind: 'array'; readonly stripped: true }
+  | { readonly kind: 'object'; readonly stripped: boolean }
+  | { readonly kind: 'csv' }
+  | { readonly kind: 'openapi' }
+
+const JSON_MEDIA: Media = { kind: 'json' }
+
+/** The first of the accepted types, by weight and then place, that can be made. Throws PGRST107 where there is none. */
+export function negotiate(accept: string | undefined, openapi = false): Media {
+  if (accept === undefined || accept === '' || accept === '*/*' || accept === 'application/json')
+    return openapi ? { kind: 'openapi' } : JSON_MEDIA
+  const asked = accept.split(',').map((part, place) => {
+    const [type = '', ...parameters] = part
+      .trim()
+      .split(';')
+      .map((text) => text.trim())
+    const weight = Number(parameters.find((text) => text.startsWith('q='))?.slice(2) ?? '1')
+    return { type: type.toLowerCase(), parameters, weight: Number.isFinite(weight) ? weight : 1, place }
+  })
+  asked.sort((a, b) => b.weight - a.weight || a.place - b.place)
+  for (const { type, parameters, weight } of asked) {
+    if (weight <= 0) continue
+    const media = openapi ? openApiMedia(type) : dataMedia(type, parameters.includes('nulls=stripped'))
+    if (media !== null) return media
+  }
+  throw fail('PGRST107', {
+    types: asked.map(({ type, parameters }) => [type, ...parameters.filter((text) => !text.startsWith('q='))].join(';')).join(', '),
+  })
+}
+
+function dataMedia(type: string, stripped: boolean): Media | null {
+  switch (type) {
+    case '*/*':
+    case 'application/*':
+    case 'application/json':
+      return JSON_MEDIA
+    case 'application/vnd.pgrst.object+json':
+    case 'application/vnd.pgrst.object':
+      return { kind: 'object', stripped }
+    case 'application/vnd.pgrst.array+json':
+    case 'application/vnd.pgrst.array':
+      return stripped ? { kind: 'array', stripped } : JSON_MEDIA
+    case 'text/csv':
+      return { kind: 'csv' }
+    default:
+      return null
+  }
+}
+
+const openApiMedia = (type: string): Media | null =>
+  type === '*/*' || type === 'application/json' || type === 'application/openapi+json' || type === 'application/*'
+    ? { kind: 'openapi' }
+    : null
+
+export function contentType(media: Media): string {
+  switch (media.kind) {
+    case 'json':
+      return 'application/json; charset=utf-8'
+    case 'array':
+      return 'application/vnd.pgrst.array+json;nulls=stripped; charset=utf-8'
+    case 'object':
+      return `application/vnd.pgrst.object+json${media.stripped ? ';nulls=stripped' : ''}; charset=utf-8`
+    case 'csv':
+      return 'text/csv; charset=utf-8'
+    case 'openapi':
+      return 'application/openapi+json; charset=utf-8'
+  }
+}
+
+/** `Range: 0-9`, `5-`. Anything else asks for everything. Throws PGRST103 where the end lies before the start. */
+export function parseRange(header: string | undefined): { first: number; last: number | null } | null {
+  const found = header === undefined ? null : /^(\d{1,15})-(\d{1,15})?$/.exec(header.trim())
+  if (!found) return null
+  const first = Number(found[1])
+  const last = found[2] === undefined ? null : Number(found[2])
+  if (last !== null && last < first) {
+    throw fail('PGRST103', {}, { details: 'The lower boundary must be lower than or equal to the upper boundary in the Range header.' })
+  }
+  return { first, last }
+}

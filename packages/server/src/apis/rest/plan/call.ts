@@ -1,0 +1,179 @@
+import { fail } from '../../../base/errors.ts'
+import type { Argument, Routine, Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
+import { appliedPreferences } from './applied.ts'
+import { nearest } from './nearest.ts'
+import { explainStatement, readNeeds, totalSql } from './read.ts'
+import { bodySql, guardSql, ROWS, responseSql } from './result.ts'
+import { type SelectOptions, selectSql } from './select.ts'
+import { ident, Params, qualified } from './sql.ts'
+import { buildTree } from './tree.ts'
+import type { BodyShape, Plan, PlanInput } from './types.ts'
+
+const SOURCE = '"_sovra_source"'
+const CALL = '"_sovra_call"'
+const BODY = '"_sovra_body"'
+const RAW_TYPES: Readonly<Record<string, readonly string[]>> = {
+  'application/json': ['json', 'jsonb'],
+  'text/plain': ['text'],
+  'text/xml': ['xml'],
+  'application/octet-stream': ['bytea'],
+}
+
+/** `body` is null for GET and HEAD: the arguments are in the query string. Pure. */
+export function planCall(input: PlanInput, name: string, body: BodyShape | null): Plan {
+  const routine = findRoutine(input, name, body)
+  const { media, prefer } = input
+  const rowsOf = rowTable(input, routine)
+  const root = buildTree(input.query, { ...input, table: rowsOf, name: rowsOf?.name ?? routine.name })
+  const params = new Params()
+  const scalar = routine.returns !== 'composite'
+  const call = callSql(input, routine, body, params, scalar)
+  const readOnly = body === null || routine.volatility !== 'volatile'
+  const options: SelectOptions = { maxRows: input.maxRows, source: SOURCE, bare: false }
+  const rows = scalar ? `select * from ${SOURCE}` : selectSql(root, params, options)
+  const total = totalSql(root, params, options, prefer.count) ?? 'null'
+  const columns = [
+    input.head || routine.returns === 'void' ? `''` : resultSql(input, routine),
+    pageSql(input, routine, readOnly),
+    total,
+    'null',
+    'null',
+    responseSql,
+  ]
+  // A scalar must be computed even where nobody looks at it; rows may be filtered inside an inlined function.
+  const materialised = scalar ? 'materialized ' : ''
+  return {
+    sql: `with ${SOURCE} as ${materialised}(${call}) select ${columns.join(', ')} from (${rows}) as ${ROWS}`,
+    params: params.list,
+    action: 'call',
+    readOnly,
+    media,
+    head: input.head,
+    prefer,
+    single: media.kind === 'object',
+    offset: root.offset,
+    explain: scalar ? null : explained(input, root, call, options),
+    maxRows: input.maxRows,
+    needs: readNeeds(root),
+    name: routine.name,
+    isVoid: routine.returns === 'void',
+    routine: { schema: routine.schema, name: routine.name },
+    applied: appliedPreferences(prefer, ['count', 'tx', 'handling', 'timezone', 'max-affected']),
+  }
+}
+
+/** The planner cannot look into a call whose parameters it has not: only a function without arguments is explained. */
+function explained(input: PlanInput, root: Parameters<typeof explainStatement>[0], call: string, options: SelectOptions): Plan['explain'] {
+  if (call.includes('$')) return null
+  return explainStatement(root, { ...options, source: `(${call})` }, input.prefer.count)
+}
+
+function rowTable(input: PlanInput, routine: Routine): Table | null {
+  return routine.returns === 'composite'
+    ? (input.catalogue.schemas.get(routine.returnSchema)?.tables.get(routine.returnType) ?? null)
+    : null
+}
+
+function resultSql(input: PlanInput, routine: Routine): string {
+  const { media } = input
+  if (routine.returns === 'composite') {
+    if (routine.returnsSet || media.kind === 'csv') return bodySql(media)
+    return bodySql({ kind: 'object', stripped: media.kind === 'array' || (media.kind === 'object' && media.stripped) })
+  }
+  if (media.kind === 'csv') return bodySql(media)
+  const list = `json_agg(${ROWS}."_sovra_scalar")`
+  return routine.returnsSet && media.kind !== 'object' ? `coalesce(${list}, '[]')::text` : `coalesce((${list} -> 0)::text, 'null')`
+}
+
+function pageSql({ media, prefer }: PlanInput, routine: Routine, readOnly: boolean): string {
+  if (prefer.maxAffected !== null && prefer.handling === 'strict') {
+    if (!routine.returnsSet) throw fail('PGRST128')
+    return guardSql('PGRST124', `count(*) <= ${prefer.maxAffected}`)
+  }
+  return media.kind === 'object' && !readOnly ? guardSql('PGRST116', 'count(*) = 1') : 'count(*)'
+}
+
+function callSql(input: PlanInput, routine: Routine, body: BodyShape | null, params: Params, scalar: boolean): string {
+  const name = qualified(routine.schema, routine.name)
+  const wrap = (args: string) => (scalar ? `(select ${name}(${args}) as "_sovra_scalar") as ${CALL}` : `${name}(${args}) as ${CALL}`)
+  const select = `select ${scalar ? `${CALL}."_sovra_scalar"` : `${CALL}.*`} from`
+  const [only] = routine.args
+  if (body !== null && only !== undefined && only.name === '') {
+    return `${select} ${wrap(`${only.type === 'bytea' ? params.bytes() : params.body()}::${only.type}`)}`
+  }
+  if (body === null) return `${select} ${wrap(queryArguments(input, routine, params))}`
+  const given = routine.args.filter((argument) => body.keys.includes(argument.name))
+  if (given.length === 0) return `${select} ${wrap('')}`
+  const list = given.map((argument) => `${ident(argument.name)} ${argument.type}`).join(', ')
+  const record = body.isArray
+    ? `(select * from json_to_recordset(${params.body()}::json) as r(${list}) limit 1) as ${BODY}`
+    : `json_to_record(${params.body()}::json) as ${BODY}(${list})`
+  return `${select} ${record}, lateral ${wrap(given.map((argument) => `${label(argument)}${BODY}.${ident(argument.name)}`).join(', '))}`
+}
+
+const label = (argument: Argument) => `${argument.variadic ? 'variadic ' : ''}${ident(argument.name)} := `
+
+function queryArguments({ query }: PlanInput, routine: Routine, params: Params): string {
+  const given = routine.args.flatMap((argument) => {
+    const slots = query.args.filter(({ name }) => name === argument.name).map(({ value }) => value)
+    if (slots.length === 0) return []
+    // A variadic argument that comes once may be an array as it is, as PostgreSQL writes it.
+    const value = argument.variadic ? params.array(slots) : params.value(slots.at(-1) ?? 0)
+    return [`${label(argument)}${value}::${argument.type}`]
+  })
+  return given.join(', ')
+}
+
+/** The overload that the names of the arguments mean. Throws PGRST202 for none, PGRST203 for several. */
+function findRoutine(input: PlanInput, name: string, body: BodyShape | null): Routine {
+  const overloads = input.catalogue.schemas.get(input.schema)?.functions.get(name) ?? []
+  const keys = [...new Set(body === null ? input.query.args.map((argument) => argument.name) : (input.query.columns ?? body.keys))].sort()
+  const raw = body !== null && body.type !== 'application/json' && body.type in RAW_TYPES
+  const named = overloads.filter((routine) => !raw && accepts(routine, keys))
+  const unnamed = overloads.filter(
+    ({ args }) => body !== null && args.length === 1 && args[0]?.name === '' && RAW_TYPES[body.type]?.includes(args[0].type),
+  )
+  const found = named.length > 0 ? named : unnamed
+  if (found.length === 1) return found[0]!
+  if (found.length === 0) throw noRoutine(input, name, keys, overloads, body)
+  const candidates = found
+    .map((routine) => `${routine.schema}.${routine.name}(${routine.args.map((a) => `${a.name} => ${a.type}`).join(', ')})`)
+    .join(', ')
+  throw fail('PGRST203', { candidates })
+}
+
+function accepts(routine: Routine, keys: readonly string[]): boolean {
+  const names = routine.args.map((argument) => argument.name)
+  return (
+    keys.every((key) => key !== '' && names.includes(key)) &&
+    routine.args.every((argument) => argument.optional || (argument.name !== '' && keys.includes(argument.name)))
+  )
+}
+
+function noRoutine(input: PlanInput, name: string, keys: readonly string[], overloads: readonly Routine[], body: BodyShape | null) {
+  const full = `${input.schema}.${name}`
+  const single = { 'text/plain': 'text', 'text/xml': 'xml', 'application/octet-stream': 'bytea' }[body?.type ?? '']
+  const withKeys = keys.length === 0 ? ' without parameters' : ` with parameter${keys.length > 1 ? 's' : ''} ${keys.join(', ')}`
+  const alternative = body?.type === 'application/json' ? ' or with a single unnamed json/jsonb parameter' : ''
+  const searched = single === undefined ? `${withKeys}${alternative}` : ` with a single unnamed ${single} parameter`
+  const shown = single !== undefined ? full : keys.length === 0 ? `${full} without parameters` : `${full}(${keys.join(', ')})`
+  return fail(
+    'PGRST202',
+    { function: shown, hint: single === undefined ? routineHint(input, name, keys, overloads) : '' },
+    { details: `Searched for the function ${full}${searched}, but no matches were found in the schema cache.` },
+  )
+}
+
+function routineHint(input: PlanInput, name: string, keys: readonly string[], overloads: readonly Routine[]): string {
+  const prefix = `Perhaps you meant to call the function ${input.schema}.`
+  const signature = (names: readonly string[]) => `(${[...names].sort().join(', ')})`
+  const near =
+    overloads.length === 0
+      ? nearest(name, input.catalogue.schemas.get(input.schema)?.functions.keys() ?? [], 0.75)
+      : nearest(
+          signature(keys),
+          overloads.map(({ args }) => signature(args.map((argument) => argument.name))),
+          0.33,
+        )
+  return near === null ? '' : prefix + (overloads.length === 0 ? near : name + near)
+}

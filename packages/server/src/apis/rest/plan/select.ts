@@ -1,0 +1,183 @@
+import { fail } from '../../../base/errors.ts'
+import type { OrderTerm, SelectField } from '../parse/ast.ts'
+import { conditionSql, type EmbedTest, fieldName, fieldSql } from './fields.ts'
+import { ident, type Params, qualified } from './sql.ts'
+import type { Node } from './tree.ts'
+
+export interface SelectOptions {
+  /** Rows of each level at most. */
+  readonly maxRows: number | null
+  /** The root's rows come from this relation, not from its table. */
+  readonly source: string | null
+  /** Windows and conditions of the root are not said here (they were part of the write). */
+  readonly bare: boolean
+}
+
+/** Pure: the SELECT of a tree of resources. */
+export function selectSql(node: Node, params: Params, options: SelectOptions): string {
+  const grouped = node.fields.some(({ aggregate }) => aggregate !== null)
+  const columns = node.fields.flatMap((field) => columnSql(field, node, params, grouped))
+  const groups: string[] = []
+  if (grouped) {
+    let place = 0
+    for (const field of grouped ? expanded(node) : []) {
+      place++
+      if (field.aggregate === null) groups.push(String(place))
+    }
+  }
+  const joins: string[] = []
+  for (const child of node.children) {
+    joins.push(joinSql(child, params, options))
+    const column = embedColumn(child, grouped)
+    if (column === null) continue
+    columns.push(column)
+    if (grouped) groups.push(String(columns.length))
+  }
+  const parts = [`select ${columns.join(', ')}`, `from ${fromSql(node, options)}`, ...joins]
+  const where = whereSql(node, params, options, embeddedIs)
+  if (where !== '') parts.push(`where ${where}`)
+  if (groups.length > 0) parts.push(`group by ${groups.join(', ')}`)
+  if (node.order.length > 0) parts.push(`order by ${node.order.map((term) => orderSql(term, node, params)).join(', ')}`)
+  const window = options.bare && node.relation === null ? '' : windowSql(node, params, options.maxRows)
+  if (window !== '') parts.push(window)
+  return parts.join(' ')
+}
+
+/** `*` beside an aggregate means each column by its name: only then can it be grouped. */
+function expanded(node: Node): SelectField[] {
+  return node.fields.flatMap((field) =>
+    field.aggregate === null && field.field.name === '*' && node.table
+      ? [...node.table.columns.keys()].map((name) => ({ ...field, field: { name, path: [] } }))
+      : [field],
+  )
+}
+
+function columnSql(item: SelectField, node: Node, params: Params, grouped: boolean): string[] {
+  const { field, alias, cast, aggregate, aggregateCast } = item
+  if (field.name === '*' && aggregate === null) {
+    if (!grouped || !node.table) return [`${ident(node.alias)}.*`]
+    return [...node.table.columns.keys()].map((name) => `${ident(node.alias)}.${ident(name)}`)
+  }
+  let sql = field.name === '*' ? '*' : fieldSql(field, node.alias, node.table, params)
+  if (cast !== null) sql = `cast(${sql} as ${cast})`
+  if (aggregate !== null) {
+    sql = `${aggregate}(${sql})`
+    if (aggregateCast !== null) sql = `cast(${sql} as ${aggregateCast})`
+  }
+  const name = alias ?? (aggregate === null ? fieldName(field) : aggregate)
+  return [alias === null && cast === null && aggregate === null && field.path.length === 0 ? sql : `${sql} as ${ident(name)}`]
+}
+
+const isEmpty = (node: Node): boolean => node.fields.length === 0 && node.children.every(isEmpty)
+
+function embedColumn(child: Node, grouped: boolean): string | null {
+  const aggregate = ident(child.aggregate)
+  if (isEmpty(child)) return null
+  if (child.embed?.spread) return `${aggregate}.*`
+  // json has no equality to group by.
+  const cast = grouped ? '::jsonb' : ''
+  if (child.relation?.toOne) return `row_to_json(${aggregate}.*)${cast} as ${ident(child.name)}`
+  return `coalesce(${aggregate}.${aggregate}, '[]')${cast} as ${ident(child.name)}`
+}
+
+function joinSql(child: Node, params: Params, options: SelectOptions): string {
+  const aggregate = ident(child.aggregate)
+  const join = child.embed?.join === 'inner' ? 'inner' : 'left'
+  const rows = selectSql(child, params, { ...options, source: null })
+  if (child.relation?.toOne) return `${join} join lateral (${rows}) as ${aggregate} on true`
+  const list =
+    child.embed?.spread && !isEmpty(child)
+      ? spreadLists(child, rows)
+      : `select json_agg(${aggregate}) as ${aggregate} from (${rows}) as ${aggregate}`
+  if (child.embed?.spread && !isEmpty(child)) {
+    return `${join} join lateral (${list}) as ${aggregate} on ${join === 'inner' ? `exists (${rows})` : 'true'}`
+  }
+  return `${join} join lateral (${list}) as ${aggregate} on ${join === 'inner' ? `${aggregate}.${aggregate} is not null` : 'true'}`
+}
+
+/** A spread to-many resource: each of its columns becomes a list. */
+function spreadLists(child: Node, rows: string): string {
+  const inner = ident(child.aggregate)
+  const names = new Set<string>()
+  for (const { field, alias, aggregate } of expanded(child)) names.add(alias ?? aggregate ?? fieldName(field))
+  for (const grandchild of child.children) if (!isEmpty(grandchild)) names.add(grandchild.name)
+  const lists = [...names].map((name) => `coalesce(json_agg(${inner}.${ident(name)}), '[]') as ${ident(name)}`)
+  return `select ${lists.join(', ')} from (${rows}) as ${inner}`
+}
+
+function fromSql(node: Node, options: SelectOptions): string {
+  const alias = ident(node.alias)
+  const { relation, table } = node
+  if (relation === null) {
+    if (options.source !== null) return `${options.source} as ${alias}`
+    return table === null
+      ? alias
+      : table.name === node.alias
+        ? qualified(table.schema, table.name)
+        : `${qualified(table.schema, table.name)} as ${alias}`
+  }
+  if (relation.routine) {
+    const { routine, source } = relation
+    return `${qualified(routine.schema, routine.name)}(${ident(node.parent)}::${qualified(source.schema, source.name)}) as ${alias}`
+  }
+  const target = `${qualified(relation.target.schema, relation.target.name)} as ${alias}`
+  if (!relation.junction) return target
+  return `${target}, ${qualified(relation.junction.table.schema, relation.junction.table.name)} as ${ident(node.junction)}`
+}
+
+function joinConditions(node: Node): string[] {
+  const { relation } = node
+  if (relation === null || relation.routine) return []
+  const parent = ident(node.parent)
+  const own = ident(node.alias)
+  if (!relation.junction) return relation.columns.map(([column, other]) => `${own}.${ident(other)} = ${parent}.${ident(column)}`)
+  const junction = ident(node.junction)
+  return [
+    ...relation.columns.map(([column, other]) => `${junction}.${ident(other)} = ${parent}.${ident(column)}`),
+    ...relation.junction.columns.map(([column, other]) => `${junction}.${ident(other)} = ${own}.${ident(column)}`),
+  ]
+}
+
+/** In a reading query the joined aggregate tells. */
+const embeddedIs: EmbedTest = (child, isNull) => {
+  const aggregate = ident(child.aggregate)
+  const value = child.relation?.toOne || child.embed?.spread ? aggregate : `${aggregate}.${aggregate}`
+  return `${value} is ${isNull ? 'not ' : ''}distinct from null`
+}
+
+function whereSql(node: Node, params: Params, options: SelectOptions, test: EmbedTest, extra: readonly string[] = []): string {
+  const conditions = options.bare && node.relation === null ? [] : node.conditions
+  return [...joinConditions(node), ...conditions.map((condition) => conditionSql(condition, node, params, test)), ...extra].join(' and ')
+}
+
+function orderSql(term: OrderTerm, node: Node, params: Params): string {
+  let sql: string
+  if (term.relation === null) sql = fieldSql(term.field, node.alias, node.table, params)
+  else {
+    const child = node.children.find(({ name }) => name === term.relation)
+    if (!child) throw fail('PGRST108', { name: term.relation })
+    if (!child.relation?.toOne) {
+      const details = `'${node.table?.name ?? node.name}' and '${child.name}' do not form a many-to-one or one-to-one relationship`
+      throw fail('PGRST118', { name: child.name }, { details })
+    }
+    sql = fieldSql(term.field, child.aggregate, child.table, params)
+  }
+  const direction = term.descending === null ? '' : term.descending ? ' desc' : ' asc'
+  return `${sql}${direction}${term.nulls === null ? '' : ` nulls ${term.nulls}`}`
+}
+
+function windowSql(node: Node, params: Params, maxRows: number | null): string {
+  const limit = node.limit === null ? (maxRows === null ? '' : `limit ${maxRows}`) : `limit ${params.limit(node.limit, maxRows)}`
+  const offset = node.offset === null ? '' : `offset ${params.value(node.offset)}`
+  return [limit, offset].filter((part) => part !== '').join(' ')
+}
+
+/** The rows that the root would have without its window: for counting. Inner joins become EXISTS. */
+export function countableSql(node: Node, params: Params, options: SelectOptions): string {
+  const test: EmbedTest = (child, isNull) => `${isNull ? 'not ' : ''}exists (${countableSql(child, params, { ...options, source: null })})`
+  const inner = node.children
+    .filter(({ embed }) => embed?.join === 'inner')
+    .map((child) => `exists (${countableSql(child, params, { ...options, source: null })})`)
+  const where = whereSql(node, params, options, test, inner)
+  return `select 1 from ${fromSql(node, options)}${where === '' ? '' : ` where ${where}`}`
+}
