@@ -66,6 +66,11 @@ export const ERRORS = {
     'Uid {uid} has no account on this machine, and one cannot be lent to it.',
     'Add one (`useradd --uid {uid} sovrabase`), or start as a user that has one.',
   ],
+  only_root: [
+    500,
+    'Only uid 0 exists in this container, and PostgreSQL refuses to run as root.',
+    'Start the container with more uids (subuid), or as a user other than root.',
+  ],
   order_refused: [500, 'The keeper refuses this order: {reason}.', 'It carries out a closed list of orders on validated names only.'],
   keeper_gone: [
     503,

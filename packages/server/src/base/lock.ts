@@ -1,4 +1,5 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -23,17 +24,21 @@ const TRIES = 40
 const EVERY = 25
 const LOOKS = 4
 
+// A directory of its own, its owner's alone: under a keeper the server may write beside it, never here.
+const files = (dir: string) => ({ folder: join(dir, 'lock'), database: join(dir, 'lock/lock.db'), note: join(dir, 'lock/lock.json') })
+
 /**
  * One server for one data directory. The lock is SQLite's exclusive one on an empty database: the kernel holds it for the process and gives it
  * back when that ends, however it ends, so that there is no stale lock to take over and no race about it.
+ * @param shown what people know the directory as.
  * @throws SovraError `already_running` with pid and URL of the holder.
  */
-export async function acquireLock(dir: string): Promise<Lock> {
-  const note = join(dir, 'lock.json')
-  const database = await openPatiently(dir, note)
+export async function acquireLock(dir: string, shown = dir): Promise<Lock> {
+  const { note } = files(dir)
+  const database = await openPatiently(dir, shown)
   const write = (url: string) => {
-    const fresh = `${note}.${process.pid}`
-    writeFileSync(fresh, JSON.stringify({ pid: process.pid, url } satisfies Holder), { mode: 0o644 })
+    const fresh = `${note}.${randomBytes(6).toString('hex')}`
+    writeFileSync(fresh, JSON.stringify({ pid: process.pid, url } satisfies Holder), { mode: 0o644, flag: 'wx' })
     renameSync(fresh, note)
   }
   write(STARTING)
@@ -52,25 +57,27 @@ export async function acquireLock(dir: string): Promise<Lock> {
 /** Who holds the lock of this directory; null when nobody does. */
 export async function lockHolder(dir: string): Promise<Holder | null> {
   const database = open(dir)
-  if (database === null) return await holder(join(dir, 'lock.json'))
+  if (database === null) return await holder(files(dir).note)
   database.close()
   return null
 }
 
 /** Somebody who only asked for the holder has the lock for a moment too: a few looks decide. */
-async function openPatiently(dir: string, note: string): Promise<DatabaseSync> {
+async function openPatiently(dir: string, shown: string): Promise<DatabaseSync> {
   for (let looks = 0; looks < LOOKS; looks++) {
     const database = open(dir)
     if (database !== null) return database
     await pause(EVERY)
   }
-  throw fail('already_running', { dir, ...(await holder(note)) })
+  throw fail('already_running', { dir: shown, ...(await holder(files(dir).note)) })
 }
 
 function open(dir: string): DatabaseSync | null {
+  const at = files(dir)
   let database: DatabaseSync | undefined
   try {
-    database = new DatabaseSync(join(dir, 'lock.db'), { timeout: 0 })
+    mkdirSync(at.folder, { recursive: true, mode: 0o755 })
+    database = new DatabaseSync(at.database, { timeout: 0 })
     database.exec('BEGIN EXCLUSIVE')
     return database
   } catch (cause) {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { accessSync, chmodSync, chownSync, constants, lchownSync, lstatSync, mkdirSync, readdirSync, realpathSync } from 'node:fs'
+import { accessSync, chmodSync, chownSync, constants, lchownSync, lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fail } from '../../../base/errors.ts'
@@ -20,7 +20,8 @@ export interface Layout {
 // sun_path is 108 bytes with its closing NUL.
 const SOCKET_LIMIT = 107
 const LONGEST = '/s/0123456789/.s.PGSQL.65535.lock'
-const OURS: readonly string[] = ['projects', 'templates', 'logs', 'engines', 'lock.db', 'lock.json', 'lost+found']
+const DATA_MODE = 0o1771
+const OURS: readonly string[] = ['projects', 'templates', 'logs', 'engines', 'lock', 'lost+found']
 
 /** The layout of a data directory; makes the directory and its runtime directory. `hash` is given where `data` is a second path to it. */
 export function openLayout(data: string, given?: { hash: string }): Layout {
@@ -102,15 +103,15 @@ function ownDirectory(dir: string, uid: number, mode: number): boolean {
 export function settle(layout: Layout, accounts: Accounts): void {
   const { server } = accounts
   const root = server !== null
-  const modes: Record<string, number> = { projects: 0o711, templates: 0o700, logs: 0o700, engines: 0o755 }
+  const modes: Record<string, number> = { projects: 0o711, templates: 0o700, logs: 0o700, engines: 0o755, lock: 0o755 }
   let at = layout.data
   try {
     if (root) {
       chownSync(layout.data, 0, server)
-      chmodSync(layout.data, 0o1771)
+      chmodSync(layout.data, DATA_MODE)
     }
-    for (const name of ['projects', 'templates', 'logs', 'engines'] as const) {
-      at = layout[name]
+    for (const name of ['projects', 'templates', 'logs', 'engines', 'lock'] as const) {
+      at = join(layout.data, name)
       mkdirSync(at, { recursive: true, mode: 0o700 })
       if (!lstatSync(at).isDirectory()) throw fail('directory_unusable', { dir: at, reason: 'it is not a directory' })
       if (root) chownSync(at, 0, 0)
@@ -128,4 +129,17 @@ function give(path: string, uid: number): void {
   const found = lstatSync(path)
   if (found.isDirectory()) for (const entry of readdirSync(path)) give(join(path, entry), uid)
   if (found.uid !== uid && (found.isDirectory() || found.nlink === 1)) lchownSync(path, uid, uid)
+}
+
+/**
+ * For programs that work on the data directory beside a server (the CLI, as root): takes the server's uid, so that what they write stays
+ * readable for it. Nothing to do for anyone but root, or on a directory that no keeper has settled.
+ */
+export function becomeServer(data: string): void {
+  if (process.geteuid?.() !== 0) return
+  const { gid, mode } = statSync(data)
+  if (gid === 0 || (mode & 0o7777) !== DATA_MODE) return
+  process.setgroups?.([])
+  process.setgid?.(gid)
+  process.setuid?.(gid)
 }

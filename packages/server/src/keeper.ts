@@ -1,0 +1,296 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { chownSync, existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import { join, resolve } from 'node:path'
+import { fail, isSovraError } from './base/errors.ts'
+import { acquireLock, type Lock } from './base/lock.ts'
+import { type Accounts, chooseAccounts, ownAccounts } from './runtime/drivers/embedded/accounts.ts'
+import { directHands } from './runtime/drivers/embedded/direct.ts'
+import type { Hands, HandsFacts, Programs } from './runtime/drivers/embedded/hands.ts'
+import { dataHash, type Layout, openLayout, runtimeDirectory } from './runtime/drivers/embedded/layout.ts'
+import { bind, howToReach, type Reached } from './runtime/drivers/embedded/reach.ts'
+import { type Channel, remoteHands, serveHands } from './runtime/drivers/embedded/remote.ts'
+
+/*
+ * How main.ts uses this:
+ *
+ *   const options = { dataDir, programs: async (engines) => (await openTree({ engines, binDir, prepare })).programs }
+ *   if (needsKeeper()) process.exit(await startKeeper(options))   // root: this process keeps, its child is the same main.ts again
+ *   const seat = await openSeat(options)                          // the server, under a keeper or alone: the one place that chooses
+ *   const driver = embeddedDriver(seat.hands)
+ *   seat.onStop(() => drain().then(() => process.exit(0)))        // SIGTERM, SIGINT: from the keeper, or our own
+ *   seat.announce(url)                                            // what a second start is told
+ *
+ * Under a keeper use `seat.dataDir` and `seat.app` (paths that this uid can enter) and show people `seat.shownDataDir`. The keeper loads
+ * no HTTP, XML, YAML or image code; import those after `needsKeeper()`.
+ */
+
+export interface KeeperOptions {
+  /** Absolute, or relative to the working directory. */
+  readonly dataDir: string
+  /** Makes or finds the programs that may be started; `engines` is the directory for private copies. */
+  readonly programs: (engines: string) => Promise<Programs>
+  /** Root of the installation: what the server must be able to read. Default: the checkout or node_modules this file lies in. */
+  readonly app?: string
+  /** The script that the server child runs and its arguments; default: this process's own. */
+  readonly argv?: readonly string[]
+  /** A file that the server reads: copied for it where it may not read the original, with CONFIG_PATH set. */
+  readonly configPath?: string | null
+  /** ms for the server to drain after SIGTERM, then SIGKILL. */
+  readonly patience?: number
+  /** Simulates another user namespace (tests): text as in /proc/self/uid_map. */
+  readonly uidMap?: string
+  readonly limits?: HandsFacts['limits']
+}
+
+/** The server's place: what it works with. */
+export interface Seat {
+  readonly hands: Hands
+  readonly dataDir: string
+  readonly shownDataDir: string
+  readonly runtimeDir: string
+  readonly app: string
+  readonly underKeeper: boolean
+  announce(url: string): void
+  /** Called once when the process shall drain and end. */
+  onStop(listener: (signal: NodeJS.Signals) => void): void
+  /** Ends the clusters that still run and gives the lock back; under a keeper that is its work. */
+  close(): Promise<void>
+}
+
+interface SeatFacts extends HandsFacts {
+  readonly keeper: number
+  readonly dataDir: string
+  readonly shownDataDir: string
+  readonly runtimeDir: string
+  readonly app: string
+}
+
+const SEAT = 'SOVRABASE_SEAT'
+const MOUNTED = 'SOVRABASE_MOUNTED'
+const PATIENCE = 55_000
+const URL_TEXT = /^https?:\/\/[^\s"\\]{1,300}$/
+const NOBODY = 65_534
+
+const underKeeper = (): boolean => process.env[SEAT] !== undefined && process.send !== undefined
+
+/** Root, and not the server of a keeper. */
+export const needsKeeper = (): boolean => process.geteuid?.() === 0 && !underKeeper()
+
+const defaultApp = (): string => resolve(import.meta.dirname, '../../..')
+
+/** Becomes the same command in another namespace: same pid, nothing of this process is left. */
+function startAgain(unshare: readonly string[], mark: Record<string, string>): never {
+  const argv = ['unshare', ...unshare, process.execPath, ...process.execArgv, ...process.argv.slice(1)]
+  process.execve!('/usr/bin/unshare', argv, { ...(process.env as Record<string, string>), ...mark })
+}
+
+function accountsOf(options: KeeperOptions): Accounts {
+  const chosen = options.uidMap === undefined ? ownAccounts() : chooseAccounts(0, options.uidMap, options.uidMap)
+  // PostgreSQL refuses root, and there is nobody else here: in a namespace of our own we are somebody else, and the server is no root.
+  if (chosen !== 'nested') return chosen
+  const other = ['--user', `--map-user=${NOBODY}`, `--map-group=${NOBODY}`]
+  if (spawnSync('unshare', [...other, 'true']).status !== 0) throw fail('only_root')
+  return startAgain(other, {})
+}
+
+interface Ground {
+  readonly layout: Layout
+  readonly accounts: Accounts
+  readonly reached: Reached
+  readonly shown: string
+  readonly argv: readonly string[]
+}
+
+/** Chooses uids and finds (or makes) paths that they can enter. */
+function prepareGround(options: KeeperOptions): Ground {
+  const accounts = accountsOf(options)
+  mkdirSync(options.dataDir, { recursive: true, mode: 0o711 })
+  const shown = realpathSync(options.dataDir)
+  const hash = dataHash(shown)
+  const [script = '', ...args] = options.argv ?? process.argv.slice(1)
+  const places = { app: options.app ?? defaultApp(), entry: realpathSync(script), node: process.execPath, data: shown }
+  const needs = { ...places, uid: accounts.server ?? 0 }
+  if (process.env[MOUNTED] === undefined && howToReach(needs) === 'mount')
+    startAgain(['--mount', '--propagation', 'private'], { [MOUNTED]: '1' })
+  const reached = process.env[MOUNTED] === undefined ? places : bind(needs, join(runtimeDirectory(hash), 'm'))
+  return { layout: openLayout(reached.data, { hash }), accounts, reached, shown, argv: [reached.entry, ...args] }
+}
+
+/** The server may not read an operator's 0600 file: it gets a copy for its group. */
+function configFor(options: KeeperOptions, { layout, accounts }: Ground): Record<string, string> {
+  if (!options.configPath || !existsSync(options.configPath)) return {}
+  const copy = join(layout.runtime, 'config.yaml')
+  writeFileSync(copy, readFileSync(options.configPath), { mode: 0o640 })
+  chownSync(copy, 0, accounts.server ?? 0)
+  return { CONFIG_PATH: copy }
+}
+
+function startServer(options: KeeperOptions, ground: Ground, facts: HandsFacts): ChildProcess {
+  const { layout, accounts, reached, shown } = ground
+  const uid = accounts.server ?? 0
+  const seat: SeatFacts = {
+    ...facts,
+    keeper: process.pid,
+    dataDir: layout.data,
+    shownDataDir: shown,
+    runtimeDir: layout.runtime,
+    app: reached.app,
+  }
+  const rights = [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--no-new-privs', '--pdeathsig=KILL', '--']
+  return spawn('setpriv', [...rights, reached.node, ...process.execArgv, ...ground.argv], {
+    cwd: reached.app,
+    env: { ...process.env, ...configFor(options, ground), [MOUNTED]: undefined, [SEAT]: JSON.stringify(seat) },
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+    // A session of its own: a signal to the process group (Ctrl-C) reaches the keeper only, which lets it drain.
+    detached: true,
+  })
+}
+
+const toChild = (child: ChildProcess): Channel => ({
+  send: (message) => void (child.connected && child.send(message as object, () => {})),
+  on: (listener) => void child.on('message', listener),
+  onClose: (listener) => void child.once('disconnect', listener),
+})
+
+/** SIGTERM and SIGINT go to the server as a message; the second SIGINT, or too long a drain, ends it at once. */
+function passSignals(child: ChildProcess, patience: number): () => void {
+  let asked = 0
+  let timer: NodeJS.Timeout | undefined
+  const pass = (signal: NodeJS.Signals) => {
+    asked++
+    if (asked > 1 && signal === 'SIGINT') return void child.kill('SIGKILL')
+    if (child.connected) child.send({ stop: signal }, () => {})
+    timer ??= setTimeout(() => child.kill('SIGKILL'), patience)
+  }
+  process.on('SIGTERM', pass).on('SIGINT', pass).on('SIGHUP', pass)
+  return () => clearTimeout(timer)
+}
+
+const codeOf = (code: number | null, signal: NodeJS.Signals | null): number =>
+  code ?? 128 + (signal === null ? 0 : constants.signals[signal])
+
+function ended(child: ChildProcess): Promise<number> {
+  return new Promise((done, reject) => {
+    child.once('error', reject)
+    child.once('exit', (code, signal) => done(codeOf(code, signal)))
+  })
+}
+
+/**
+ * Keeps: makes this process the one with rights, starts the server as its child without any, and resolves with the server's exit code when
+ * that has ended and no cluster is left. If this process is killed, the kernel ends the server and every cluster.
+ * @throws SovraError `already_running`, `directory_closed`, `directory_unusable`, `program_missing`.
+ */
+export async function startKeeper(options: KeeperOptions): Promise<number> {
+  const ground = prepareGround(options)
+  const { layout, accounts } = ground
+  const lock = await acquireLock(layout.data, ground.shown)
+  try {
+    const programs = await options.programs(layout.engines)
+    const hands = await directHands({ layout, accounts, programs, ...(options.limits ? { limits: options.limits } : {}) })
+    return await keep(options, ground, hands, lock)
+  } finally {
+    lock.release()
+  }
+}
+
+async function keep(options: KeeperOptions, ground: Ground, hands: Hands, lock: Lock): Promise<number> {
+  const child = startServer(options, ground, hands.facts)
+  const quiet = passSignals(child, options.patience ?? PATIENCE)
+  const channel = toChild(child)
+  serveHands(channel, hands)
+  channel.on((message) => {
+    const url = (message as { announce?: unknown }).announce
+    if (typeof url === 'string' && URL_TEXT.test(url)) lock.announce(url)
+  })
+  try {
+    return await ended(child)
+  } finally {
+    quiet()
+    await hands.close()
+  }
+}
+
+/** The server's seat, under a keeper or alone: the one place that chooses its hands. Alone it takes the lock of the data directory. */
+export async function openSeat(options: KeeperOptions): Promise<Seat> {
+  return underKeeper() ? seatUnderKeeper() : await seatAlone(options)
+}
+
+function seatUnderKeeper(): Seat {
+  const { keeper, isolation, limits, ...places } = JSON.parse(process.env[SEAT] ?? '{}') as SeatFacts
+  delete process.env[SEAT]
+  // Killed between our start and the death signal: nobody would end us.
+  if (process.ppid !== keeper) process.exit(1)
+  const channel: Channel = {
+    send: (message) => void process.send?.(message as object, undefined, undefined, () => {}),
+    on: (listener) => void process.on('message', listener),
+    onClose: (listener) => void process.once('disconnect', listener),
+  }
+  const stop = once()
+  channel.on((message) => {
+    const signal = (message as { stop?: unknown }).stop
+    if (signal === 'SIGTERM' || signal === 'SIGINT' || signal === 'SIGHUP') stop.call(signal)
+  })
+  process.on('SIGTERM', stop.call).on('SIGINT', stop.call)
+  return {
+    ...places,
+    hands: remoteHands(channel, { isolation, limits }),
+    underKeeper: true,
+    announce: (url) => channel.send({ announce: url }),
+    onStop: stop.listen,
+    close: async () => process.disconnect?.(),
+  }
+}
+
+async function seatAlone(options: KeeperOptions): Promise<Seat> {
+  const layout = openLayout(options.dataDir)
+  const lock = await acquireLock(layout.data)
+  try {
+    const accounts: Accounts = { isolation: 'same-user', server: null, projects: null }
+    const programs = await options.programs(layout.engines)
+    const hands = await directHands({ layout, accounts, programs, ...(options.limits ? { limits: options.limits } : {}) })
+    const stop = once()
+    process.on('SIGTERM', stop.call).on('SIGINT', stop.call)
+    return {
+      hands,
+      dataDir: layout.data,
+      shownDataDir: layout.data,
+      runtimeDir: layout.runtime,
+      app: options.app ?? defaultApp(),
+      underKeeper: false,
+      announce: lock.announce,
+      onStop: stop.listen,
+      async close() {
+        await hands.close()
+        lock.release()
+      },
+    }
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
+
+/** A signal that came before its listener is kept for it; a second one changes nothing. */
+function once() {
+  let came: NodeJS.Signals | undefined
+  let listener: ((signal: NodeJS.Signals) => void) | undefined
+  return {
+    call(signal: NodeJS.Signals): void {
+      if (came !== undefined) return
+      came = signal
+      listener?.(signal)
+    },
+    listen(to: (signal: NodeJS.Signals) => void): void {
+      listener = to
+      if (came !== undefined) to(came)
+    },
+  }
+}
+
+/** Exit code for an error that stops the start: 3 when another server has the directory, 2 for what the operator can mend, else 1. */
+export function exitCode(error: unknown): number {
+  if (isSovraError(error, 'already_running')) return 3
+  return isSovraError(error) && error.code !== 'internal' ? 2 : 1
+}
