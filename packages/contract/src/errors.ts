@@ -278,6 +278,53 @@ export const ERRORS = {
   ],
   PGRST204: [400, "Could not find the '{column}' column of '{table}' in the schema cache", ''],
   PGRST205: [404, "Could not find the table '{schema}.{table}' in the schema cache", '{hint}'],
+  // engines/postgres
+  engine_not_ready: [
+    503,
+    'PostgreSQL did not get ready within {seconds} s: {reason}.',
+    'Its log says why; it is started again at the next request.',
+  ],
+  engine_version_unsupported: [
+    500,
+    'PostgreSQL {version} cannot be used: {reason}.',
+    'Use the bundled one (leave engines.postgres.bin_dir out), or PostgreSQL {wanted} of your distribution.',
+  ],
+  extension_tree_invalid: [
+    500,
+    'The extensions of PostgreSQL in {dir} cannot be prepared: {reason}.',
+    'Remove that directory and start again.',
+  ],
+  extension_refused: [400, 'The extension {name} is not on the list of allowed ones.', 'Allowed: {allowed}.'],
+  system_schema_files: [
+    500,
+    'The files of the system schema are not in order: {reason}.',
+    'Restore the installation; they are part of it.',
+  ],
+  system_schema_failed: [
+    500,
+    'The system schema of the project could not be brought forward: {file} failed (SQLSTATE {sqlstate}).',
+    'The project runs on with its former version. Remove what stands in the way and put it to sleep: the next wake tries again.',
+  ],
+  system_schema_changed: [
+    500,
+    'The system schema {version} of the project is not the one that this server has.',
+    'Start the server that wrote it.',
+  ],
+  system_schema_newer: [
+    500,
+    'The system schema of the project is at {version}, this server knows up to {known}.',
+    'Start the newer server that wrote it (or a later one).',
+  ],
+  cluster_sign_in_refused: [
+    503,
+    'The server could not sign in to the PostgreSQL of the project.',
+    'It is tried again at the next request.',
+  ],
+  disk_quota_exceeded: [
+    507,
+    'The project has used up its disk quota of {limit} MiB.',
+    'Delete or truncate rows, drop tables, or ask for a larger quota. On the wire protocol first: SET default_transaction_read_only = off.',
+  ],
 } as const satisfies Record<string, readonly [status: number, message: string, hint: string]>
 
 export type ErrorCode = keyof typeof ERRORS

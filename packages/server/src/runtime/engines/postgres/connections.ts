@@ -1,0 +1,72 @@
+import type { ClientConfig } from 'pg'
+import { fail } from '../../../base/errors.ts'
+import type { Endpoint } from '../../driver.ts'
+import type { Service } from '../../services.ts'
+import { ADMIN, DATABASE, GATEWAY } from './names.ts'
+
+const CONNECT_MS = 10_000
+
+const options = (settings: Record<string, string>): string =>
+  Object.entries(settings)
+    .map(([name, value]) => `-c ${name}=${value.replace(/[\\ ]/g, '\\$&')}`)
+    .join(' ')
+
+/**
+ * Settings of every session of our superuser. They ride in the start-up packet, which wins over ALTER ROLE/DATABASE SET.
+ * - search_path: nothing that a project's people made is found by an unqualified name.
+ * - event_triggers, session_replication_role: no trigger of theirs runs with our rights (they hold TRIGGER on auth.*). Foreign keys are
+ *   triggers too: superuser sessions do not check them, one more reason to write rows of system tables as their owners.
+ */
+const ADMIN_SETTINGS = {
+  search_path: 'pg_catalog,pg_temp',
+  role: 'none',
+  event_triggers: 'off',
+  session_replication_role: 'replica',
+  default_transaction_read_only: 'off',
+  default_transaction_isolation: 'read committed',
+  statement_timeout: '60000',
+  lock_timeout: '10000',
+  client_min_messages: 'error',
+}
+
+/** Sessions of the gateway: quota is decided per request (see limits.ts), role, claims and time-out as well. */
+const GATEWAY_SETTINGS = {
+  search_path: 'pg_catalog,pg_temp',
+  role: 'none',
+  default_transaction_read_only: 'off',
+  default_transaction_isolation: 'read committed',
+  client_min_messages: 'error',
+}
+
+export const secretOf = (service: Pick<Service, 'secrets' | 'id'>, name: string): string => {
+  const secret = service.secrets[name]
+  if (!secret) throw fail('internal', {}, { cause: `service ${service.id} lacks the secret ${name}` })
+  return secret
+}
+
+const base = (at: Endpoint, name: string): ClientConfig => ({
+  host: at.host,
+  port: at.port,
+  database: DATABASE,
+  application_name: name,
+  connectionTimeoutMillis: CONNECT_MS,
+})
+
+/**
+ * Connection of our superuser. Rules for whoever uses it: catalogue and `sovrabase.*` only; never a table, view, function, cast or
+ * operator of the project's people, and no write to a table on which they may have triggers.
+ */
+export const adminConnection = (at: Endpoint, password: string): ClientConfig => ({
+  ...base(at, 'sovrabase'),
+  user: ADMIN,
+  password,
+  options: options(ADMIN_SETTINGS),
+})
+
+/** Connection of the gateway, for the pools of the data path. A 28P01 here means that a function changed the role's own password: `prepare()` puts it right. */
+export const gatewayConnection = (at: Endpoint, service: Service): ClientConfig => ({
+  ...base(at, 'sovrabase gateway'),
+  user: GATEWAY,
+  password: secretOf(service, GATEWAY),
+  options: options(GATEWAY_SETTINGS),
+})

@@ -1,0 +1,154 @@
+import type { Workload } from '../../driver.ts'
+import type { Service } from '../../services.ts'
+import { ADMIN, DATABASE, GATEWAY, NOLOGIN_ROLES } from './names.ts'
+import { fullSpec, type PostgresSpec } from './spec.ts'
+
+/** Connections kept for the gateway (pg_use_reserved_connections) and for our superuser, beside those of the wire protocol. */
+export const RESERVED_GATEWAY = 20
+export const RESERVED_ADMIN = 6
+export const SOCKET = '.s.PGSQL.5432'
+
+/** Libraries that an extension of the spec needs from the start; the others are loaded at first use. */
+const PRELOAD: Readonly<Record<string, { library: string; settings: Record<string, string | number> }>> = {
+  pg_stat_statements: {
+    library: 'pg_stat_statements',
+    settings: { 'pg_stat_statements.max': 1000, 'pg_stat_statements.track_utility': 'off' },
+  },
+}
+
+const quote = (value: string | number): string => (typeof value === 'number' ? String(value) : `'${value.replaceAll("'", "''")}'`)
+
+const render = (settings: Record<string, string | number>): string =>
+  `${Object.entries(settings)
+    .map(([name, value]) => `${name} = ${quote(value)}`)
+    .join('\n')}\n`
+
+/** What is the same for each cluster and for the template: small, quiet, durable, reachable through its socket only, UTC whatever the host. */
+const COMMON: Record<string, string | number> = {
+  listen_addresses: '',
+  unix_socket_permissions: '0777', // who may enter the socket's directory is the driver's business
+  password_encryption: 'scram-sha-256',
+  ssl: 'off',
+  fsync: 'on',
+  full_page_writes: 'on',
+  wal_level: 'logical',
+  min_wal_size: '4MB',
+  max_wal_size: '128MB',
+  checkpoint_timeout: '15min',
+  max_wal_senders: 4,
+  max_replication_slots: 4,
+  max_slot_wal_keep_size: '128MB',
+  max_logical_replication_workers: 0,
+  max_sync_workers_per_subscription: 0,
+  io_method: 'sync',
+  jit: 'off',
+  max_worker_processes: 0,
+  max_parallel_workers: 0,
+  max_parallel_workers_per_gather: 0,
+  max_parallel_maintenance_workers: 0,
+  autovacuum_worker_slots: 2,
+  autovacuum_max_workers: 1,
+  bgwriter_delay: '10s',
+  bgwriter_lru_maxpages: 0,
+  wal_writer_delay: '10s',
+  huge_pages: 'off',
+  update_process_title: 'off',
+  timezone: 'UTC',
+  log_timezone: 'UTC',
+  datestyle: 'iso, mdy',
+  lc_messages: 'C',
+  lc_monetary: 'C',
+  lc_numeric: 'C',
+  lc_time: 'C',
+  default_text_search_config: 'pg_catalog.english',
+  allow_in_place_tablespaces: 'off',
+}
+
+/** No value of the project's people in a log: ERROR lines quote values even when terse, so none are written; no statement, no parameter. */
+const LOGGING: Record<string, string | number> = {
+  logging_collector: 'off',
+  log_destination: 'stderr',
+  log_line_prefix: '%m [%p] ',
+  log_min_messages: 'log',
+  log_min_error_statement: 'panic',
+  log_error_verbosity: 'terse',
+  log_statement: 'none',
+  log_min_duration_statement: -1,
+  log_min_duration_sample: -1,
+  log_transaction_sample_rate: 0,
+  log_parameter_max_length: 0,
+  log_parameter_max_length_on_error: 0,
+  log_connections: '',
+  log_disconnections: 'off',
+  log_checkpoints: 'off',
+  log_autovacuum_min_duration: -1,
+  log_lock_waits: 'off',
+  log_temp_files: -1,
+}
+
+/** postgresql.conf of a cluster: rewritten at each start. */
+export function postgresConf(partial: Partial<PostgresSpec>, extra: Readonly<Record<string, string | number>> = {}): string {
+  const spec = fullSpec(partial)
+  const preload = (spec.extensions ?? []).flatMap((name) => PRELOAD[name] ?? [])
+  return render({
+    ...COMMON,
+    ...LOGGING,
+    max_connections: spec.connections + RESERVED_GATEWAY + RESERVED_ADMIN,
+    reserved_connections: RESERVED_GATEWAY,
+    superuser_reserved_connections: RESERVED_ADMIN,
+    shared_buffers: `${spec.shared_buffers}MB`,
+    work_mem: `${spec.work_mem}MB`,
+    maintenance_work_mem: spec.memory > 0 ? `${Math.max(1, Math.min(64, Math.floor(spec.memory / 8)))}MB` : '64MB',
+    temp_file_limit: `${spec.temp_files}MB`,
+    ...(preload.length > 0 ? { shared_preload_libraries: preload.map((entry) => entry.library).join(',') } : {}),
+    ...Object.assign({}, ...preload.map((entry) => entry.settings)),
+    ...extra,
+  })
+}
+
+/**
+ * Who may sign in, by socket only. Our superuser and the gateway reach one database; both have passwords of 192 random bits and more
+ * that only the server knows, and the wire listener refuses their names. Physical replication is ours alone.
+ */
+export const PG_HBA = `${[
+  `local replication ${ADMIN} scram-sha-256`,
+  'local replication all reject',
+  `local ${DATABASE} ${ADMIN},${GATEWAY} scram-sha-256`,
+  `local all ${[ADMIN, GATEWAY, ...NOLOGIN_ROLES].join(',')} reject`,
+  'local all all scram-sha-256',
+].join('\n')}\n`
+
+export interface WorkloadOptions {
+  /** Name of the template a new volume is filled from. */
+  readonly template: string
+  /** Settings that the host's PostgreSQL needs (extension_control_path of a distribution's). */
+  readonly settings?: Readonly<Record<string, string | number>>
+}
+
+/** Pure: a cluster as a workload. */
+export function postgresWorkload(service: Service<Partial<PostgresSpec>>, options: WorkloadOptions): Workload {
+  const spec = fullSpec(service.spec)
+  return {
+    id: service.id,
+    engine: 'postgres',
+    project: service.project,
+    volume: service.volume,
+    template: options.template,
+    command: ['postgres', '-D', '{volume}', '-k', '{runtime}'],
+    environment: {},
+    files: {
+      'postgresql.conf': postgresConf(spec, options.settings),
+      'pg_hba.conf': PG_HBA,
+      'pg_ident.conf': '',
+      // ALTER SYSTEM is our superuser's only; what it sets (read-only over quota) lasts one run.
+      'postgresql.auto.conf': '',
+    },
+    socket: SOCKET,
+    stop: [
+      { signal: 'SIGINT', wait: 20_000 },
+      { signal: 'SIGQUIT', wait: 5_000 },
+      { signal: 'SIGKILL', wait: 5_000 },
+    ],
+    limits: { memory: spec.memory, disk: spec.disk },
+  }
+}
