@@ -1,0 +1,146 @@
+import { hash } from 'node:crypto'
+import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
+import { expiringMap } from '../base/cache.ts'
+import { sha256 } from '../base/crypto.ts'
+import { fail, isSovraError } from '../base/errors.ts'
+import { looksOpaque } from '../realms/api-keys.ts'
+import { verifyToken } from '../realms/tokens.ts'
+import { projectOf } from './resolve.ts'
+import type { ProjectContext, ProjectPrincipal } from './types.ts'
+
+const VERIFIED = 50_000
+const CHALLENGE = { 'www-authenticate': 'Bearer' }
+
+/** The token of `Authorization: Bearer …` (RFC 6750); undefined: none, or another scheme, which is not ours to judge. */
+export function bearerOf(authorization: string | undefined): string | undefined {
+  if (authorization === undefined || authorization.length < 8) return undefined
+  const scheme = authorization.slice(0, 7)
+  if (scheme !== 'Bearer ' && scheme.toLowerCase() !== 'bearer ') return undefined
+  return authorization.slice(7).trim()
+}
+
+/** Who a credential is in a project, by its keys alone: no I/O, so a refusal never wakes anything. */
+export interface ProjectAuthenticator {
+  /**
+   * Role from the Bearer token, else from the key, else keyless. Throws `invalid_api_key`, `invalid_token`, `token_expired`,
+   * `session_ended` or `keyless_refused` (all 401 with WWW-Authenticate). For sockets: call it with the `apikey` of the query.
+   */
+  authenticate(context: ProjectContext, authorization: string | undefined, apikey: string | undefined): ProjectPrincipal
+  /** Any one credential: an opaque key, an API key that is a JWT, a user's token. */
+  credential(context: ProjectContext, text: string): ProjectPrincipal
+}
+
+interface Cached {
+  readonly principal: ProjectPrincipal
+}
+
+function opaque(context: ProjectContext, text: string, now: number): { principal: ProjectPrincipal; until: number } {
+  const known = context.apiKeys.get(sha256(text))
+  if (!known || (known.until !== null && known.until <= now)) throw fail('invalid_api_key', {}, { headers: CHALLENGE })
+  const { role } = known
+  const principal: ProjectPrincipal = {
+    realm: context.ref,
+    kind: 'key',
+    role,
+    claims: { role },
+    claimsJson: JSON.stringify({ role }),
+    sessionId: null,
+    exp: known.until,
+  }
+  return { principal, until: known.until ?? Number.POSITIVE_INFINITY }
+}
+
+function token(context: ProjectContext, text: string, now: number): { principal: ProjectPrincipal; until: number } {
+  const verified = verifyToken(text, context.verification, now)
+  const known = context.apiKeys.get(sha256(text))
+  if (known && known.until !== null && known.until <= now) throw fail('invalid_api_key', {}, { headers: CHALLENGE })
+  const { role, session_id } = verified.claims
+  const claims = role === undefined ? { ...verified.claims, role: 'anon' } : verified.claims
+  const ends = [verified.expiresAt, known?.until ?? null].filter((end) => end !== null)
+  const exp = ends.length === 0 ? null : Math.min(...ends)
+  const principal: ProjectPrincipal = {
+    realm: context.ref,
+    kind: known ? 'key' : 'user',
+    role: typeof role === 'string' ? role : 'anon',
+    claims,
+    claimsJson: role === undefined ? JSON.stringify(claims) : verified.claimsJson,
+    sessionId: typeof session_id === 'string' ? session_id : null,
+    exp,
+  }
+  return { principal, until: exp ?? Number.POSITIVE_INFINITY }
+}
+
+/**
+ * Verified credentials are kept by the hash of (reading of the project, text) until they end: a new reading (a revoked key, a rotated one)
+ * makes every former entry unreachable at once.
+ */
+export function makeProjectAuthenticator(now: () => number = Date.now): ProjectAuthenticator {
+  const verified = expiringMap<Cached>(VERIFIED, now)
+  // The key that a project's clients send with every request, compared instead of hashed.
+  const lastKey = new WeakMap<ProjectContext, { text: string; until: number; principal: ProjectPrincipal }>()
+
+  function credential(context: ProjectContext, text: string): ProjectPrincipal {
+    const id = hash('sha256', context.tag + text, 'base64')
+    let principal = verified.get(id)?.principal
+    if (!principal) {
+      const found = looksOpaque(text) ? opaque(context, text, now()) : token(context, text, now())
+      principal = found.principal
+      verified.set(id, { principal }, found.until)
+    }
+    if (context.denied.size > 0 && principal.sessionId !== null && context.denied.has(principal.sessionId)) {
+      throw fail('session_ended', {}, { headers: CHALLENGE })
+    }
+    return principal
+  }
+
+  function key(context: ProjectContext, text: string): ProjectPrincipal {
+    const last = lastKey.get(context)
+    if (last && last.text === text && last.until > now()) return last.principal
+    try {
+      const principal = credential(context, text)
+      // A session's token may be denied at any time: only keys are remembered here.
+      if (principal.kind === 'key') lastKey.set(context, { text, until: principal.exp ?? Number.POSITIVE_INFINITY, principal })
+      return principal
+    } catch (error) {
+      if (isSovraError(error, 'invalid_token') || isSovraError(error, 'token_expired')) {
+        throw fail('invalid_api_key', {}, { headers: CHALLENGE, cause: error })
+      }
+      throw error
+    }
+  }
+
+  return {
+    credential,
+    authenticate(context, authorization, apikey) {
+      const bearer = bearerOf(authorization)
+      if (apikey !== undefined && apikey !== '') {
+        const principal = key(context, apikey)
+        return bearer === undefined || bearer === apikey ? principal : credential(context, bearer)
+      }
+      if (bearer !== undefined) return credential(context, bearer)
+      if (context.allowKeyless) return context.anonymous
+      throw fail('keyless_refused', {}, { headers: CHALLENGE })
+    },
+  }
+}
+
+/** onRequest of projects' APIs. Cookies are never looked at here. */
+export function authenticateHook(authenticator: ProjectAuthenticator) {
+  return (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction) => {
+    if (request.is404 || request.routeOptions.config.action === 'public') return done()
+    const { authorization, apikey } = request.headers
+    try {
+      request.principal = authenticator.authenticate(projectOf(request), authorization, apikey as string | undefined)
+    } catch (error) {
+      return done(error as Error)
+    }
+    done()
+  }
+}
+
+/** Who asks an API of a project; not for public routes. */
+export function userOf(request: FastifyRequest): ProjectPrincipal {
+  const { principal } = request
+  if (principal === null || principal.realm === 'platform') throw fail('unauthenticated', {}, { headers: CHALLENGE })
+  return principal as ProjectPrincipal
+}

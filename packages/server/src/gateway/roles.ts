@@ -1,0 +1,108 @@
+import { ACTIONS, type Action, type ControlAction, DATA_ACTIONS } from '@sovrabase/contract/actions'
+import type { PlatformPrincipal, Principal, ProjectPrincipal, Resource } from './types.ts'
+
+/** The built-in roles of members, bound to an organisation or to one project. */
+export const ROLES = ['owner', 'admin', 'developer', 'viewer', 'billing'] as const
+export type Role = (typeof ROLES)[number]
+export const isRole = (text: string): text is Role => (ROLES as readonly string[]).includes(text)
+
+/** What everyone with any role may know. */
+const KNOWS: readonly ControlAction[] = ['organisation:read', 'project:read']
+
+const VIEWS: readonly ControlAction[] = [
+  ...KNOWS,
+  'quota:read',
+  'member:list',
+  'member:read',
+  'service:list',
+  'service:read',
+  'setting:read',
+  'project_event:list',
+  'job:read',
+]
+
+const DEVELOPS: readonly ControlAction[] = [
+  ...VIEWS,
+  'project:create',
+  'project:update',
+  'project:sleep',
+  'project:wake',
+  'project:copy',
+  'service:create',
+  'service:update',
+  'key:list',
+  'key:reveal',
+  'connection:reveal',
+  'database:execute',
+  'setting:update',
+]
+
+const ADMINISTERS: readonly ControlAction[] = [
+  ...DEVELOPS,
+  'organisation:update',
+  'member:update',
+  'member:remove',
+  'invitation:create',
+  'invitation:list',
+  'invitation:revoke',
+  'project:delete',
+  'project:restore',
+  'project:move',
+  'project:receive',
+  'service:delete',
+  'key:create',
+  'key:revoke',
+  'key:rotate',
+  'connection:rotate',
+  'user_token:create',
+  'event:list',
+]
+
+/** Which role may do which action. Viewer and billing never receive keys or connection strings. */
+const MAY: Readonly<Record<Role, ReadonlySet<string>>> = {
+  owner: new Set([...ADMINISTERS, 'organisation:delete', 'project:purge']),
+  admin: new Set(ADMINISTERS),
+  developer: new Set(DEVELOPS),
+  viewer: new Set(VIEWS),
+  billing: new Set([...KNOWS, 'quota:read']),
+}
+
+export const roleMay = (role: string, action: Action): boolean => isRole(role) && MAY[role].has(action)
+
+/** hide: the caller may not even know that the thing exists, so the answer is the very same 404. */
+export type Decision = 'allow' | 'deny' | 'hide'
+
+const ADMINISTERS_USERS = new Set(['service_role', 'supabase_admin'])
+const DATA: ReadonlySet<string> = new Set(DATA_ACTIONS)
+
+function decideUser(principal: ProjectPrincipal, action: Action, resource: Resource): Decision {
+  if (resource.kind !== 'project' || resource.project !== principal.realm || !DATA.has(action)) return 'hide'
+  if (action === 'auth:administer') return ADMINISTERS_USERS.has(principal.role) ? 'allow' : 'deny'
+  return 'allow'
+}
+
+function decideMember(principal: PlatformPrincipal, action: Action, resource: Resource): Decision {
+  if (DATA.has(action)) return 'hide'
+  if (principal.kind === 'local') return 'allow'
+  if (resource.kind === 'self') return ACTIONS[action].on === 'self' ? 'allow' : 'deny'
+  if (resource.kind === 'platform') return principal.admin ? 'allow' : 'deny'
+  let known = false
+  for (const { organisation, project, role } of principal.memberships) {
+    if (organisation !== resource.organisation) continue
+    if (project === null || (resource.kind === 'project' && project === resource.project)) {
+      if (roleMay(role, action)) return 'allow'
+      known = true
+    } else if (resource.kind === 'organisation') {
+      // Bound to one project of it: may know its name, and nothing else of it.
+      if (action === 'organisation:read') return 'allow'
+      known = true
+    }
+  }
+  return known ? 'deny' : 'hide'
+}
+
+/** The one decision. Later the policy engine stands in its place; the routes stay. */
+export const decide = (principal: Principal, action: Action, resource: Resource): Decision =>
+  principal.realm === 'platform'
+    ? decideMember(principal as PlatformPrincipal, action, resource)
+    : decideUser(principal as ProjectPrincipal, action, resource)
