@@ -134,6 +134,11 @@ export const ERRORS = {
     'The secret {file} cannot be used: {reason}.',
     'Its folder must exist and be writable for the user that runs the server, the file readable and not empty.',
   ],
+  tls_unreadable: [
+    500,
+    'The TLS files {file} and {key} cannot be read.',
+    'Make both readable for the user that runs the server, or remove api.tls and wire.tls from config.yaml.',
+  ],
   secret_key_unknown: [
     500,
     'The stored secret {context} was sealed with the root key {key_id}, which is not here.',
@@ -325,6 +330,30 @@ export const ERRORS = {
     'The project has used up its disk quota of {limit} MiB.',
     'Delete or truncate rows, drop tables, or ask for a larger quota. On the wire protocol first: SET default_transaction_read_only = off.',
   ],
+
+  // control
+  name_taken: [409, 'The name {name} is taken.', 'Choose another name.'],
+  organisation_in_use: [
+    409,
+    'The organisation still has projects.',
+    'Delete and purge its projects, or move them to another organisation.',
+  ],
+  last_owner: [409, 'An organisation keeps at least one owner.', 'Make somebody else an owner first.'],
+  role_unknown: [400, 'There is no role named {role}.', 'The roles: {known}.'],
+  role_too_high: [403, 'You may not give or take the role {role}.', 'Only an owner makes owners.'],
+  quota_exceeded: [403, 'The organisation has {limit} projects, its limit.', 'Delete one, or let the operator raise the limit.'],
+  idempotency_mismatch: [422, 'This Idempotency-Key was used for another request.', 'Take a new key for each request.'],
+  idempotency_running: [
+    409,
+    'The first request with this Idempotency-Key is still running.',
+    'Ask again after the seconds of Retry-After.',
+  ],
+  project_deleted: [409, 'The project is deleted.', 'Restore it first: `sovra projects restore`.'],
+  project_not_deleted: [409, 'The project is not deleted.', 'Only a deleted project is restored or purged.'],
+  project_busy: [409, 'The project has requests under way.', 'Try again, or force it.'],
+  version_conflict: [412, 'It was changed by somebody else in the meantime.', 'Read it again and send the new version as If-Match.'],
+  setup_done: [409, 'The installation is set up already.', '`sovra admin link` makes a link that signs you in.'],
+  spec_invalid: [400, 'The spec of the service {name} is not valid: {reason}.', 'Look at /docs for what the engine takes.'],
 } as const satisfies Record<string, readonly [status: number, message: string, hint: string]>
 
 export type ErrorCode = keyof typeof ERRORS

@@ -1,0 +1,42 @@
+import type { Kysely } from 'kysely'
+import type { Vault } from '../base/crypto.ts'
+import type { Log } from '../base/log.ts'
+import type { Addressing } from '../gateway/urls.ts'
+import type { Changer } from '../metadata/change.ts'
+import type { Metadata } from '../metadata/open.ts'
+import type { Tables } from '../metadata/tables.ts'
+import type { PlatformRealm } from '../realms/platform.ts'
+import type { Connector } from '../runtime/connect.ts'
+import type { Engine } from '../runtime/engine.ts'
+import type { Prepared } from '../runtime/prepared.ts'
+import type { ServiceStore } from '../runtime/services.ts'
+
+/** Everything that the control API works with; made once in node.ts. */
+export interface Control {
+  readonly metadata: Metadata
+  readonly db: Kysely<Tables>
+  readonly change: Changer
+  readonly vault: Vault
+  readonly log: Log
+  readonly realm: PlatformRealm
+  readonly services: ServiceStore
+  readonly connector: Connector
+  readonly prepared: Prepared
+  readonly engines: ReadonlyMap<string, Engine>
+  readonly drivers: ReadonlyMap<string, { readonly isolation: string }>
+  readonly addressing: Addressing
+  /** Host and port that people connect to with the wire protocol; null while the listener is off. */
+  readonly wire: () => { readonly host: string; readonly port: number } | null
+  readonly node: { readonly id: string; readonly name: string; readonly region: string }
+  /** Driver of a service that names none. */
+  readonly driver: string
+  /** Most projects of an organisation that has no limit of its own; 0: none. */
+  readonly projectsPerOrganisation: number
+  /** ms for which a deleted project can be restored. */
+  readonly keepDeleted: number
+  /** Resolves at the first event of one of these names for this subject or project, or after `ms`. */
+  readonly awaitEvent: (match: { names: readonly string[]; project: string }, ms: number) => Promise<void>
+  readonly version: string
+  readonly startedAt: number
+  readonly now: () => number
+}

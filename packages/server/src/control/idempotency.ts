@@ -1,0 +1,91 @@
+import { createHash } from 'node:crypto'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { fail } from '../base/errors.ts'
+import type { Metadata } from '../metadata/open.ts'
+
+/** How long an answer is kept for its key. */
+const KEEP = 24 * 3_600_000
+/** After this long an answer that was never written is taken for lost with its process. */
+const LOST_AFTER = 60_000
+const KEY = /^[\x21-\x7e]{1,255}$/
+const KEPT_HEADERS = ['location', 'content-type', 'preference-applied'] as const
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    idempotency: { readonly key: string; readonly actor: string } | null
+  }
+}
+
+const fingerprint = (request: FastifyRequest): string =>
+  createHash('sha256')
+    .update(`${request.method} ${request.url}\n${JSON.stringify(request.body ?? null)}`)
+    .digest('hex')
+
+/**
+ * `Idempotency-Key` on POST (draft-ietf-httpapi-idempotency-key-header): the first request with a key does the work, every later one with
+ * the same body gets its answer; one that comes while it still runs gets 409; another body under the same key is refused.
+ */
+export const idempotency = fp((app: FastifyInstance, { metadata, now }: { metadata: Metadata; now: () => number }, done: () => void) => {
+  app.decorateRequest('idempotency', null)
+
+  app.addHook('preHandler', async (request, reply) => {
+    const key = request.headers['idempotency-key']
+    const actor = request.principal && 'id' in request.principal ? request.principal.id : undefined
+    if (request.method !== 'POST' || typeof key !== 'string' || actor === undefined) return
+    if (!KEY.test(key)) throw fail('invalid_request', { reason: 'Idempotency-Key must be 1 to 255 printable characters' })
+    const mark = fingerprint(request)
+    const known = await claim(key, actor, mark)
+    if (!known) {
+      request.idempotency = { key, actor }
+      return
+    }
+    if (known.fingerprint !== mark) throw fail('idempotency_mismatch')
+    if (known.status === null) throw fail('idempotency_running', {}, { headers: { 'retry-after': '1' } })
+    return reply
+      .code(known.status)
+      .headers({ ...(JSON.parse(known.headers) as Record<string, string>), 'idempotency-replayed': 'true' })
+      .send(known.body ?? undefined)
+  })
+
+  /** Undefined: the key is ours now. */
+  const claim = (key: string, actor: string, mark: string) =>
+    metadata.transaction(async (trx) => {
+      const known = await trx
+        .selectFrom('idempotent_answers')
+        .selectAll()
+        .where('key', '=', key)
+        .where('actor', '=', actor)
+        .executeTakeFirst()
+      const at = now()
+      const lost = known && ((known.status === null && known.created_at < at - LOST_AFTER) || known.expires_at < at)
+      if (known && !lost) return known
+      if (lost) await trx.deleteFrom('idempotent_answers').where('key', '=', key).where('actor', '=', actor).execute()
+      await trx
+        .insertInto('idempotent_answers')
+        .values({ key, actor, fingerprint: mark, status: null, headers: '{}', body: null, created_at: at, expires_at: at + KEEP })
+        .execute()
+      return undefined
+    })
+
+  app.addHook('onSend', async (request, reply, payload) => {
+    const mine = request.idempotency
+    if (!mine) return payload
+    request.idempotency = null
+    const where = metadata.kysely
+    // An error of ours is no answer to keep: the same request may succeed later.
+    if (reply.statusCode >= 400) {
+      await where.deleteFrom('idempotent_answers').where('key', '=', mine.key).where('actor', '=', mine.actor).execute()
+      return payload
+    }
+    const headers = Object.fromEntries(KEPT_HEADERS.flatMap((name) => (reply.hasHeader(name) ? [[name, reply.getHeader(name)]] : [])))
+    await where
+      .updateTable('idempotent_answers')
+      .set({ status: reply.statusCode, headers: JSON.stringify(headers), body: typeof payload === 'string' ? payload : null })
+      .where('key', '=', mine.key)
+      .where('actor', '=', mine.actor)
+      .execute()
+    return payload
+  })
+  done()
+})
