@@ -1,6 +1,7 @@
 /**
  * The metadata database's tables as Kysely sees them. Rules (docs: conventions "Metadata columns"): ids varchar(36), times bigint milliseconds,
- * JSON as text, booleans 0/1, no RETURNING. Each table names its one writer.
+ * JSON as text, booleans 0/1, no RETURNING. Each table names its one writer. Columns that the database computes for unique keys among the living
+ * are in migrations/ only: nobody reads or writes them.
  */
 import type { Generated } from 'kysely'
 
@@ -309,6 +310,94 @@ export interface AuthOneTimeTokens {
   updated_at: Millis
 }
 
+export interface AuthMfaFactors {
+  id: string
+  user_id: string
+  friendly_name: string | null
+  factor_type: string
+  status: string
+  created_at: Millis
+  updated_at: Millis
+  secret: string | null
+  phone: string | null
+  last_challenged_at: Millis | null
+  web_authn_credential: Json | null
+  web_authn_aaguid: string | null
+  last_webauthn_challenge_data: Json | null
+}
+export interface AuthMfaChallenges {
+  id: string
+  factor_id: string
+  created_at: Millis
+  verified_at: Millis | null
+  ip_address: string
+  otp_code: string | null
+  web_authn_session_data: Json | null
+}
+export interface AuthMfaAmrClaims {
+  id: string
+  session_id: string
+  created_at: Millis
+  updated_at: Millis
+  authentication_method: string
+}
+export interface AuthFlowState {
+  id: string
+  user_id: string | null
+  auth_code: string
+  code_challenge_method: string
+  code_challenge: string
+  provider_type: string
+  provider_access_token: string | null
+  provider_refresh_token: string | null
+  created_at: Millis
+  updated_at: Millis
+  authentication_method: string
+  auth_code_issued_at: Millis | null
+}
+export interface AuthSsoProviders {
+  id: string
+  resource_id: string | null
+  created_at: Millis
+  updated_at: Millis
+  disabled: Bool | null
+}
+export interface AuthSsoDomains {
+  id: string
+  sso_provider_id: string
+  domain: string
+  created_at: Millis
+  updated_at: Millis
+}
+export interface AuthSamlProviders {
+  id: string
+  sso_provider_id: string
+  entity_id: string
+  metadata_xml: string
+  metadata_url: string | null
+  attribute_mapping: Json | null
+  created_at: Millis
+  updated_at: Millis
+  name_id_format: string | null
+}
+export interface AuthSamlRelayStates {
+  id: string
+  sso_provider_id: string
+  request_id: string
+  for_email: string | null
+  redirect_to: string | null
+  created_at: Millis
+  updated_at: Millis
+  flow_state_id: string | null
+}
+export interface AuthAuditLogEntries {
+  id: string
+  instance_id: string | null
+  payload: Json | null
+  created_at: Millis
+  ip_address: string
+}
+
 export interface Tables {
   facts: Facts
   organisations: Organisations
@@ -332,4 +421,13 @@ export interface Tables {
   auth_sessions: AuthSessions
   auth_refresh_tokens: AuthRefreshTokens
   auth_one_time_tokens: AuthOneTimeTokens
+  auth_mfa_factors: AuthMfaFactors
+  auth_mfa_challenges: AuthMfaChallenges
+  auth_mfa_amr_claims: AuthMfaAmrClaims
+  auth_flow_state: AuthFlowState
+  auth_sso_providers: AuthSsoProviders
+  auth_sso_domains: AuthSsoDomains
+  auth_saml_providers: AuthSamlProviders
+  auth_saml_relay_states: AuthSamlRelayStates
+  auth_audit_log_entries: AuthAuditLogEntries
 }

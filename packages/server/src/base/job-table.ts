@@ -1,0 +1,45 @@
+import type { TableShape } from './db/schema.ts'
+
+/** What must still happen. state: queued | running | done | failed; `wanted` counts how often it was asked for. */
+export interface JobRow {
+  id: string
+  kind: string
+  key: string
+  payload: string
+  state: string
+  attempts: number
+  max_attempts: number
+  due_at: number
+  leased_until: number | null
+  leased_by: string | null
+  wanted: number
+  last_error: string | null
+  created_at: number
+  finished_at: number | null
+}
+export interface JobTables {
+  jobs: JobRow
+}
+
+/** The table, for migrations: one unfinished job per (kind, key) is the database's word, not ours. */
+export const jobsShape: TableShape = {
+  columns: {
+    id: 'id',
+    kind: 'word',
+    key: 'name',
+    payload: 'json',
+    state: 'word',
+    attempts: 'int',
+    max_attempts: 'int',
+    due_at: 'millis',
+    leased_until: 'millis?',
+    leased_by: 'id?',
+    wanted: 'int',
+    last_error: 'text?',
+    created_at: 'millis',
+    finished_at: 'millis?',
+  },
+  primary: ['id'],
+  computed: { unfinished_key: ['name', "case when {state} in ('queued', 'running') then {key} end"] },
+  unique: [['kind', 'unfinished_key']],
+}

@@ -1,0 +1,53 @@
+import { mkdirSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { type Database, type DatabaseOptions, openDatabase } from '../base/db/database.ts'
+import { migrate } from '../base/db/migrate.ts'
+import { fail } from '../base/errors.ts'
+import type { Log } from '../base/log.ts'
+import { MIGRATIONS } from './migrations/index.ts'
+import type { Tables } from './tables.ts'
+
+export type Metadata = Database<Tables>
+
+/** What of config.yaml says where the metadata is. */
+export interface MetadataConfig {
+  readonly database: { readonly type: 'sqlite' | 'postgresql' | 'mysql'; readonly connection_string?: string | null }
+  readonly data: { readonly dir: string }
+}
+
+export interface OpenOptions {
+  readonly log?: Log
+  /** Default: the migrations of this version. */
+  readonly migrations?: typeof MIGRATIONS
+}
+
+const FILE = 'metadata.sqlite'
+const PRIVATE = 0o700
+
+/** SQLite: a path, relative to the data directory, with or without `file:` or `sqlite:` before it; default `metadata.sqlite` there. */
+export function metadataOptions({ database, data }: MetadataConfig): DatabaseOptions {
+  const text = database.connection_string ?? ''
+  if (database.type === 'sqlite') {
+    const path = text.replace(/^(sqlite|file):(\/\/(?=\/)|\/\/)?/, '')
+    return { type: 'sqlite', file: path === ':memory:' ? path : resolve(data.dir, path === '' ? FILE : path) }
+  }
+  if (text === '') throw fail('metadata_malformed', { reason: 'it is empty' })
+  return { type: database.type, connection_string: text }
+}
+
+/** Opens the metadata database and brings it forward. Errors: metadata_unavailable, metadata_refused, metadata_newer, migration_failed. */
+export async function openMetadata(config: MetadataConfig, options: OpenOptions = {}): Promise<Metadata> {
+  const where = metadataOptions(config)
+  if (where.type === 'sqlite' && where.file !== ':memory:') mkdirSync(dirname(where.file), { recursive: true, mode: PRIVATE })
+  const metadata = openDatabase<Tables>(where)
+  try {
+    await migrate(metadata, options.migrations ?? MIGRATIONS, { log: options.log })
+  } catch (error) {
+    await metadata.close().catch(() => {})
+    throw error
+  }
+  return metadata
+}
+
+/** Where SQLite's file lies by default, below the data directory. */
+export const defaultFile = (dataDir: string): string => join(dataDir, FILE)
