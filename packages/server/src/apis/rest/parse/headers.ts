@@ -37,7 +37,7 @@ export const NO_PREFERENCES: Preferences = {
 /** `Prefer` (RFC 7240). Of each preference the first counts. Throws PGRST122 for unknown ones with handling=strict. */
 export function parsePrefer(header: string | undefined, allowTx: boolean): Preferences {
   if (header === undefined || header === '') return NO_PREFERENCES
-  const found: Record<string, string | number | null | string[]> = { ...NO_PREFERENCES }
+  const found: Record<string, unknown> = { ...NO_PREFERENCES }
   const unknown: string[] = []
   for (const part of header.split(',')) {
     const text = part.trim()

@@ -14,6 +14,8 @@ export interface Shaped {
   /** Injective: no value can make the shape of another request (its separator is NUL, which is refused in names). */
   readonly shape: string
   readonly values: readonly string[]
+  /** columns= was given. */
+  readonly columns: boolean
   parse(): Query
 }
 
@@ -45,6 +47,7 @@ export function shapeQuery(raw: string, options: ShapeOptions): Shaped {
   const values = newValues()
   const parts: Part[] = []
   let shape = ''
+  let columns = false
   let window: Window = {}
   for (const pair of raw === '' ? [] : raw.split('&')) {
     const equals = pair.indexOf('=')
@@ -58,6 +61,7 @@ export function shapeQuery(raw: string, options: ShapeOptions): Shaped {
       window = { ...window, [key]: wholeNumber(value) ?? window[key] }
       continue
     }
+    if (kind === 'columns') columns = true
     const made = partOf(kind, key, value, values, options)
     if (made === null) continue
     shape += `${key}\0${made.shape}\0`
@@ -71,7 +75,7 @@ export function shapeQuery(raw: string, options: ShapeOptions): Shaped {
     shape += `${side}\0`
     root[side].push({ path: [], value: slot(values, String(value)) })
   }
-  return { shape, values: values.list, parse: () => build(parts, root) }
+  return { shape, values: values.list, columns, parse: () => build(parts, root) }
 }
 
 function build(parts: readonly Part[], root: Pick<MutableQuery, 'limit' | 'offset'>): Query {
@@ -103,7 +107,7 @@ function narrow(window: Window, range: { first: number; last: number | null }): 
     (x) => x !== null,
   )
   if (ends.length === 0) return { offset: from }
-  const end = ends.reduce((a, b) => Math.min(a, b))
+  const [end = from] = ends.sort((a, b) => (a < b ? -1 : 1))
   return { offset: from, limit: end > from ? end - from : 0n }
 }
 

@@ -1,0 +1,108 @@
+import { fail } from '../../base/errors.ts'
+import { singularityError } from './errors.ts'
+import { contentType } from './parse/headers.ts'
+import type { Plan } from './plan/types.ts'
+import type { Row } from './run.ts'
+
+export interface Answer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Buffer | null
+}
+
+/** Content-Range of `page` rows from `first`; `*` for what is empty or not known (RFC 9110, 14.4, with rows as unit). */
+export function contentRange(first: number, page: number, total: number | null): string {
+  return `${page > 0 && total !== 0 ? `${first}-${first + page - 1}` : '*'}/${total ?? '*'}`
+}
+
+/** The answer to a request whose statement answered `row`. Pure. Throws PGRST103, 111, 112, 116. */
+export function answerOf(plan: Plan, row: Row, values: readonly string[], profile: string | null): Answer {
+  const headers: Record<string, string> = {}
+  const status = STATUS[plan.action](plan, row, values, headers)
+  if (plan.applied !== '') headers['preference-applied'] = plan.applied
+  const body = status === 204 || (isWrite(plan) && plan.prefer.return !== 'representation') || plan.isVoid ? null : row.body
+  if (body !== null) {
+    headers['content-type'] = contentType(plan.media)
+    if (profile !== null) headers['content-profile'] = profile
+  }
+  return own({ status, headers, body }, row)
+}
+
+const isWrite = ({ action }: Plan) => action !== 'read' && action !== 'call'
+type StatusOf = (plan: Plan, row: Row, values: readonly string[], headers: Record<string, string>) => number
+
+const read: StatusOf = (plan, row, values, headers) => {
+  const first = plan.offset === null ? 0 : Number(values[plan.offset])
+  if (plan.single && row.page !== 1) throw singularityError(row.page)
+  headers['content-range'] = contentRange(first, row.page, row.total)
+  if (row.total === null) return 200
+  if (first > row.total && first !== 0) {
+    const details = `An offset of ${first} was requested, but there are only ${row.total} rows.`
+    throw fail('PGRST103', {}, { details, headers: { 'content-range': contentRange(first, 0, row.total) } })
+  }
+  return row.page < row.total ? 206 : 200
+}
+
+const counted = (plan: Plan, row: Row) => (plan.prefer.count === 'exact' || plan.prefer.count === 'estimated' ? row.page : null)
+const represented = (plan: Plan) => plan.prefer.return === 'representation'
+
+const STATUS: Readonly<Record<Plan['action'], StatusOf>> = {
+  read,
+  call: (plan, row, values, headers) => {
+    const status = read(plan, row, values, headers)
+    return plan.isVoid ? 204 : status
+  },
+  insert: (plan, row, _values, headers) => {
+    headers['content-range'] = contentRange(0, 0, counted(plan, row))
+    if (row.location !== null) {
+      const pairs = (JSON.parse(row.location) as [string, string | null][]).map(
+        ([key, value]) => `${encodeURIComponent(key)}=${value === null ? 'is.null' : `eq.${encodeURIComponent(value)}`}`,
+      )
+      headers.location = `/${encodeURIComponent(plan.name)}?${pairs.join('&')}`
+    }
+    return row.inserted !== null && row.inserted <= 0 && plan.prefer.resolution === 'merge-duplicates' ? 200 : 201
+  },
+  update: (plan, row, _values, headers) => {
+    headers['content-range'] = contentRange(0, row.page, counted(plan, row))
+    return represented(plan) ? 200 : 204
+  },
+  upsert: (plan, row) => (represented(plan) ? ((row.inserted ?? 0) > 0 ? 201 : 200) : 204),
+  delete: (plan, row, _values, headers) => {
+    headers['content-range'] = contentRange(0, 0, counted(plan, row))
+    return represented(plan) ? 200 : 204
+  },
+}
+
+/** What functions and triggers set: `response.status`, and `response.headers` as `[{"name": "value"}]`. */
+function own(answer: Answer, row: Row): Answer {
+  if (row.headers === null && row.status === null) return answer
+  const headers = { ...answer.headers }
+  if (row.headers !== null) for (const [name, value] of ownHeaders(row.headers)) headers[name.toLowerCase()] = value
+  return { ...answer, headers, status: row.status === null ? answer.status : ownStatus(row.status) }
+}
+
+function ownStatus(text: string): number {
+  const status = /^\d{3}$/.test(text) ? Number(text) : 0
+  if (status < 200 || status > 599) throw fail('PGRST112')
+  return status
+}
+
+const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+
+function ownHeaders(text: string): [string, string][] {
+  let list: unknown
+  try {
+    list = JSON.parse(text)
+  } catch {
+    throw fail('PGRST111')
+  }
+  if (!Array.isArray(list)) throw fail('PGRST111')
+  return list.map((item: unknown) => {
+    const [pair, ...more] = Object.entries(typeof item === 'object' && item !== null ? item : {})
+    const [name, value] = pair ?? ['', null]
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters would split the answer
+    if (more.length > 0 || typeof value !== 'string' || !HEADER_NAME.test(name) || /[\u0000-\u001f\u007f]/.test(value))
+      throw fail('PGRST111')
+    return [name, value]
+  })
+}

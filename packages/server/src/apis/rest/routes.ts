@@ -1,0 +1,334 @@
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import { fail, type SovraError } from '../../base/errors.ts'
+import type { Identity } from '../../runtime/engines/postgres/as-role.ts'
+import type { Catalogue, Table } from '../../runtime/engines/postgres/catalogue/types.ts'
+import { renderError } from './errors.ts'
+import { grantHint } from './hints.ts'
+import { openApi } from './openapi.ts'
+import { type Payload, parseBody } from './parse/body.ts'
+import { contentType, negotiate, parsePrefer, parseRange } from './parse/headers.ts'
+import { LIMITS } from './parse/limits.ts'
+import { type Shaped, shapeQuery } from './parse/query.ts'
+import { planCall } from './plan/call.ts'
+import { nearest } from './plan/nearest.ts'
+import { planRead } from './plan/read.ts'
+import type { Action, Plan, PlanInput } from './plan/types.ts'
+import { planWrite } from './plan/write.ts'
+import { type Answer, answerOf } from './reply.ts'
+import { type Database, runPlan, withFreshCatalogue } from './run.ts'
+import { type Space, spaceOf } from './space.ts'
+
+/** Who asks: what the gateway's principal has. */
+export interface RestPrincipal {
+  readonly role: string
+  /** 'anon': no credentials. */
+  readonly kind: string
+  readonly claimsJson: string
+}
+
+/** A share in an awake project, given back when the answer is made. */
+export interface RestHold {
+  readonly database: Database
+  release(): void
+}
+
+export interface RestOptions {
+  /** The project of a request, woken if need be; at once where it is awake. */
+  open(request: FastifyRequest): RestHold | Promise<RestHold>
+  principal(request: FastifyRequest): RestPrincipal
+  /** The project's stored `rest` settings; the same object while they do not change. */
+  settings(request: FastifyRequest): object | undefined
+  /** URL of the API as its clients write it: for the root document. */
+  url(request: FastifyRequest): URL
+  /** Bytes of a body. */
+  readonly bodyLimit: number
+}
+
+/** The REST dialect as an API of projects: mount it under `/rest/v1`. */
+export interface RestApi {
+  readonly routes: FastifyPluginAsync
+  readonly bodyLimit: number
+  readonly render: (error: SovraError, request: FastifyRequest, reply: FastifyReply) => unknown
+}
+
+type Verb = 'GET' | 'HEAD' | 'POST' | 'PATCH' | 'PUT' | 'DELETE'
+const WRITES: Readonly<Partial<Record<string, Exclude<Action, 'read' | 'call'>>>> = {
+  POST: 'insert',
+  PATCH: 'update',
+  PUT: 'upsert',
+  DELETE: 'delete',
+}
+
+interface Call {
+  readonly method: Verb
+  readonly name: string
+  readonly rpc: boolean
+}
+
+/** What is known of a request that failed, for its hint. */
+interface Trace {
+  plan: Plan | null
+  catalogue: Catalogue | null
+  schema: string
+}
+const traces = new WeakMap<FastifyRequest, Trace>()
+
+export function restApi(options: RestOptions): RestApi {
+  const routes: FastifyPluginAsync = async (app) => {
+    app.removeAllContentTypeParsers()
+    app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+    register(app, options)
+  }
+  return { routes, bodyLimit: options.bodyLimit, render: (error, request, reply) => render(options, error, request, reply) }
+}
+
+function register(app: FastifyInstance, options: RestOptions): void {
+  const handler = (rpc: boolean) => (request: FastifyRequest, reply: FastifyReply) => handle(options, request, reply, rpc)
+  const config = (action: 'rest:read' | 'rest:write' | 'rest:call' | 'rest:describe') => ({ action, resource: 'project' as const })
+  app.route({
+    method: ['GET', 'HEAD'],
+    url: '/',
+    exposeHeadRoute: false,
+    config: config('rest:describe'),
+    handler: (request, reply) => describe(options, request, reply),
+  })
+  app.route({
+    method: 'OPTIONS',
+    url: '/',
+    config: config('rest:describe'),
+    handler: (_request, reply) => allow(reply, 'OPTIONS,GET,HEAD'),
+  })
+  app.route({ method: ['GET', 'HEAD'], url: '/:name', exposeHeadRoute: false, config: config('rest:read'), handler: handler(false) })
+  app.route({ method: ['POST', 'PATCH', 'PUT', 'DELETE'], url: '/:name', config: config('rest:write'), handler: handler(false) })
+  app.route({
+    method: 'OPTIONS',
+    url: '/:name',
+    config: config('rest:describe'),
+    handler: (request, reply) => allowed(options, request, reply, false),
+  })
+  app.route({
+    method: ['GET', 'HEAD', 'POST'],
+    url: '/rpc/:name',
+    exposeHeadRoute: false,
+    config: config('rest:call'),
+    handler: handler(true),
+  })
+  app.route({ method: ['PATCH', 'PUT', 'DELETE'], url: '/rpc/:name', config: config('rest:call'), handler: refuseMethod })
+  app.route({
+    method: 'OPTIONS',
+    url: '/rpc/:name',
+    config: config('rest:describe'),
+    handler: (request, reply) => allowed(options, request, reply, true),
+  })
+}
+
+const refuseMethod = (request: FastifyRequest) => {
+  throw fail('PGRST101', { method: request.method })
+}
+
+const header = (request: FastifyRequest, name: string): string | undefined => {
+  const value = request.headers[name]
+  return Array.isArray(value) ? value.join(', ') : value
+}
+
+const nameOf = (request: FastifyRequest): string => (request.params as { name: string }).name
+
+async function handle(options: RestOptions, request: FastifyRequest, reply: FastifyReply, rpc: boolean): Promise<unknown> {
+  const opening = options.open(request)
+  const hold = opening instanceof Promise ? await opening : opening
+  const trace: Trace = { plan: null, catalogue: null, schema: '' }
+  traces.set(request, trace)
+  try {
+    const call: Call = { method: request.method as Verb, name: nameOf(request), rpc }
+    const answer = await withFreshCatalogue(hold.database.catalogue, (catalogue) =>
+      attempt(options, request, call, hold.database, catalogue, trace),
+    )
+    return send(reply, answer, request.method === 'HEAD')
+  } finally {
+    hold.release()
+  }
+}
+
+function send(reply: FastifyReply, answer: Answer, head: boolean): FastifyReply {
+  reply.code(answer.status).headers(answer.headers)
+  return head || answer.body === null ? reply.send() : reply.send(answer.body)
+}
+
+async function attempt(
+  options: RestOptions,
+  request: FastifyRequest,
+  call: Call,
+  database: Database,
+  catalogue: Catalogue,
+  trace: Trace,
+): Promise<Answer> {
+  const space = spaceOf(catalogue, options.settings(request))
+  const { schema, profile } = schemaOf(request, space)
+  trace.catalogue = catalogue
+  trace.schema = schema
+  const { plan, values, body } = prepare(request, call, space, catalogue, schema)
+  trace.plan = plan
+  const identity = identityOf(request, options.principal(request), call, space.searchPaths.get(schema) ?? schema, plan.prefer.timezone)
+  const row = await runPlan(database.pool, identity, plan, values, body, () => signalOf(request))
+  return answerOf(plan, row, values, profile)
+}
+
+/** The request as a plan (from the cache, for a shape that is known) and what it is bound to. */
+function prepare(request: FastifyRequest, call: Call, space: Space, catalogue: Catalogue, schema: string) {
+  const reads = call.method === 'GET' || call.method === 'HEAD'
+  const mark = request.url.indexOf('?')
+  const range = call.method === 'GET' ? parseRange(header(request, 'range')) : null
+  const shaped = shapeQuery(mark < 0 ? '' : request.url.slice(mark + 1), { arguments: call.rpc && reads, range })
+  const payload = reads || call.method === 'DELETE' ? null : payloadOf(request, call, shaped)
+  const accept = header(request, 'accept') ?? ''
+  const prefer = header(request, 'prefer') ?? ''
+  const bodyShape = payload === null ? '' : `${payload.type}\0${payload.isArray}\0${JSON.stringify(payload.keys)}`
+  const key = [call.method, call.rpc ? 'rpc' : '', call.name, schema, accept, prefer, bodyShape, shaped.shape].join('\0')
+  let plan = space.plans.get(key)
+  if (plan === undefined) {
+    plan = makePlan(call, space, catalogue, schema, shaped, payload, accept, prefer)
+    if (key.length <= LIMITS.cachedShape) space.plans.set(key, plan)
+  }
+  return { plan, values: shaped.values, body: payload?.text ?? '' }
+}
+
+function payloadOf(request: FastifyRequest, call: Call, shaped: Shaped): Payload {
+  const raw = request.body instanceof Buffer ? request.body : Buffer.alloc(0)
+  const type = header(request, 'content-type')
+  const text = raw.toString(type?.startsWith('application/octet-stream') ? 'latin1' : 'utf8')
+  return parseBody(text, type, { columns: shaped.columns, rpc: call.rpc })
+}
+
+function makePlan(
+  call: Call,
+  space: Space,
+  catalogue: Catalogue,
+  schema: string,
+  shaped: Shaped,
+  payload: Payload | null,
+  accept: string,
+  preferHeader: string,
+): Plan {
+  const { settings } = space
+  const prefer = parsePrefer(preferHeader, settings.transactionEnd)
+  const input: PlanInput = {
+    catalogue,
+    schema,
+    query: shaped.parse(),
+    media: negotiate(accept),
+    prefer,
+    head: call.method === 'HEAD',
+    maxRows: settings.maxRows,
+    aggregates: settings.aggregates,
+  }
+  if (call.rpc) return planCall(input, call.name, payload)
+  const table = findTable(catalogue, schema, call.name)
+  const write = WRITES[call.method]
+  return write === undefined ? planRead(input, table) : planWrite(write, input, table, payload ?? { isArray: false, keys: [], type: '' })
+}
+
+function findTable(catalogue: Catalogue, schema: string, name: string): Table {
+  const tables = catalogue.schemas.get(schema)?.tables
+  const table = tables?.get(name)
+  if (table) return table
+  const near = nearest(name, tables?.keys() ?? [], 0.75)
+  throw fail('PGRST205', { schema, table: name, hint: near === null ? '' : `Perhaps you meant the table '${schema}.${near}'` })
+}
+
+/** The exposed schema that the request names, else the first. Answers name it where it was chosen from several. */
+function schemaOf(request: FastifyRequest, { settings }: Space): { schema: string; profile: string | null } {
+  const reads = request.method === 'GET' || request.method === 'HEAD'
+  const asked = header(request, reads ? 'accept-profile' : 'content-profile')
+  const [first = 'public'] = settings.schemas
+  if (asked !== undefined && !settings.schemas.includes(asked))
+    throw fail('PGRST106', { schema: asked, schemas: settings.schemas.join(', ') })
+  const schema = asked ?? first
+  return { schema, profile: settings.schemas.length > 1 || asked !== undefined ? schema : null }
+}
+
+function identityOf(request: FastifyRequest, principal: RestPrincipal, call: Call, searchPath: string, timezone: string | null): Identity {
+  const cookies = request.headers.cookie
+  return {
+    role: principal.role,
+    claimsJson: principal.claimsJson,
+    searchPath,
+    headersJson: JSON.stringify(request.headers),
+    method: call.method,
+    path: call.rpc ? `/rpc/${call.name}` : `/${call.name}`,
+    ...(cookies === undefined ? {} : { cookiesJson: cookiesJson(cookies) }),
+    ...(timezone === null ? {} : { timezone }),
+  }
+}
+
+const cookiesJson = (text: string): string =>
+  JSON.stringify(
+    Object.fromEntries(text.split(';').map((pair) => [pair.slice(0, pair.indexOf('=')).trim(), pair.slice(pair.indexOf('=') + 1).trim()])),
+  )
+
+/** Aborted when the client goes away before its answer. */
+function signalOf(request: FastifyRequest): AbortSignal {
+  const controller = new AbortController()
+  request.raw.socket.once('close', () => controller.abort())
+  return controller.signal
+}
+
+async function describe(options: RestOptions, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const media = negotiate(header(request, 'accept'), true)
+  const hold = await options.open(request)
+  try {
+    const catalogue = hold.database.catalogue.current
+    const { schema, profile } = schemaOf(request, spaceOf(catalogue, options.settings(request)))
+    const found = catalogue.schemas.get(schema)
+    if (!found) throw fail('PGRST106', { schema, schemas: schema })
+    const document = openApi(catalogue, found, options.principal(request).role, options.url(request))
+    reply.header('content-type', contentType(media))
+    if (profile !== null) reply.header('content-profile', profile)
+    return reply.send(Buffer.from(JSON.stringify(document)))
+  } finally {
+    hold.release()
+  }
+}
+
+const allow = (reply: FastifyReply, methods: string) => reply.code(200).header('allow', methods).send()
+
+async function allowed(options: RestOptions, request: FastifyRequest, reply: FastifyReply, rpc: boolean): Promise<unknown> {
+  const hold = await options.open(request)
+  try {
+    return await withFreshCatalogue(hold.database.catalogue, async (catalogue) => {
+      const { schema } = schemaOf(request, spaceOf(catalogue, options.settings(request)))
+      return allow(
+        reply,
+        rpc ? routineMethods(catalogue, schema, nameOf(request)) : tableMethods(findTable(catalogue, schema, nameOf(request))),
+      )
+    })
+  } finally {
+    hold.release()
+  }
+}
+
+function tableMethods(table: Table): string {
+  const { insertable, updatable, deletable, primaryKey } = table
+  const put = insertable && updatable && primaryKey.length > 0
+  return `OPTIONS,GET,HEAD${insertable ? ',POST' : ''}${put ? ',PUT' : ''}${updatable ? ',PATCH' : ''}${deletable ? ',DELETE' : ''}`
+}
+
+function routineMethods(catalogue: Catalogue, schema: string, name: string): string {
+  const overloads = catalogue.schemas.get(schema)?.functions.get(name)
+  if (!overloads) {
+    const details = `Searched for the function ${schema}.${name}, but no matches were found in the schema cache.`
+    throw fail('PGRST202', { function: `${schema}.${name}`, hint: '' }, { details })
+  }
+  return overloads.every(({ volatility }) => volatility === 'volatile') ? 'OPTIONS,POST' : 'OPTIONS,GET,HEAD,POST'
+}
+
+function render(options: RestOptions, error: SovraError, request: FastifyRequest, reply: FastifyReply): unknown {
+  const trace = traces.get(request)
+  const principal = trace ? options.principal(request) : null
+  const role = principal?.role ?? 'anon'
+  const caller = { role, authenticated: role !== 'anon' }
+  const rendered = renderError(error, caller, (fields) =>
+    trace?.catalogue ? grantHint(fields, role, trace.plan, trace.catalogue, trace.schema) : null,
+  )
+  reply.code(rendered.status).headers(rendered.headers).header('content-type', 'application/json; charset=utf-8')
+  return reply.send(request.method === 'HEAD' ? undefined : Buffer.from(JSON.stringify(rendered.body)))
+}

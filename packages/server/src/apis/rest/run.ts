@@ -1,0 +1,99 @@
+import { fail, isSovraError, SovraError } from '../../base/errors.ts'
+import { asRole, type Identity } from '../../runtime/engines/postgres/as-role.ts'
+import type { CatalogueHolder } from '../../runtime/engines/postgres/catalogue/holder.ts'
+import type { Catalogue } from '../../runtime/engines/postgres/catalogue/types.ts'
+import { staleStates } from '../../runtime/engines/postgres/errors.ts'
+import { fieldsOfError } from '../../runtime/engines/postgres/wire/errors.ts'
+import type { PipelinePool } from '../../runtime/engines/postgres/wire/pool.ts'
+import type { Result } from '../../runtime/engines/postgres/wire/result.ts'
+import { bind, type Param } from './plan/sql.ts'
+import { type Plan, RESULT } from './plan/types.ts'
+
+/** What an awake project offers the API. */
+export interface Database {
+  readonly pool: PipelinePool
+  readonly catalogue: CatalogueHolder
+}
+
+/** The one row that a plan's statement answered. */
+export interface Row {
+  readonly body: Buffer | null
+  readonly page: number
+  readonly total: number | null
+  readonly location: string | null
+  readonly inserted: number | null
+  readonly headers: string | null
+  readonly status: string | null
+}
+
+const number = (text: string | null): number | null => (text === null ? null : Number(text))
+
+function rowOf(result: Result): Row {
+  return {
+    body: result.bytes(0, RESULT.body),
+    page: Number(result.text(0, RESULT.page) ?? '0'),
+    total: number(result.text(0, RESULT.total)),
+    location: result.text(0, RESULT.location),
+    inserted: number(result.text(0, RESULT.inserted)),
+    headers: result.text(0, RESULT.headers),
+    status: result.text(0, RESULT.status),
+  }
+}
+
+/** Runs a planned request in one round trip and one transaction; what a guard of the plan refuses is rolled back with it. */
+export async function runPlan(
+  pool: PipelinePool,
+  identity: Identity,
+  plan: Plan,
+  values: readonly string[],
+  body: string,
+  signal: () => AbortSignal,
+): Promise<Row> {
+  const run = (sql: string, params: readonly Param[], readOnly: boolean) =>
+    asRole(pool, identity, { sql, params: bind(params, values, body) }, { readOnly, signal })
+  const row = rowOf(await run(plan.sql, plan.params, plan.readOnly))
+  if (plan.explain === null || !wantsPlanned(plan, row)) return row
+  const explained = await run(plan.explain.sql, plan.explain.params, true)
+  return { ...row, total: plannedRows(explained, row.total) }
+}
+
+const wantsPlanned = (plan: Plan, row: Row): boolean =>
+  plan.prefer.count === 'planned' || (plan.maxRows !== null && row.total !== null && row.total > plan.maxRows)
+
+function plannedRows(result: Result, counted: number | null): number {
+  const [first] = JSON.parse(result.text(0, 0) ?? '[]') as { Plan?: { 'Plan Rows'?: number } }[]
+  const rows = first?.Plan?.['Plan Rows']
+  if (rows === undefined) throw fail('internal', {}, { cause: 'EXPLAIN answered no number of rows' })
+  return Math.max(rows, counted ?? 0)
+}
+
+const STALE_CODES: ReadonlySet<string> = new Set([
+  'PGRST200',
+  'PGRST201',
+  'PGRST202',
+  'PGRST203',
+  'PGRST204',
+  'PGRST205',
+  'PGRST108',
+  'PGRST120',
+])
+
+function mayBeStale(error: unknown): boolean {
+  if (isSovraError(error) && STALE_CODES.has(error.code)) return true
+  const fields = fieldsOfError(error)
+  return fields !== null && staleStates.has(fields.sqlstate)
+}
+
+/**
+ * Tries `attempt` with the current catalogue. Before an error is answered that an old catalogue could have caused, it is read once more,
+ * and where it changed the request is tried again: nothing was written by the first try.
+ */
+export async function withFreshCatalogue<R>(holder: CatalogueHolder, attempt: (catalogue: Catalogue) => Promise<R>): Promise<R> {
+  const seen = holder.current
+  try {
+    return await attempt(seen)
+  } catch (error) {
+    if (!(error instanceof SovraError) || !mayBeStale(error) || !(await holder.fresh(seen))) throw error
+  }
+  return attempt(holder.current)
+}
