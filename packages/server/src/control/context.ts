@@ -35,6 +35,8 @@ export interface Control {
   /** ms for which a deleted project can be restored. */
   readonly keepDeleted: number
   /** Resolves at the first event of one of these names for this subject or project, or after `ms`. */
+  /** ms until a service of that spec sleeps; 0: never. */
+  readonly sleepAfter: (spec: { sleep_after?: number }) => number
   readonly awaitEvent: (match: { names: readonly string[]; project: string }, ms: number) => Promise<void>
   readonly version: string
   readonly startedAt: number

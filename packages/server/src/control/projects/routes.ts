@@ -1,0 +1,236 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Name, Page, Ref } from '@sovrabase/contract/common'
+import { Project, ProjectCreate, ProjectMove, ProjectPatch, ProjectQuery } from '@sovrabase/contract/project'
+import { Service } from '@sovrabase/contract/service'
+import type { FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
+import { fail } from '../../base/errors.ts'
+import type { Authoriser } from '../../gateway/authorise.ts'
+import { RECONCILE } from '../../runtime/reconcile.ts'
+import { actorOf, callerOf, organisationOf, projectRefOf } from '../actor.ts'
+import type { Control } from '../context.ts'
+import { waitOf } from '../prefer.ts'
+import { listProjects } from './list.ts'
+import { moveProject, needProject, updateProject } from './store.ts'
+import { createProject, deleteProject, purgeProject, restoreProject, specOf } from './verbs.ts'
+import { projectViews, serviceView } from './view.ts'
+
+const Params = Type.Object({ ref: Ref })
+const OrganisationParams = Type.Object({ organisation: Type.String({ maxLength: 63 }) })
+const ServiceParams = Type.Object({ ref: Ref, service: Type.String({ maxLength: 32 }) })
+
+function versionOf(request: FastifyRequest): number | undefined {
+  const header = request.headers['if-match']
+  if (header === undefined || header === '*') return undefined
+  const found = /^(?:W\/)?"?(\d{1,15})"?$/.exec(header)
+  if (!found) throw fail('invalid_request', { reason: 'If-Match must be the version of the project' })
+  return Number(found[1])
+}
+
+export const projectRoutes =
+  (control: Control, authoriser: Authoriser): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    const { db, change, now } = control
+    const view = async (ref: string) => (await projectViews(control, [await needProject(db, ref)]))[0]!
+    const isReady = (project: Project) => project.services.every((service) => !['pending', 'creating'].includes(service.status))
+
+    /** With `Prefer: wait` the answer waits until nothing is pending, or the time is over. */
+    async function settled(request: FastifyRequest, ref: string): Promise<Project> {
+      const end = now() + waitOf(request)
+      let project = await view(ref)
+      while (!isReady(project) && now() < end) {
+        await control.awaitEvent({ names: ['service.ready', 'service.failed'], project: ref }, end - now())
+        project = await view(ref)
+      }
+      return project
+    }
+
+    app.get(
+      '/projects',
+      { config: { action: 'project:list', resource: 'self' }, schema: { querystring: ProjectQuery, response: { 200: Page(Project) } } },
+      (request) => listProjects(control, callerOf(request), request.query),
+    )
+
+    app.get(
+      '/organisations/:organisation/projects',
+      {
+        config: { action: 'organisation:read', resource: 'organisation' },
+        schema: { params: OrganisationParams, querystring: ProjectQuery, response: { 200: Page(Project) } },
+      },
+      (request) => listProjects(control, callerOf(request), request.query, organisationOf(request)),
+    )
+
+    app.post(
+      '/organisations/:organisation/projects',
+      {
+        config: { action: 'project:create', resource: 'organisation' },
+        schema: { params: OrganisationParams, body: ProjectCreate, response: { 201: Project, 202: Project } },
+      },
+      async (request, reply) => {
+        const { from } = request.body
+        if (from) await authoriser.demandOn(callerOf(request), 'project:copy', { kind: 'project', project: from.project })
+        const ref = await createProject(control, actorOf(request), organisationOf(request), request.body)
+        const project = await settled(request, ref)
+        reply.header('location', `/v1/projects/${ref}`).code(isReady(project) ? 201 : 202)
+        return project
+      },
+    )
+
+    app.get(
+      '/projects/:ref',
+      { config: { action: 'project:read', resource: 'project' }, schema: { params: Params, response: { 200: Project } } },
+      async (request, reply) => {
+        const project = await view(projectRefOf(request))
+        reply.header('etag', `"${project.version}"`)
+        return project
+      },
+    )
+
+    app.patch(
+      '/projects/:ref',
+      {
+        config: { action: 'project:update', resource: 'project' },
+        schema: { params: Params, body: ProjectPatch, response: { 200: Project } },
+      },
+      async (request) => {
+        const ref = projectRefOf(request)
+        const version = versionOf(request)
+        await change(actorOf(request), (c) =>
+          updateProject(c, ref, request.body, { ...(version === undefined ? {} : { version }), now: now() }),
+        )
+        return view(ref)
+      },
+    )
+
+    app.delete(
+      '/projects/:ref',
+      { config: { action: 'project:delete', resource: 'project' }, schema: { params: Params, response: { 202: Project } } },
+      async (request, reply) => {
+        const ref = projectRefOf(request)
+        await deleteProject(control, actorOf(request), ref)
+        reply.code(202)
+        return view(ref)
+      },
+    )
+
+    app.post(
+      '/projects/:ref/restore',
+      {
+        config: { action: 'project:restore', resource: 'project' },
+        schema: {
+          params: Params,
+          body: Type.Optional(Type.Object({ name: Type.Optional(Name) }, { additionalProperties: false })),
+          response: { 200: Project },
+        },
+      },
+      async (request) => {
+        const ref = projectRefOf(request)
+        await restoreProject(control, actorOf(request), ref, request.body?.name)
+        return view(ref)
+      },
+    )
+
+    app.post(
+      '/projects/:ref/purge',
+      { config: { action: 'project:purge', resource: 'project' }, schema: { params: Params } },
+      async (request, reply) => {
+        await purgeProject(control, actorOf(request), projectRefOf(request), { force: true })
+        return reply.code(202).send()
+      },
+    )
+
+    app.post(
+      '/projects/:ref/move',
+      {
+        config: { action: 'project:move', resource: 'project' },
+        schema: { params: Params, body: ProjectMove, response: { 200: Project } },
+      },
+      async (request) => {
+        const ref = projectRefOf(request)
+        const target = await authoriser.demandOn(callerOf(request), 'project:receive', {
+          kind: 'organisation',
+          organisation: request.body.organisation,
+        })
+        if (target.kind !== 'organisation') throw fail('not_found')
+        await change(actorOf(request), (c) => moveProject(c, ref, target.organisation, now()))
+        return view(ref)
+      },
+    )
+
+    app.post(
+      '/projects/:ref/wake',
+      { config: { action: 'project:wake', resource: 'project' }, schema: { params: Params, response: { 200: Project } } },
+      async (request) => {
+        const ref = projectRefOf(request)
+        if ((await needProject(db, ref)).state !== 'active') throw fail('project_deleted')
+        for (const service of await control.services.list(db, { projects: [ref] })) {
+          const hold = await control.connector.hold(ref, service.name, 'wake')
+          hold.release()
+        }
+        return view(ref)
+      },
+    )
+
+    app.post(
+      '/projects/:ref/sleep',
+      {
+        config: { action: 'project:sleep', resource: 'project' },
+        schema: { params: Params, querystring: Type.Object({ force: Type.Optional(Type.Boolean()) }), response: { 200: Project } },
+      },
+      async (request) => {
+        const ref = projectRefOf(request)
+        for (const service of await control.services.list(db, { projects: [ref] })) {
+          const asleep = await control.connector.sleep(service.id, { force: request.query.force ?? false })
+          if (!asleep) throw fail('project_busy')
+        }
+        return view(ref)
+      },
+    )
+
+    app.get(
+      '/projects/:ref/services',
+      { config: { action: 'service:list', resource: 'project' }, schema: { params: Params, response: { 200: Page(Service) } } },
+      async (request) => {
+        const services = await control.services.list(db, { projects: [projectRefOf(request)] })
+        return { items: services.map((service) => serviceView(control, service)), next_cursor: null }
+      },
+    )
+
+    app.get(
+      '/projects/:ref/services/:service',
+      { config: { action: 'service:read', resource: 'project' }, schema: { params: ServiceParams, response: { 200: Service } } },
+      async (request) => {
+        const service = await control.services.byName(db, projectRefOf(request), request.params.service)
+        if (!service) throw fail('service_not_found', { name: request.params.service })
+        return serviceView(control, service)
+      },
+    )
+
+    app.patch(
+      '/projects/:ref/services/:service',
+      {
+        config: { action: 'service:update', resource: 'project' },
+        schema: {
+          params: ServiceParams,
+          body: Type.Record(Type.String(), Type.Unknown(), { description: 'A JSON merge patch (RFC 7396) of the spec' }),
+          response: { 202: Service },
+        },
+      },
+      async (request, reply) => {
+        const ref = projectRefOf(request)
+        const name = request.params.service
+        await change(actorOf(request), async (c) => {
+          const service = await control.services.byName(c.trx, ref, name)
+          if (!service) throw fail('service_not_found', { name })
+          const patched = Object.entries({ ...(service.spec as object), ...request.body }).filter(([, value]) => value !== null)
+          const { spec } = specOf(control, name, { ...Object.fromEntries(patched), engine: service.engine, driver: service.driver })
+          await control.services.setSpec(c.trx, service.id, spec)
+          await c.event({ name: 'service.updated', subject: service.id, project_ref: ref, before: service.spec, after: spec })
+          await c.job({ kind: RECONCILE, key: service.id })
+        })
+        const service = await control.services.byName(db, ref, name)
+        reply.code(202)
+        return serviceView(control, service!)
+      },
+    )
+  }

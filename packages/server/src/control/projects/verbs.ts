@@ -1,0 +1,139 @@
+import type { ProjectCreate } from '@sovrabase/contract/project'
+import { Value } from 'typebox/value'
+import { fail } from '../../base/errors.ts'
+import type { Actor, Change } from '../../metadata/change.ts'
+import { createProjectKeys } from '../../realms/api-keys.ts'
+import type { Engine } from '../../runtime/engine.ts'
+import { RECONCILE } from '../../runtime/reconcile.ts'
+import type { Service } from '../../runtime/services.ts'
+import type { Control } from '../context.ts'
+import { organisationById, quotasOf } from '../organisations/store.ts'
+import { countProjects, insertProject, markDeleted, markPurged, markRestored, needProject } from './store.ts'
+
+export const PURGE = 'project.purge'
+/** Every project has one PostgreSQL of its own. */
+const DATABASE = 'db'
+const POSTGRES = 'postgres'
+
+/** What a manifest says of a service with its engine's defaults; `engine_unknown`, `spec_invalid`. */
+export function specOf(control: Control, name: string, given: Record<string, unknown>): { engine: Engine; driver: string; spec: unknown } {
+  const { engine: engineName, driver = control.driver, ...rest } = given
+  const engine = control.engines.get(String(engineName))
+  if (!engine) throw fail('engine_unknown', { name: String(engineName), known: [...control.engines.keys()].join(', ') })
+  if (!control.drivers.has(String(driver)))
+    throw fail('driver_unknown', { name: String(driver), known: [...control.drivers.keys()].join(', ') })
+  const spec = Value.Default(engine.spec, structuredClone(rest))
+  const wrong = Value.Check(engine.spec, spec) ? undefined : Value.Errors(engine.spec, spec)[0]
+  if (wrong) throw fail('spec_invalid', { name, reason: `${wrong.instancePath.slice(1).replaceAll('/', '.') || name}: ${wrong.message}` })
+  return { engine, driver: String(driver), spec }
+}
+
+async function refuseFull(control: Control, change: Change, organisation: string): Promise<void> {
+  const row = await organisationById(change.trx, organisation)
+  if (!row) throw fail('not_found')
+  const limit = quotasOf(row).projects ?? control.projectsPerOrganisation
+  if (limit > 0 && (await countProjects(change.trx, organisation)) >= limit) throw fail('quota_exceeded', { limit })
+}
+
+/** The services of a new project: those given, and `db` in any case. */
+function servicesOf(control: Control, body: ProjectCreate) {
+  const given: Record<string, Record<string, unknown>> = { [DATABASE]: { engine: POSTGRES }, ...body.services }
+  if (given[DATABASE]?.engine !== POSTGRES) throw fail('spec_invalid', { name: DATABASE, reason: "its engine is 'postgres'" })
+  return Object.entries(given).map(([name, spec]) => ({ name, ...specOf(control, name, spec) }))
+}
+
+/**
+ * One transaction: project, keys, services (status `pending`), event, jobs. `name_taken`, `quota_exceeded`, `region_unknown`,
+ * `engine_unknown`, `spec_invalid`. The caller is authorised for `from` already.
+ */
+export async function createProject(control: Control, actor: Actor, organisation: string, body: ProjectCreate): Promise<string> {
+  const region = body.region ?? control.node.region
+  if (region !== control.node.region) throw fail('region_unknown', { name: region, known: control.node.region })
+  const services = servicesOf(control, body)
+  const source = body.from ? await sourceOf(control, body.from.project) : undefined
+  const claimed: string[] = []
+  const ref = await control.change(actor, async (change) => {
+    claimed.length = 0
+    await refuseFull(control, change, organisation)
+    const made = await insertProject(change, { organisation, name: body.name, region, labels: body.labels ?? {} }, control.now())
+    await createProjectKeys(change, control.vault, made, control.now(), actor.kind === 'system' ? null : actor.id)
+    for (const { name, engine, driver, spec } of services) {
+      const copied = source && name === DATABASE ? { service: source.id, volume: source.volume, data: body.from?.data ?? false } : null
+      const prepared = copied
+        ? undefined
+        : await control.services.claimPrepared(change.trx, made, name, { engine: engine.name, node: control.node.id, spec })
+      if (prepared) {
+        claimed.push(prepared)
+        await change.event({ name: 'service.ready', subject: prepared, project_ref: made, organisation_id: organisation })
+        continue
+      }
+      const node = control.node.id
+      const id = await control.services.insert(change.trx, { project: made, name, engine, driver, region, node, spec, source: copied })
+      await change.job({ kind: RECONCILE, key: id })
+    }
+    return made
+  })
+  for (const id of claimed) {
+    const service = await control.services.byId(control.db, id)
+    if (service) control.connector.claimed(service)
+  }
+  if (claimed.length > 0) control.prepared.refill()
+  return ref
+}
+
+async function sourceOf(control: Control, ref: string): Promise<Service> {
+  const source = await needProject(control.db, ref)
+  if (source.state !== 'active') throw fail('project_deleted')
+  const service = await control.services.byName(control.db, ref, DATABASE)
+  if (!service) throw fail('service_not_found', { name: DATABASE })
+  return service
+}
+
+/** Stops its services and marks it; physically gone once `keepDeleted` has passed. */
+export async function deleteProject(control: Control, actor: Actor, ref: string): Promise<void> {
+  const purgeAt = control.now() + control.keepDeleted
+  await control.change(actor, async (change) => {
+    await markDeleted(change, ref, purgeAt, control.now())
+    for (const service of await control.services.list(change.trx, { projects: [ref] })) {
+      await control.services.setWanted(change.trx, service.id, 'stopped')
+      await change.job({ kind: RECONCILE, key: service.id })
+    }
+    await change.job({ kind: PURGE, key: ref, due_at: purgeAt })
+  })
+}
+
+export async function restoreProject(control: Control, actor: Actor, ref: string, name?: string): Promise<void> {
+  await control.change(actor, async (change) => {
+    const { organisation_id } = await needProject(change.trx, ref)
+    await refuseFull(control, change, organisation_id)
+    await markRestored(change, ref, name, control.now())
+    for (const service of await control.services.list(change.trx, { projects: [ref] })) {
+      await control.services.setWanted(change.trx, service.id, 'active')
+      await change.job({ kind: RECONCILE, key: service.id })
+    }
+  })
+}
+
+/** Removes what is left of a deleted project: its services' data first (jobs of their own), then its keys. Idempotent. */
+export async function purgeProject(control: Control, actor: Actor, ref: string, options: { force: boolean }): Promise<void> {
+  const project = await control.db.selectFrom('projects').selectAll().where('ref', '=', ref).executeTakeFirst()
+  if (!project || project.state === 'purged') return
+  const due = project.state === 'deleted' && project.purge_at !== null && project.purge_at <= control.now()
+  if (project.state !== 'deleted' || !(due || options.force)) {
+    if (options.force) throw fail('project_not_deleted')
+    return
+  }
+  await control.change(actor, async (change) => {
+    for (const service of await control.services.list(change.trx, { projects: [ref] })) {
+      await control.services.setWanted(change.trx, service.id, 'deleted')
+      await change.job({ kind: RECONCILE, key: service.id })
+    }
+    for (const table of ['api_keys', 'realm_keys', 'denied_sessions'] as const)
+      await change.trx.deleteFrom(table).where('realm', '=', ref).execute()
+    await change.trx.deleteFrom('settings').where('scope', '=', ref).execute()
+    await change.trx.deleteFrom('memberships').where('project_ref', '=', ref).execute()
+    await change.trx.deleteFrom('invitations').where('project_ref', '=', ref).execute()
+    await change.trx.deleteFrom('project_due').where('ref', '=', ref).execute()
+    await markPurged(change, ref, control.now())
+  })
+}
