@@ -300,6 +300,11 @@ export const ERRORS = {
     'Remove that directory and start again.',
   ],
   extension_refused: [400, 'The extension {name} is not on the list of allowed ones.', 'Allowed: {allowed}.'],
+  extension_failed: [
+    500,
+    'The extension {name} could not be made in the schema extensions (SQLSTATE {sqlstate}).',
+    'Remove what stands in its way, or take it out of the spec; the next wake tries again.',
+  ],
   system_schema_files: [
     500,
     'The files of the system schema are not in order: {reason}.',

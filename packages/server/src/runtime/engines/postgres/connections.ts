@@ -2,7 +2,7 @@ import type { ClientConfig } from 'pg'
 import { fail } from '../../../base/errors.ts'
 import type { Endpoint } from '../../driver.ts'
 import type { Service } from '../../services.ts'
-import { ADMIN, DATABASE, GATEWAY } from './names.ts'
+import { ADMIN, DATABASE } from './names.ts'
 
 const CONNECT_MS = 10_000
 
@@ -29,9 +29,11 @@ const ADMIN_SETTINGS = {
   client_min_messages: 'error',
 }
 
-/** Sessions of the gateway: quota is decided per request (see limits.ts), role, claims and time-out as well. */
-const GATEWAY_SETTINGS = {
-  search_path: 'pg_catalog,pg_temp',
+/**
+ * Settings of the gateway's sessions, beside those of its pool. They win over what a function that runs there may have set for the sign-in
+ * role itself. `default_transaction_read_only` off: the quota is decided for each request (`Cluster.full`).
+ */
+export const GATEWAY_SETTINGS: Readonly<Record<string, string>> = {
   role: 'none',
   default_transaction_read_only: 'off',
   default_transaction_isolation: 'read committed',
@@ -44,29 +46,17 @@ export const secretOf = (service: Pick<Service, 'secrets' | 'id'>, name: string)
   return secret
 }
 
-const base = (at: Endpoint, name: string): ClientConfig => ({
+/**
+ * Connection of our superuser. Rules for whoever uses it: catalogue and `sovrabase.*` only; never a table, view, function, cast or
+ * operator of the project's people (SET ROLE is no shelter: their code can RESET it), and no write to a table on which they may have triggers.
+ */
+export const adminConnection = (at: Endpoint, password: string): ClientConfig => ({
   host: at.host,
   port: at.port,
   database: DATABASE,
-  application_name: name,
-  connectionTimeoutMillis: CONNECT_MS,
-})
-
-/**
- * Connection of our superuser. Rules for whoever uses it: catalogue and `sovrabase.*` only; never a table, view, function, cast or
- * operator of the project's people, and no write to a table on which they may have triggers.
- */
-export const adminConnection = (at: Endpoint, password: string): ClientConfig => ({
-  ...base(at, 'sovrabase'),
   user: ADMIN,
   password,
+  application_name: 'sovrabase',
+  connectionTimeoutMillis: CONNECT_MS,
   options: options(ADMIN_SETTINGS),
-})
-
-/** Connection of the gateway, for the pools of the data path. A 28P01 here means that a function changed the role's own password: `prepare()` puts it right. */
-export const gatewayConnection = (at: Endpoint, service: Service): ClientConfig => ({
-  ...base(at, 'sovrabase gateway'),
-  user: GATEWAY,
-  password: secretOf(service, GATEWAY),
-  options: options(GATEWAY_SETTINGS),
 })

@@ -144,6 +144,7 @@ export function postgresWorkload(service: Service<Partial<PostgresSpec>>, option
       'postgresql.auto.conf': '',
     },
     socket: SOCKET,
+    pidFile: 'postmaster.pid',
     stop: [
       { signal: 'SIGINT', wait: 20_000 },
       { signal: 'SIGQUIT', wait: 5_000 },
