@@ -141,7 +141,7 @@ async function handle(options: RestOptions, request: FastifyRequest, reply: Fast
   try {
     const call: Call = { method: request.method as Verb, name: nameOf(request), rpc }
     const answer = await withFreshCatalogue(hold.database.catalogue, (catalogue) =>
-      attempt(options, request, call, hold.database, catalogue, trace),
+      attempt(options, request, reply, call, hold.database, catalogue, trace),
     )
     return send(reply, answer, request.method === 'HEAD')
   } finally {
@@ -157,6 +157,7 @@ function send(reply: FastifyReply, answer: Answer, head: boolean): FastifyReply 
 async function attempt(
   options: RestOptions,
   request: FastifyRequest,
+  reply: FastifyReply,
   call: Call,
   database: Database,
   catalogue: Catalogue,
@@ -169,7 +170,7 @@ async function attempt(
   const { plan, values, body } = prepare(request, call, space, catalogue, schema)
   trace.plan = plan
   const identity = identityOf(request, options.principal(request), call, space.searchPaths.get(schema) ?? schema, plan.prefer.timezone)
-  const row = await runPlan(database.pool, identity, plan, values, body, () => signalOf(request))
+  const row = await runPlan(database.pool, identity, plan, values, body, () => signalOf(reply))
   return answerOf(plan, row, values, profile)
 }
 
@@ -266,9 +267,10 @@ const cookiesJson = (text: string): string =>
   )
 
 /** Aborted when the client goes away before its answer. */
-function signalOf(request: FastifyRequest): AbortSignal {
+function signalOf(reply: FastifyReply): AbortSignal {
   const controller = new AbortController()
-  request.raw.socket.once('close', () => controller.abort())
+  // Also emitted after a whole answer, when there is nothing left to end.
+  reply.raw.once('close', () => controller.abort())
   return controller.signal
 }
 

@@ -1,5 +1,5 @@
 import { fail, isSovraError, SovraError } from '../../base/errors.ts'
-import { asRole, type Identity } from '../../runtime/engines/postgres/as-role.ts'
+import { asRole, asRoleTransaction, type Identity } from '../../runtime/engines/postgres/as-role.ts'
 import type { CatalogueHolder } from '../../runtime/engines/postgres/catalogue/holder.ts'
 import type { Catalogue } from '../../runtime/engines/postgres/catalogue/types.ts'
 import { staleStates } from '../../runtime/engines/postgres/errors.ts'
@@ -51,10 +51,37 @@ export async function runPlan(
 ): Promise<Row> {
   const run = (sql: string, params: readonly Param[], readOnly: boolean) =>
     asRole(pool, identity, { sql, params: bind(params, values, body) }, { readOnly, signal })
+  if (plan.prefer.tx === 'rollback' && !plan.readOnly) return rolledBack(pool, identity, plan, bind(plan.params, values, body), signal)
   const row = rowOf(await run(plan.sql, plan.params, plan.readOnly))
   if (plan.explain === null || !wantsPlanned(plan, row)) return row
   const explained = await run(plan.explain.sql, plan.explain.params, true)
   return { ...row, total: plannedRows(explained, row.total) }
+}
+
+class RolledBack {
+  readonly row: Row
+  constructor(row: Row) {
+    this.row = row
+  }
+}
+
+/** `Prefer: tx=rollback`: everything is done and checked, deferred constraints too, then undone. */
+async function rolledBack(pool: PipelinePool, identity: Identity, plan: Plan, params: string[], signal: () => AbortSignal): Promise<Row> {
+  try {
+    return await asRoleTransaction(
+      pool,
+      identity,
+      async (tx) => {
+        const row = rowOf(await tx.query({ sql: plan.sql, params }))
+        await tx.query({ sql: 'set constraints all immediate', params: [] })
+        throw new RolledBack(row)
+      },
+      { signal },
+    )
+  } catch (thrown) {
+    if (thrown instanceof RolledBack) return thrown.row
+    throw thrown
+  }
 }
 
 const wantsPlanned = (plan: Plan, row: Row): boolean =>

@@ -49,10 +49,19 @@ function json(body: string, type: string, rpc: boolean): Payload {
   } catch {
     throw fail('PGRST102', { reason: 'Empty or invalid json' })
   }
-  if (Array.isArray(value)) return { text: body, isArray: true, keys: uniformKeys(value), type }
+  if (Array.isArray(value)) return { text: body, isArray: true, keys: rpc && !isUniform(value) ? [] : uniformKeys(value), type }
   if (typeof value === 'object' && value !== null) return { text: body, isArray: false, keys: Object.keys(value).sort(), type }
   // Anything else holds no row.
   return { text: rpc ? body : '[]', isArray: true, keys: [], type }
+}
+
+/** A function with one json parameter takes any array. */
+function isUniform(rows: readonly unknown[]): boolean {
+  try {
+    return uniformKeys(rows).length >= 0
+  } catch {
+    return false
+  }
 }
 
 function uniformKeys(rows: readonly unknown[]): string[] {

@@ -1,0 +1,59 @@
+import { readFileSync } from 'node:fs'
+import fastify, { type FastifyInstance } from 'fastify'
+import type pg from 'pg'
+import { toSovraError } from '../../base/http-errors.ts'
+import { type CatalogueHolder, holdCatalogue } from '../../runtime/engines/postgres/catalogue/holder.ts'
+import { startCluster, type TestCluster } from '../../runtime/engines/postgres/wire/cluster.testing.ts'
+import { PipelinePool } from '../../runtime/engines/postgres/wire/pool.ts'
+import { restApi } from './routes.ts'
+
+/** The API on a real cluster, without the gateway: role and claims come from the headers `x-role` and `x-claims`. */
+export interface TestRest {
+  readonly app: FastifyInstance
+  readonly admin: pg.Client
+  readonly holder: CatalogueHolder
+  settings: object
+  stop(): Promise<void>
+}
+
+export async function startRest(): Promise<TestRest> {
+  const cluster: TestCluster = await startCluster()
+  const [admin, listener] = [await cluster.admin(), await cluster.admin()]
+  await admin.query(readFileSync(new URL('./rest.testing.sql', import.meta.url), 'utf8'))
+  const holder = await holdCatalogue(listener)
+  const pool = new PipelinePool({
+    host: cluster.host,
+    port: 5432,
+    user: 'sovrabase_gateway',
+    password: 'gateway-password',
+    database: 'postgres',
+    searchPath: 'public, extensions',
+  })
+  const app = fastify({ routerOptions: { maxParamLength: 1024 } })
+  const rest: TestRest = {
+    app,
+    admin,
+    holder,
+    settings: { tx_end: 'commit-allow-override' },
+    stop: async () => {
+      await app.close()
+      await pool.close(0)
+      holder.close()
+      await Promise.all([admin.end(), listener.end()])
+      await cluster.stop()
+    },
+  }
+  const api = restApi({
+    open: () => ({ database: { pool, catalogue: holder }, release: () => undefined }),
+    principal: (request) => {
+      const role = String(request.headers['x-role'] ?? 'anon')
+      return { role, kind: role === 'anon' ? 'anon' : 'user', claimsJson: String(request.headers['x-claims'] ?? `{"role":"${role}"}`) }
+    },
+    settings: () => rest.settings,
+    url: () => new URL('http://localhost/rest/v1/'),
+    bodyLimit: 10 * 1024 * 1024,
+  })
+  app.setErrorHandler((error, request, reply) => api.render(toSovraError(error, request), request, reply))
+  await app.register(api.routes)
+  return rest
+}

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { startRest, type TestRest } from './rest.testing.ts'
+import { READS } from './routes.read.cases.ts'
+import { CALLS, WRITES } from './routes.write.cases.ts'
+
+/** One request and what is answered. `json` is compared parsed, `text` as it is, `error` by its keys; of headers only those named. */
+export interface Case {
+  readonly request: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: unknown
+  readonly status: number
+  readonly json?: unknown
+  readonly text?: string
+  readonly error?: Readonly<Record<string, unknown>>
+  readonly answers?: Readonly<Record<string, string | undefined>>
+}
+
+let rest: TestRest
+before(async () => {
+  rest = await startRest()
+})
+after(() => rest?.stop())
+
+async function check(row: Case, prefer: string): Promise<void> {
+  const [method = 'GET', url = ''] = row.request.split(' ')
+  const headers: Record<string, string> = { ...row.headers }
+  if (prefer !== '') headers.prefer = headers.prefer ? `${headers.prefer}, ${prefer}` : prefer
+  const body = row.body === undefined ? undefined : typeof row.body === 'string' ? row.body : JSON.stringify(row.body)
+  if (body !== undefined) headers['content-type'] ??= 'application/json'
+  const response = await rest.app.inject({ method: method as 'GET', url: encodeURI(url).replaceAll('%25', '%'), headers, payload: body })
+  assert.equal(response.statusCode, row.status, response.body)
+  if ('json' in row) assert.deepEqual(response.json(), row.json)
+  if (row.text !== undefined) assert.equal(response.body, row.text)
+  if (row.error) {
+    const error = response.json() as Record<string, unknown>
+    assert.deepEqual(Object.keys(error), ['code', 'details', 'hint', 'message'])
+    for (const [key, value] of Object.entries(row.error)) assert.deepEqual(error[key], value, key)
+  }
+  for (const [name, value] of Object.entries(row.answers ?? {})) assert.equal(response.headers[name], value, name)
+}
+
+const run = (name: string, rows: readonly Case[], prefer = '') =>
+  describe(name, () => {
+    for (const row of rows) {
+      const shown = [
+        row.request,
+        row.headers ? JSON.stringify(row.headers) : '',
+        row.body === undefined ? '' : JSON.stringify(row.body),
+      ].join(' ')
+      it(shown.slice(0, 160), () => check(row, prefer))
+    }
+  })
+
+run('reading', READS)
+run('writing', WRITES, 'tx=rollback')
+run('functions', CALLS)
+
+describe('the catalogue and its plans', () => {
+  const get = (url: string, headers: Record<string, string> = {}) => rest.app.inject({ method: 'GET', url, headers })
+
+  it('answers a request sent after DDL with the new table, column and relation', async () => {
+    assert.equal((await get('/later')).statusCode, 404)
+    await rest.admin.query('create table later (id int primary key, client int references clients); insert into later values (1, 1)')
+    assert.deepEqual((await get('/later')).json(), [{ id: 1, client: 1 }])
+    await rest.admin.query('alter table later add column extra text; insert into later values (2, 2, $$x$$)')
+    assert.deepEqual((await get('/later?select=id,extra&order=id')).json(), [
+      { id: 1, extra: null },
+      { id: 2, extra: 'x' },
+    ])
+    assert.equal((await get('/later?select=id,projects(id)')).json().code, 'PGRST200')
+    await rest.admin.query('alter table later add column project int references projects')
+    assert.equal((await get('/later?select=id,projects(id)')).statusCode, 200)
+    await rest.admin.query('drop table later')
+    assert.equal((await get('/later')).json().code, 'PGRST205')
+  })
+
+  it('keeps one plan for requests that differ in values, and never mixes them', async () => {
+    const names = await Promise.all([1, 2, 3, 4, 5].map((id) => get(`/projects?id=eq.${id}&select=name`)))
+    assert.deepEqual(
+      names.map((answer) => answer.json()[0].name),
+      ['Windows 7', 'Windows 10', 'IOS', 'OSX', 'Orphan'],
+    )
+  })
+
+  it('takes settings of the project, and those in the database before them', async () => {
+    rest.settings = { tx_end: 'commit-allow-override', max_rows: 2, schemas: ['public', 'other'] }
+    assert.equal((await get('/projects')).json().length, 2)
+    assert.equal((await get('/projects?limit=4', { prefer: 'count=exact' })).headers['content-range'], '0-1/5')
+    assert.deepEqual((await get('/things', { 'accept-profile': 'other' })).json(), [{ id: 1, name: 'thing' }])
+    assert.equal((await get('/projects')).headers['content-profile'], 'public')
+    await rest.admin.query(`alter role authenticator set pgrst.db_max_rows = '3'; notify pgrst, 'reload config'`)
+    assert.equal((await rest.holder.fresh(rest.holder.current)) || (await get('/projects')).json().length === 3, true)
+    assert.equal((await get('/projects')).json().length, 3)
+    await rest.admin.query(`alter role authenticator reset pgrst.db_max_rows`)
+    await rest.holder.fresh(rest.holder.current)
+    rest.settings = { tx_end: 'commit-allow-override' }
+  })
+
+  it('leaves nothing written by an answer that is an error', async () => {
+    const count = async () => (await rest.admin.query('select count(*)::int as n from people')).rows[0].n as number
+    const had = await count()
+    const object = { accept: 'application/vnd.pgrst.object+json', prefer: 'return=representation', 'content-type': 'application/json' }
+    for (const [method, url, payload, extra] of [
+      ['DELETE', '/people?id=lt.4', undefined, object],
+      ['DELETE', '/people?id=eq.99', undefined, object],
+      ['POST', '/people', '[{"name":"x"},{"name":"y"}]', object],
+      ['DELETE', '/people?id=lt.4', undefined, { prefer: 'handling=strict, max-affected=2' }],
+      ['POST', '/people?select=nope', '{"name":"x"}', { prefer: 'return=representation', 'content-type': 'application/json' }],
+      ['POST', '/people?select=id,name::int', '{"name":"x"}', { prefer: 'return=representation', 'content-type': 'application/json' }],
+    ] as const) {
+      const answer = await rest.app.inject({ method, url, payload, headers: extra })
+      assert.ok(answer.statusCode >= 400, answer.body)
+      assert.equal(await count(), had, `${method} ${url}`)
+    }
+  })
+
+  it('writes what it says', async () => {
+    const made = await rest.app.inject({
+      method: 'POST',
+      url: '/pairs',
+      payload: { a: 1, b: 2 },
+      headers: { prefer: 'return=representation' },
+    })
+    assert.deepEqual(
+      made.json(),
+      [{ a: 1, b: 2, note: null }].map((row) => ({ ...row, note: 'none' })),
+    )
+    assert.equal((await rest.app.inject({ method: 'DELETE', url: '/pairs?a=eq.1' })).statusCode, 204)
+    assert.deepEqual((await get('/pairs')).json(), [])
+  })
+})
