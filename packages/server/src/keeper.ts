@@ -83,6 +83,7 @@ const defaultApp = (): string => resolve(import.meta.dirname, '../../..')
 function startAgain(unshare: readonly string[], mark: Record<string, string>): never {
   const argv = ['unshare', ...unshare, process.execPath, ...process.execArgv, ...process.argv.slice(1)]
   process.execve!('/usr/bin/unshare', argv, { ...(process.env as Record<string, string>), ...mark })
+  throw fail('internal', {}, { cause: 'execve came back' })
 }
 
 function accountsOf(options: KeeperOptions): Accounts {

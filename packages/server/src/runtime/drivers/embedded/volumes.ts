@@ -18,6 +18,8 @@ export async function openVolumes(layout: Layout, accounts: Accounts) {
   const logPath = (volume: string): string => join(logs, `${volume}.log`)
   const hidden = (kind: 'new' | 'gone', name: string): string => join(projects, `.${kind}-${name}-${randomBytes(6).toString('hex')}`)
 
+  const give = (dir: string, uid: number): Promise<string> => must('chown', ['-R', '-h', `${uid}:${uid}`, '--', dir], dir)
+
   async function owner(volume: string): Promise<number | null> {
     const found = await lstat(path(volume)).catch(() => null)
     return found?.isDirectory() ? found.uid : null
@@ -44,8 +46,6 @@ export async function openVolumes(layout: Layout, accounts: Accounts) {
     }
   }
 
-  const give = (dir: string, uid: number): Promise<string> => must('chown', ['-R', '-h', `${uid}:${uid}`, '--', dir], dir)
-
   async function fill(from: string | null, to: string): Promise<boolean> {
     if ((await owner(to)) !== null) return false
     const fresh = hidden('new', to)
@@ -67,7 +67,7 @@ export async function openVolumes(layout: Layout, accounts: Accounts) {
     }
   }
 
-  async function must_exist(volume: string): Promise<number> {
+  async function present(volume: string): Promise<number> {
     const uid = await owner(volume)
     if (uid === null) throw fail('volume_missing', { volume })
     return uid
@@ -94,13 +94,13 @@ export async function openVolumes(layout: Layout, accounts: Accounts) {
     },
 
     async copy(from: string, to: string): Promise<void> {
-      await must_exist(from)
+      await present(from)
       if (!(await fill(path(from), to))) throw fail('volume_exists', { volume: to })
     },
 
     async move(from: string, to: string): Promise<void> {
       if ((await owner(to)) !== null) throw fail('volume_exists', { volume: to })
-      await must_exist(from)
+      await present(from)
       await rename(path(from), path(to))
       await rename(logPath(from), logPath(to)).catch(() => {})
       await syncDirectory(projects)
@@ -120,14 +120,14 @@ export async function openVolumes(layout: Layout, accounts: Accounts) {
 
     /** Allocated bytes (sparse files count what they hold); files that vanish meanwhile are no error. */
     async disk(volume: string): Promise<number> {
-      await must_exist(volume)
+      await present(volume)
       const { out } = await run('du', ['-s', '-x', '-B1', '--', path(volume)])
       await limitLog(logPath(volume))
       return Number(out.split('\t')[0]) || 0
     },
 
     async promote(volume: string, template: string): Promise<void> {
-      await must_exist(volume)
+      await present(volume)
       if (await lstat(join(templates, template)).catch(() => null)) throw fail('volume_exists', { volume: template })
       if (pool) await give(path(volume), 0)
       await must('sync', ['-f', '--', path(volume)], projects)

