@@ -104,10 +104,14 @@ export class Exclusive {
     }
   }
 
-  close(): void {
+  /** Ends all; what still runs is cancelled first, since a backend that computes does not see that its client is gone. */
+  async close(): Promise<void> {
     this.#opener.close()
     for (const { waiter } of this.#waiting.splice(0)) if (!waiter.abandoned) waiter.fail(connectionLost('the pool is closed', true))
-    for (const connection of [...this.#all]) connection.close()
+    const all = [...this.#all]
+    const running = all.filter((connection) => connection.outstanding > 0)
+    for (const connection of all) connection.close()
+    await Promise.allSettled(running.map(({ pid, key }) => sendCancel(this.#setup.at, pid, key)))
   }
 
   async #cancelUntil(connection: Connection, finished: () => boolean): Promise<void> {

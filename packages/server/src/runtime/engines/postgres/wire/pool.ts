@@ -127,7 +127,7 @@ export class PipelinePool implements JobOwner {
     }
     if (this.#sweeper !== null) clearTimeout(this.#sweeper)
     this.#shared.close()
-    this.#exclusive.close()
+    await this.#exclusive.close()
   }
 
   /** Closes unused connections and refuses those who waited too long; runs by itself while there is something to do. */
