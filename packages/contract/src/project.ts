@@ -66,19 +66,14 @@ export const ProjectQuery = Type.Object({
   label: Type.Optional(Type.String({ description: '`name` or `name=value`', maxLength: 320 })),
   state: Type.Optional(ProjectState),
   status: Type.Optional(Type.String({ description: "Status of the service `db`, as 'awake' or 'asleep'" })),
-  sort: Type.Optional(
-    Type.Union(
-      ['name', '-name', 'created_at', '-created_at'].map((key) => Type.Literal(key)),
-      { default: 'name', description: '`-` is descending' },
-    ),
-  ),
+  sort: Type.Optional(Type.Enum(['name', '-name', 'created_at', '-created_at'], { default: 'name', description: '`-` is descending' })),
 })
 export type ProjectQuery = Static<typeof ProjectQuery>
 
 export const ApiKey = Type.Object({
   id: Id,
   name: Type.String(),
-  kind: Type.Union(['anon', 'service_role', 'publishable', 'secret'].map((kind) => Type.Literal(kind))),
+  kind: Type.Enum(['anon', 'service_role', 'publishable', 'secret']),
   role: Type.String(),
   /** Enough to tell keys apart, never enough to use one. */
   prefix: Type.String(),

@@ -1,9 +1,7 @@
 import { type Static, Type } from 'typebox'
 import { Id, Time } from './common.ts'
 
-export const ServiceStatus = Type.Union(
-  ['pending', 'creating', 'asleep', 'waking', 'awake', 'sleeping', 'degraded', 'failed', 'deleted'].map((status) => Type.Literal(status)),
-)
+export const ServiceStatus = Type.Enum(['pending', 'creating', 'asleep', 'waking', 'awake', 'sleeping', 'degraded', 'failed', 'deleted'])
 
 /** One thing that a project runs: spec is wanted, status is seen. */
 export const Service = Type.Object({
