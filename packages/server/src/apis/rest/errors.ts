@@ -22,7 +22,6 @@ const FOREIGN: Readonly<Record<string, string>> = {
   connection_lost: 'PGRST001',
   overloaded: 'PGRST003',
   internal: 'PGRSTX00',
-  not_found: 'PGRST125',
   role_not_allowed: '42501',
 }
 
@@ -30,6 +29,7 @@ const FOREIGN: Readonly<Record<string, string>> = {
 export function renderError(error: SovraError, caller: Caller, hintOf: (fields: DatabaseFields) => string | null): RestError {
   const fields = fieldsOfError(error)
   if (fields) return renderDatabaseError(fields, caller, hintOf)
+  if (error.code === 'not_found') return renderError(fail('PGRST125'), caller, hintOf)
   const headers: Record<string, string> = { ...error.headers }
   if (error.status === 401 && headers['www-authenticate'] === undefined) headers['www-authenticate'] = 'Bearer'
   const code = FOREIGN[error.code] ?? error.code

@@ -7,6 +7,18 @@ import { startCluster, type TestCluster } from '../../runtime/engines/postgres/w
 import { PipelinePool } from '../../runtime/engines/postgres/wire/pool.ts'
 import { restApi } from './routes.ts'
 
+/** One request and what is answered. `json` is compared parsed, `text` as it is, `error` by its keys; of headers only those named. */
+export interface Case {
+  readonly request: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: unknown
+  readonly status: number
+  readonly json?: unknown
+  readonly text?: string
+  readonly error?: Readonly<Record<string, unknown>>
+  readonly answers?: Readonly<Record<string, string | undefined>>
+}
+
 /** The API on a real cluster, without the gateway: role and claims come from the headers `x-role` and `x-claims`. */
 export interface TestRest {
   readonly app: FastifyInstance

