@@ -5,7 +5,7 @@ import { fail, type SovraError } from '../base/errors.ts'
 import { logError, toSovraError } from '../base/http-errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { Tables } from '../metadata/tables.ts'
-import type { Denied } from '../realms/denied.ts'
+import { type Denied, PLATFORM } from '../realms/denied.ts'
 import type { PlatformRealm } from '../realms/platform.ts'
 import { authenticateHook, makeProjectAuthenticator, type ProjectAuthenticator } from './authenticate.ts'
 import { type Authoriser, authoriseHook, authoriseProjectHook, demandAction, makeAuthoriser } from './authorise.ts'
@@ -53,8 +53,6 @@ export interface Gateway {
   install(app: FastifyInstance): void
 }
 
-const DENIED_EVENT = 'session.ended'
-
 type Hook = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void
 
 const ofProject = (request: FastifyRequest): boolean => request.routeOptions.config.project === true
@@ -86,10 +84,9 @@ export function makeGateway(options: GatewayOptions): Gateway {
   const authoriser = makeAuthoriser(db)
   const metrics = makeGatewayMetrics(options.metrics)
   const limits = makeLimits({ projectRequests: options.projectRequests, wakes: options.wakes, now, refused: metrics.refused })
-  events.on([DENIED_EVENT], (event) => {
-    const after = (typeof event.after === 'string' ? JSON.parse(event.after) : event.after) as { expires_at?: number } | null
-    if (event.subject !== null && after?.expires_at !== undefined)
-      denied.heard(event.project_ref ?? 'platform', event.subject, after.expires_at)
+  events.on(['session.ended'], ({ subject, project_ref, after }) => {
+    const { expires_at } = JSON.parse(after ?? '{}') as { expires_at?: number }
+    if (subject !== null && expires_at !== undefined) denied.heard(project_ref ?? PLATFORM, subject, expires_at)
   })
 
   return {

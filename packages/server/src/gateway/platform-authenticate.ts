@@ -31,7 +31,7 @@ const DROPPING = [
   'project.moved',
   'user.updated',
   'platform.set_up',
-]
+] as const
 
 export interface PlatformAuthenticating {
   readonly db: Kysely<Tables>

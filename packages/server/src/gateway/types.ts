@@ -1,6 +1,6 @@
 import type { Action } from '@sovrabase/contract/actions'
 import type { FastifyRequest } from 'fastify'
-import type { Events } from '../metadata/tables.ts'
+import type { Bus } from '../base/events.ts'
 import type { KnownApiKey } from '../realms/api-keys.ts'
 import type { RealmKey } from '../realms/keys.ts'
 import type { Claims, VerificationSet } from '../realms/tokens.ts'
@@ -101,12 +101,8 @@ export type ResourceName =
  */
 export type RouteResource = Resource['kind'] | ((request: FastifyRequest) => ResourceName)
 
-/** What the gateway reads of an event. */
-export type HeardEvent = Pick<Events, 'name' | 'subject' | 'project_ref'> & { readonly after: unknown }
-
-export interface EventSource {
-  on(names: readonly string[] | '*', listener: (event: HeardEvent) => void): unknown
-}
+/** Where the gateway hears of changes. */
+export type EventSource = Pick<Bus, 'on'>
 
 declare module 'fastify' {
   interface FastifyContextConfig {

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { isSovraError } from '../base/errors.ts'
+import { makeHasher, parsePhc } from './hashing.ts'
+
+test('a hash is a PHC string of argon2id with 19 MiB and two passes, and verifies', async () => {
+  const hasher = makeHasher()
+  const phc = await hasher.hash('correct horse')
+  assert.match(phc, /^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/)
+  assert.deepEqual(await hasher.verify('correct horse', phc), { ok: true, outdated: false })
+  assert.deepEqual(await hasher.verify('wrong horse', phc), { ok: false, outdated: false })
+  assert.notEqual(await hasher.hash('correct horse'), phc)
+})
+
+test('a hash of another tool verifies, and a weaker one is outdated', async () => {
+  // echo -n password | argon2 somesalt -id -t 2 -k 65536 -p 1 (the reference implementation's test vector)
+  const reference = '$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc'
+  const weaker = '$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4'
+  const hasher = makeHasher()
+  assert.deepEqual(await hasher.verify('password', reference), { ok: true, outdated: false })
+  assert.deepEqual(await hasher.verify('password', weaker), { ok: true, outdated: true })
+})
+
+test('what is no hash of ours never verifies', async () => {
+  const hasher = makeHasher()
+  const rows = [
+    null,
+    '',
+    'plain',
+    '$argon2i$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21l$AAAAAAAAAAAAAAAAAAAAAA',
+    '$argon2id$v=19$m=9999999,t=2,p=1$c29tZXNhbHRzb21l$AAAAAAAAAAAAAAAAAAAAAA',
+  ]
+  for (const stored of rows) assert.deepEqual(await hasher.verify('plain', stored), { ok: false, outdated: false })
+})
+
+test('parameters that would exhaust the machine are refused', () => {
+  const of = (parameters: string) => parsePhc(`$argon2id$v=19$${parameters}$c29tZXNhbHRzb21l$AAAAAAAAAAAAAAAAAAAAAA`)
+  assert.ok(of('m=19456,t=2,p=1'))
+  for (const parameters of [
+    'm=262145,t=2,p=1',
+    'm=19456,t=17,p=1',
+    'm=19456,t=2,p=9',
+    'm=19456,t=0,p=1',
+    'm=4,t=2,p=1',
+    'm=19456,t=2,p=0',
+  ]) {
+    assert.equal(of(parameters), null, parameters)
+  }
+})
+
+test('over-long passwords are refused before any work', async () => {
+  const hasher = makeHasher()
+  await assert.rejects(hasher.hash('x'.repeat(1025)), (error) => isSovraError(error, 'password_too_weak'))
+  assert.equal((await hasher.verify('x'.repeat(1025), null)).ok, false)
+})
+
+test('at most `concurrency` run, `queue` wait, and the rest is 429 with Retry-After', async () => {
+  const hasher = makeHasher({ concurrency: 1, queue: 2 })
+  const storm = Array.from({ length: 5 }, () => hasher.verify('x', null))
+  assert.equal(hasher.waiting, 2)
+  const results = await Promise.allSettled(storm)
+  assert.deepEqual(
+    results.map((result) => result.status),
+    ['fulfilled', 'fulfilled', 'fulfilled', 'rejected', 'rejected'],
+  )
+  const refused = results[4] as PromiseRejectedResult
+  assert.ok(isSovraError(refused.reason, 'too_many_sign_ins') && refused.reason.headers?.['retry-after'] === '2')
+  assert.equal(hasher.waiting, 0)
+  assert.equal((await hasher.verify('x', null)).ok, false)
+})
