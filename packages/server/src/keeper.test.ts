@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
@@ -34,8 +34,12 @@ interface Line {
 }
 
 /** Starts it and collects what it says. */
-function start(dataDir: string, clusters: string[], how: { before?: string[]; env?: NodeJS.ProcessEnv; script?: string } = {}) {
-  const [program = '', ...args] = [...(how.before ?? []), process.execPath, how.script ?? SCRIPT, dataDir, ...clusters]
+function start(
+  dataDir: string,
+  clusters: string[],
+  how: { before?: string[]; env?: NodeJS.ProcessEnv; script?: string; node?: string } = {},
+) {
+  const [program = '', ...args] = [...(how.before ?? []), how.node ?? process.execPath, how.script ?? SCRIPT, dataDir, ...clusters]
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...how.env }, cwd: '/' })
   started.push(child)
   const lines: Line[] = []
@@ -206,20 +210,21 @@ test('data and clone below a directory that others cannot enter', needsRoot, asy
   for (const part of ['packages/server/src', 'packages/contract', 'packages/server/package.json', 'test/until.ts', 'package.json']) {
     cpSync(join(repository, part), join(clone, part), { recursive: true, filter: (file) => !file.includes('node_modules') })
   }
-  spawnSync('cp', ['-a', join(repository, 'node_modules'), clone])
-  spawnSync('chmod', ['-R', 'go+rX', clone])
+  symlinkSync(join(repository, 'node_modules'), join(clone, 'node_modules'))
+  const node = join(dir, 'node')
+  cpSync(process.execPath, node)
   const script = join(clone, 'packages/server/src/keeper.testing.ts')
-  const one = start(join(clone, 'data'), ['a'], { script })
+  const one = start(join(clone, 'data'), ['a'], { script, node })
   const ready = await one.ready()
   assert.equal(ready.isolation, 'full')
   assert.equal(ready.shownDataDir, join(clone, 'data'))
-  assert.ok(ready.app.startsWith('/run/sovrabase/'))
+  assert.ok(ready.app.startsWith('/run/sovrabase/') && ready.data.startsWith('/run/sovrabase/'))
   one.child.kill('SIGTERM')
   assert.equal(await one.ended, 0)
   assert.deepEqual(spawnSync('findmnt', ['-n', '/run/sovrabase'], { encoding: 'utf8' }).stdout, '')
 
   // Where mounting is not permitted, one error names the directory.
-  const refused = start(join(clone, 'data'), ['a'], { script, before: ['setpriv', '--bounding-set=-sys_admin'] })
+  const refused = start(join(clone, 'data'), ['a'], { script, node, before: ['setpriv', '--bounding-set=-sys_admin'] })
   const failed = await refused.first('failed')
   assert.equal(failed.code, 'directory_closed')
   assert.ok(failed.message.includes(`${dir} is closed`), failed.message)

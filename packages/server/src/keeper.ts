@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { chownSync, existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
+import { chownSync, existsSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fail, isSovraError } from './base/errors.ts'
@@ -7,7 +7,7 @@ import { acquireLock, type Lock } from './base/lock.ts'
 import { type Accounts, chooseAccounts, ownAccounts } from './runtime/drivers/embedded/accounts.ts'
 import { directHands } from './runtime/drivers/embedded/direct.ts'
 import type { Hands, HandsFacts, Programs } from './runtime/drivers/embedded/hands.ts'
-import { dataHash, type Layout, openLayout, runtimeDirectory } from './runtime/drivers/embedded/layout.ts'
+import { dataHash, type Layout, makeData, openLayout, runtimeDirectory } from './runtime/drivers/embedded/layout.ts'
 import { bind, howToReach, type Reached } from './runtime/drivers/embedded/reach.ts'
 import { type Channel, remoteHands, serveHands } from './runtime/drivers/embedded/remote.ts'
 
@@ -106,8 +106,7 @@ interface Ground {
 /** Chooses uids and finds (or makes) paths that they can enter. */
 function prepareGround(options: KeeperOptions): Ground {
   const accounts = accountsOf(options)
-  mkdirSync(options.dataDir, { recursive: true, mode: 0o711 })
-  const shown = realpathSync(options.dataDir)
+  const shown = makeData(options.dataDir)
   const hash = dataHash(shown)
   const [script = '', ...args] = options.argv ?? process.argv.slice(1)
   const places = { app: options.app ?? defaultApp(), entry: realpathSync(script), node: process.execPath, data: shown }

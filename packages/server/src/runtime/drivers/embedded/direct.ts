@@ -34,7 +34,7 @@ function queues() {
     [...new Set(names)].sort().reduceRight<() => Promise<R>>((inner, name) => () => one(name, inner), work)()
 }
 
-/** Hands that work in this process, with its rights. The directories are settled first; every argument is checked here, whoever asks. */
+/** Hands that work in this process, with its rights (every method is async: a refused argument is a rejection, as over IPC). The directories are settled first; every argument is checked here, whoever asks. */
 export async function directHands({ layout, accounts, programs, limits: only }: DirectOptions): Promise<Hands> {
   settle(layout, accounts)
   const volumes = await openVolumes(layout, accounts)
@@ -70,13 +70,13 @@ export async function directHands({ layout, accounts, programs, limits: only }: 
     facts: { isolation: accounts.isolation, limits: limits.kind },
     volumes: volumes.list,
     templates: volumes.templates,
-    make: (volume, template) => {
+    make: async (volume, template) => {
       const from = template === null ? null : checkName(template)
       return queued([checkName(volume)], () => volumes.make(volume, from))
     },
-    copy: (from, to) => onStill([from, to], () => volumes.copy(from, to)),
-    move: (from, to) => onStill([from, to], () => volumes.move(from, to)),
-    remove: (volume) =>
+    copy: async (from, to) => onStill([from, to], () => volumes.copy(from, to)),
+    move: async (from, to) => onStill([from, to], () => volumes.move(from, to)),
+    remove: async (volume) =>
       queued([checkName(volume)], async () => {
         await processes.stop(volume)
         processes.forget(volume)
@@ -87,17 +87,17 @@ export async function directHands({ layout, accounts, programs, limits: only }: 
       pid: processes.pid(volume),
       crashed: processes.hasCrashed(volume),
     }),
-    disk: (volume) => volumes.disk(checkName(volume)),
-    start: (order) => {
+    disk: async (volume) => volumes.disk(checkName(volume)),
+    start: async (order) => {
       const checked = checkOrder(order)
       return queued([checked.volume], () => processes.start(checked))
     },
-    stop: (volume) => queued([checkName(volume)], () => processes.stop(volume)),
+    stop: async (volume) => queued([checkName(volume)], () => processes.stop(volume)),
     signal: async (volume, signal) => processes.signal(checkName(volume), checkSignal(signal)),
-    log: (volume, bytes) => volumes.readLog(checkName(volume), checkNumber(bytes, MAX_LOG)),
-    init: (volume, command, environment) =>
+    log: async (volume, bytes) => volumes.readLog(checkName(volume), checkNumber(bytes, MAX_LOG)),
+    init: async (volume, command, environment) =>
       onStill([volume], ([name = '']) => init(name, checkCommand(command), checkEnvironment(environment))),
-    promote: (volume, template) => onStill([volume, template], () => volumes.promote(volume, template)),
+    promote: async (volume, template) => onStill([volume, template], () => volumes.promote(volume, template)),
     onExit: processes.onExit,
     async close() {
       await processes.close()

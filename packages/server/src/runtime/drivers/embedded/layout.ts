@@ -41,7 +41,8 @@ export function openLayout(data: string, given?: { hash: string }): Layout {
 
 export const dataHash = (data: string): string => createHash('sha256').update(data).digest('hex').slice(0, 8)
 
-function makeData(data: string): string {
+/** Its real path; made if it was not there. */
+export function makeData(data: string): string {
   try {
     mkdirSync(data, { recursive: true, mode: 0o700 })
     accessSync(data, constants.R_OK | constants.W_OK | constants.X_OK)
