@@ -1,0 +1,149 @@
+import { readFileSync } from 'node:fs'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+  fastify,
+  LogController,
+} from 'fastify'
+import { fail } from './errors.ts'
+import { answerClientError, answerError } from './http-errors.ts'
+import { lazyCompilers } from './http-schemas.ts'
+import { requestId } from './ids.ts'
+import type { Log } from './log.ts'
+import { cleanForwarded, type Trusted, trustedProxies } from './proxies.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** True: not in the access log (health checks and the like). */
+    quiet?: boolean
+  }
+}
+
+export interface HttpOptions {
+  readonly log: Log
+  /** Addresses or CIDR ranges. Default: none. */
+  readonly trustedProxies?: readonly string[]
+  /** Bytes of request line and headers. Default: 64 KiB. */
+  readonly headerLimit?: number
+  /** Bytes of a body where the route says nothing. Default: 1 MiB. */
+  readonly bodyLimit?: number
+  /** ms */
+  readonly timeouts?: { readonly headers?: number; readonly body?: number; readonly idle?: number }
+  readonly tls?: { readonly cert_file: string | null; readonly key_file: string | null }
+  /** The project that a request is for, for the log. */
+  readonly project?: (request: FastifyRequest) => string | undefined
+  /** Called with each finished request, for metrics. ms. */
+  readonly onDone?: (request: FastifyRequest, status: number, ms: number) => void
+  /** Further server options. */
+  readonly server?: Pick<FastifyServerOptions, 'rewriteUrl' | 'routerOptions' | 'pluginTimeout'>
+}
+
+export type Http = FastifyInstance<Server, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>
+
+const HEADER_LIMIT = 64 * 1024
+const BODY_LIMIT = 1024 * 1024
+const TIMEOUTS = { headers: 30_000, body: 900_000, idle: 75_000 }
+/** A name of 63 characters, each of three UTF-8 bytes, percent-encoded. */
+const PARAMETER_LENGTH = 1024
+const GIVEN_ID = /^[\w.:+=/-]{8,128}$/
+const NAME = /^[\w$.:>-]{1,64}$/
+const MAX_NAMES = 32
+const CLIENT_CLOSED = 499
+
+/** Names of a query's parameters; never their values. A name that looks like none is not repeated. */
+function parameterNames(query: unknown): string[] {
+  const names: string[] = []
+  for (const name in query as Record<string, unknown>) {
+    if (names.length === MAX_NAMES) break
+    names.push(NAME.test(name) ? name : '?')
+  }
+  return names
+}
+
+/** One line a request: method, route pattern, parameter names, status, time, project, id. Values are never read. */
+function logRequests(app: Http, options: HttpOptions): void {
+  const { log, project, onDone } = options
+  app.addHook('onResponse', (request, reply, done) => {
+    done()
+    const { config } = request.routeOptions
+    const status = reply.raw.writableFinished ? reply.statusCode : CLIENT_CLOSED
+    const ms = reply.elapsedTime
+    onDone?.(request, status, ms)
+    if (config?.quiet === true || !log.isLevelEnabled('info')) return
+    const parameters = parameterNames(request.query)
+    log.info(
+      {
+        method: request.method,
+        route: config?.url ?? 'none',
+        ...(parameters.length > 0 && { parameters }),
+        status,
+        ms: Math.round(ms * 100) / 100,
+        project: project?.(request),
+        request_id: request.id,
+      },
+      'request',
+    )
+  })
+}
+
+function idOf(isTrusted: Trusted): (request: IncomingMessage) => string {
+  return (request) => {
+    const given = request.headers['x-request-id']
+    const usable = typeof given === 'string' && GIVEN_ID.test(given) && isTrusted(request.socket?.remoteAddress)
+    return usable ? given : requestId()
+  }
+}
+
+function readTls(tls: HttpOptions['tls']): { cert: Buffer; key: Buffer } | null {
+  if (!tls?.cert_file || !tls.key_file) return null
+  try {
+    return { cert: readFileSync(tls.cert_file), key: readFileSync(tls.key_file) }
+  } catch (cause) {
+    throw fail('tls_unreadable', { file: tls.cert_file, key: tls.key_file }, { cause })
+  }
+}
+
+/**
+ * An HTTP server of ours: request ids, trusted proxies, limits, time-outs, lazily compiled schemas, errors of the control API's shape (a scope may set
+ * its own handler), one log line a request. `request.ip`, `.host` and `.protocol` are the caller's also behind proxies.
+ */
+export function makeHttp(options: HttpOptions): Http {
+  const isTrusted = trustedProxies(options.trustedProxies ?? [])
+  const headerLimit = options.headerLimit ?? HEADER_LIMIT
+  const timeouts = { ...TIMEOUTS, ...options.timeouts }
+  const transport = { maxHeaderSize: headerLimit, headersTimeout: timeouts.headers, requestTimeout: timeouts.body }
+  const tls = readTls(options.tls)
+  const app = fastify({
+    ...(tls ? { https: { ...transport, ...tls } } : { http: transport }),
+    ...options.server,
+    loggerInstance: options.log as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
+    trustProxy: (address: string) => isTrusted(address),
+    requestIdHeader: false,
+    genReqId: idOf(isTrusted) as FastifyServerOptions['genReqId'],
+    bodyLimit: options.bodyLimit ?? BODY_LIMIT,
+    requestTimeout: timeouts.body,
+    keepAliveTimeout: timeouts.idle,
+    forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: PARAMETER_LENGTH, ...options.server?.routerOptions },
+    schemaController: { compilersFactory: lazyCompilers },
+    frameworkErrors: (error, request, reply) => void answerError(error, request as FastifyRequest, reply as unknown as FastifyReply),
+    clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket, headerLimit),
+  } as FastifyServerOptions) as unknown as Http
+  app.server.prependListener('request', (request: IncomingMessage) => cleanForwarded(request, isTrusted))
+  app.server.prependListener('upgrade', (request: IncomingMessage) => cleanForwarded(request, isTrusted))
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id)
+    done()
+  })
+  logRequests(app, options)
+  app.setErrorHandler(answerError)
+  app.setNotFoundHandler((request, reply) => answerError(fail('not_found'), request, reply))
+  return app
+}
