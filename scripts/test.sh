@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Runs the tests: all of them, or the files (or globs) given. Options that begin with a dash go to `node --test`.
+# Closing line: `N passed, N failed[, N skipped]`. CI=true: what would be skipped for want of a tool fails.
+set -euo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+for dir in "$root"/node_modules/node-linux-*/bin; do
+  [ -x "$dir/node" ] && PATH="$dir:$PATH"
+done
+export PATH NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$root/.cache/compile}"
+exec node "$root/scripts/test.ts" "$@"
