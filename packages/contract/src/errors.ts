@@ -357,6 +357,7 @@ export const ERRORS = {
   project_not_deleted: [409, 'The project is not deleted.', 'Only a deleted project is restored or purged.'],
   project_busy: [409, 'The project has requests under way.', 'Try again, or force it.'],
   version_conflict: [412, 'It was changed by somebody else in the meantime.', 'Read it again and send the new version as If-Match.'],
+  user_unknown: [404, 'There is no administrator {email}.', 'Name the e-mail of a member of this installation.'],
   wire_off: [409, 'The PostgreSQL listener is off.', 'Set wire.port in config.yaml.'],
   setup_done: [409, 'The installation is set up already.', '`sovra admin link` makes a link that signs you in.'],
   spec_invalid: [400, 'The spec of the service {name} is not valid: {reason}.', 'Look at /docs for what the engine takes.'],

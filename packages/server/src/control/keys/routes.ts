@@ -4,7 +4,7 @@ import { ApiKey, ApiKeyCreate, ApiKeyWithText, Connection, RevealedKeys, UserTok
 import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
 import { randomToken } from '../../base/ids.ts'
-import { duration } from '../../base/units.ts'
+import { parseDuration } from '../../base/units.ts'
 import { issuersOf } from '../../gateway/urls.ts'
 import {
   createApiKey,
@@ -126,7 +126,7 @@ export const keyRoutes =
       },
       async (request, reply) => {
         const ref = await living(projectRefOf(request))
-        const overlap = duration(request.body?.overlap ?? '24h')
+        const overlap = parseDuration(request.body?.overlap ?? '24h')
         if (overlap === undefined) throw fail('invalid_request', { reason: 'overlap is a duration such as 24h' })
         await change(actorOf(request), (c) =>
           rotateSharedSecret(c, vault, { realm: ref, now: now(), createdBy: callerOf(request).id, overlap }),
@@ -187,7 +187,7 @@ export const keyRoutes =
       async (request, reply) => {
         const ref = await living(projectRefOf(request))
         const { sub, role = 'authenticated', claims = {} } = request.body
-        const life = duration(request.body.for ?? '1h')
+        const life = parseDuration(request.body.for ?? '1h')
         if (life === undefined || life > TOKEN_LIFE_MAX) throw fail('invalid_request', { reason: '`for` is at most 7d' })
         const key = currentKey(await readRealmKeys(db, vault, ref, now()), 'legacy')
         const iat = Math.floor(now() / 1000)

@@ -1,0 +1,53 @@
+import { ACTIONS } from '@sovrabase/contract/actions'
+import type { FastifyInstance } from 'fastify'
+import { answerError } from '../base/http-errors.ts'
+import type { Gateway } from '../gateway/gateway.ts'
+import { auditRoutes } from './audit/routes.ts'
+import type { Control } from './context.ts'
+import { idempotency } from './idempotency.ts'
+import { keyRoutes } from './keys/routes.ts'
+import { memberRoutes } from './members/routes.ts'
+import { organisationRoutes } from './organisations/routes.ts'
+import { platformRoutes } from './platform/routes.ts'
+import { projectRoutes } from './projects/routes.ts'
+import { referenceRoutes } from './reference/routes.ts'
+import { sessionRoutes } from './session/routes.ts'
+import { settingRoutes } from './settings/routes.ts'
+import { setupPages } from './setup/routes.ts'
+
+/** The control API under `/v1`, its reference and the pages of first contact. */
+export async function mountControl(
+  app: FastifyInstance,
+  control: Control,
+  gateway: Gateway,
+  options: { bodyLimit: number },
+): Promise<void> {
+  const { default: swagger } = await import('@fastify/swagger')
+  await app.register(swagger, {
+    openapi: { openapi: '3.1.0', info: { title: 'Sovrabase control API', version: control.version } },
+    // Only `/v1`; a route says what it does by its action, once.
+    transform: ({ schema, url, route }) => {
+      const action = route.config?.action
+      const summary = action && action !== 'public' ? ACTIONS[action].says : undefined
+      return {
+        url,
+        schema: { ...schema, ...(url.startsWith('/v1/') ? {} : { hide: true }), ...(summary ? { summary } : {}) } as typeof schema,
+      }
+    },
+  })
+  await app.register(
+    async (scope) => {
+      scope.addHook('onRoute', (route) => {
+        route.bodyLimit ??= options.bodyLimit
+      })
+      scope.setErrorHandler((error, request, reply) => answerError(error, request, reply))
+      await scope.register(idempotency, { metadata: control.metadata, now: control.now })
+      for (const routes of [organisationRoutes, memberRoutes, keyRoutes, auditRoutes, sessionRoutes, platformRoutes, settingRoutes])
+        await scope.register(routes(control))
+      await scope.register(projectRoutes(control, gateway.authoriser))
+    },
+    { prefix: '/v1' },
+  )
+  await app.register(setupPages(control))
+  await app.register(referenceRoutes(() => app))
+}

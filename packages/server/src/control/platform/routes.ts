@@ -1,0 +1,82 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import { fail } from '../../base/errors.ts'
+import { LINK_LIFE } from '../../realms/platform.ts'
+import { platformStore } from '../../realms/platform-store.ts'
+import { actorOf } from '../actor.ts'
+import type { Control } from '../context.ts'
+import { time } from '../pages.ts'
+import { setupSecret } from '../setup/store.ts'
+
+const Status = Type.Object({
+  version: Type.String(),
+  node: Type.Object({ name: Type.String(), region: Type.String() }),
+  started_at: Type.String(),
+  url: Type.String(),
+  wire: Type.Union([Type.Object({ host: Type.String(), port: Type.Integer() }), Type.Null()]),
+  metadata: Type.String(),
+  isolation: Type.String(),
+  projects: Type.Object({ active: Type.Integer(), awake: Type.Integer(), queued: Type.Integer(), degraded: Type.Integer() }),
+})
+
+export const platformRoutes =
+  (control: Control): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    const { db, change, realm, addressing } = control
+
+    app.get('/status', { config: { action: 'platform:read', resource: 'platform' }, schema: { response: { 200: Status } } }, async () => {
+      const count = await db
+        .selectFrom('projects')
+        .select((eb) => eb.fn.countAll<number>().as('n'))
+        .where('state', '=', 'active')
+        .executeTakeFirstOrThrow()
+      const degraded = await control.services.list(db, { status: 'degraded' })
+      return {
+        version: control.version,
+        node: { name: control.node.name, region: control.node.region },
+        started_at: time(control.startedAt),
+        url: addressing.publicUrl(),
+        wire: control.wire(),
+        metadata: control.metadata.dialect,
+        isolation: control.drivers.get(control.driver)?.isolation ?? 'same-user',
+        projects: {
+          active: Number(count.n),
+          awake: [...control.connector.awake()].length,
+          queued: control.connector.queued,
+          degraded: degraded.length,
+        },
+      }
+    })
+
+    app.post(
+      '/admin-links',
+      {
+        config: { action: 'admin_link:create', resource: 'platform' },
+        schema: {
+          body: Type.Object({ email: Type.Optional(Type.String({ maxLength: 255 })) }, { additionalProperties: false }),
+          response: {
+            201: Type.Object({
+              url: Type.String(),
+              email: Type.Union([Type.String(), Type.Null()]),
+              expires_at: Type.Union([Type.String(), Type.Null()]),
+            }),
+          },
+        },
+      },
+      async (request, reply) => {
+        reply.code(201).header('cache-control', 'no-store')
+        const { email } = request.body
+        const setup = email === undefined ? await setupSecret(control) : null
+        if (setup !== null) return { url: `${addressing.publicUrl()}/setup?token=${setup}`, email: null, expires_at: null }
+        const user = email === undefined ? await firstAdministrator() : await platformStore(db).userByEmail(email.trim().toLowerCase())
+        if (!user) throw fail('user_unknown', { email: email ?? '' })
+        const text = await change(actorOf(request), (c) => realm.createLink(c, user.id, 'admin_link'))
+        return { url: `${addressing.publicUrl()}/admin-link?token=${text}`, email: user.email, expires_at: time(control.now() + LINK_LIFE) }
+      },
+    )
+
+    async function firstAdministrator() {
+      const row = await db.selectFrom('auth_users').select('id').where('is_super_admin', '=', 1).orderBy('created_at').executeTakeFirst()
+      return row ? platformStore(db).userById(row.id) : null
+    }
+  }
