@@ -45,6 +45,7 @@ export const DEFAULT_LIMITS: PoolLimits = {
   maxBytes: 64 * 1024 * 1024,
   slowAfter: 50,
   largeAfter: 256 * 1024,
+  slowShare: 0.1,
   slowFor: 60_000,
   trustAfter: 3,
   remembered: 2_000,

@@ -1,9 +1,10 @@
 import { LRUCache } from 'lru-cache'
 
 interface Shape {
-  /** Runs in a row that were quick. */
-  quick: number
-  /** Until when (ms of the pool's clock) it needs a connection of its own. */
+  /** Runs and, among them, slow ones; both fade. */
+  runs: number
+  slow: number
+  /** Until when (ms of the pool's clock) it needs a connection of its own; 0: it does not. */
   slowUntil: number
   /** Wrote, or tried to: never on a shared connection. */
   writes: boolean
@@ -11,17 +12,23 @@ interface Shape {
 
 /** What a shared connection may be given. */
 export interface ShapeLimits {
-  /** A statement that took longer than this many ms is slow. */
+  /** A statement that took longer than this many ms was slow. */
   readonly slowAfter: number
-  /** A result larger than this many bytes is slow: it delays those behind it. */
+  /** A result larger than this many bytes was slow: it delays those behind it. */
   readonly largeAfter: number
-  /** For how many ms a slow one keeps to connections of its own. */
+  /** Share of slow runs from which a statement keeps to connections of its own: a busy machine makes one in many slow. */
+  readonly slowShare: number
+  /** For how many ms it does. */
   readonly slowFor: number
-  /** Quick runs after which an unknown read is trusted. */
+  /** Runs that were not slow after which an unknown read is trusted. */
   readonly trustAfter: number
   /** Shapes remembered. */
   readonly remembered: number
 }
+
+/** One slow run may be the machine's fault. */
+const SLOW_TWICE = 2
+const FADE_AT = 200
 
 /** What was seen of each statement text: whether it may share a connection. */
 export class Shapes {
@@ -39,23 +46,27 @@ export class Shapes {
   mayShare(sql: string, promised: boolean): boolean {
     const shape = this.#known.get(sql)
     if (shape === undefined) return promised
-    if (shape.writes || (shape.slowUntil > 0 && shape.slowUntil > this.#now())) return false
-    return promised || shape.quick >= this.#limits.trustAfter
-  }
-
-  /** A finished run. Only what is unknown or out of the ordinary is written down. */
-  seen(sql: string, elapsed: number, bytes: number, promised: boolean): void {
-    if (elapsed > this.#limits.slowAfter || bytes > this.#limits.largeAfter) this.slow(sql)
-    else if (!promised) {
-      const shape = this.#get(sql)
-      shape.quick++
+    if (shape.writes) return false
+    if (shape.slowUntil > 0) {
+      if (shape.slowUntil > this.#now()) return false
+      shape.slowUntil = 0
     }
+    return promised || shape.runs - shape.slow >= this.#limits.trustAfter
   }
 
+  /** A finished run. */
+  seen(sql: string, elapsed: number, bytes: number): void {
+    const shape = this.#get(sql)
+    shape.runs++
+    if (elapsed > this.#limits.slowAfter || bytes > this.#limits.largeAfter) this.#slow(shape, 1)
+    else if (shape.runs > FADE_AT) fade(shape)
+  }
+
+  /** A run that gave way after the time of a quick one. */
   slow(sql: string): void {
     const shape = this.#get(sql)
-    shape.slowUntil = this.#now() + this.#limits.slowFor
-    shape.quick = 0
+    shape.runs++
+    this.#slow(shape, SLOW_TWICE)
   }
 
   writes(sql: string): void {
@@ -66,12 +77,25 @@ export class Shapes {
     this.#known.clear()
   }
 
+  #slow(shape: Shape, weight: number): void {
+    shape.slow += weight
+    if (shape.slow < SLOW_TWICE || shape.slow < shape.runs * this.#limits.slowShare) return
+    shape.slowUntil = this.#now() + this.#limits.slowFor
+    shape.runs = 0
+    shape.slow = 0
+  }
+
   #get(sql: string): Shape {
     let shape = this.#known.get(sql)
     if (shape === undefined) {
-      shape = { quick: 0, slowUntil: 0, writes: false }
+      shape = { runs: 0, slow: 0, slowUntil: 0, writes: false }
       this.#known.set(sql, shape)
     }
     return shape
   }
+}
+
+function fade(shape: Shape): void {
+  shape.runs >>= 1
+  shape.slow >>= 1
 }
