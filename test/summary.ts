@@ -5,7 +5,7 @@ export default async function* summary(events: AsyncIterable<TestEvent>): AsyncG
   for await (const event of events) {
     // One such event a file, and a last one of the run, which names no file.
     if (event.type !== 'test:summary' || event.data.file !== undefined) continue
-    const { passed, failed, cancelled, skipped } = event.data.counts
-    yield JSON.stringify({ passed, failed, cancelled, skipped })
+    const { tests, passed, skipped, todo } = event.data.counts
+    yield JSON.stringify({ passed, failed: tests - passed - skipped - todo, skipped })
   }
 }
