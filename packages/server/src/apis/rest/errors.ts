@@ -21,6 +21,7 @@ const FOREIGN: Readonly<Record<string, string>> = {
   unauthenticated: 'PGRST301',
   connection_lost: 'PGRST001',
   overloaded: 'PGRST003',
+  disk_quota_exceeded: '53100',
   internal: 'PGRSTX00',
   role_not_allowed: '42501',
 }

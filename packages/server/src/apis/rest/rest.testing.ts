@@ -25,6 +25,7 @@ export interface TestRest {
   readonly admin: pg.Client
   readonly holder: CatalogueHolder
   settings: object
+  full: boolean
   stop(): Promise<void>
 }
 
@@ -46,6 +47,7 @@ export async function startRest(): Promise<TestRest> {
     app,
     admin,
     holder,
+    full: false,
     settings: { tx_end: 'commit-allow-override' },
     stop: async () => {
       await app.close()
@@ -56,7 +58,7 @@ export async function startRest(): Promise<TestRest> {
     },
   }
   const api = restApi({
-    open: () => ({ database: { pool, catalogue: holder }, release: () => undefined }),
+    open: () => ({ database: { pool, catalogue: holder, full: rest.full, spec: { disk: 7 } }, release: () => undefined }),
     principal: (request) => {
       const role = String(request.headers['x-role'] ?? 'anon')
       return { role, kind: role === 'anon' ? 'anon' : 'user', claimsJson: String(request.headers['x-claims'] ?? `{"role":"${role}"}`) }

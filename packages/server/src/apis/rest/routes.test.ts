@@ -130,6 +130,16 @@ describe('the catalogue and its plans', () => {
     }
   })
 
+  it('does reads and DELETE alone where the disk quota is used up', async () => {
+    rest.full = true
+    const send = (method: 'POST' | 'DELETE' | 'GET', url: string) =>
+      rest.app.inject({ method, url, payload: method === 'POST' ? { id: 9 } : undefined })
+    const refused = await send('POST', '/clients')
+    assert.deepEqual([refused.statusCode, refused.json().code], [507, '53100'])
+    assert.deepEqual([(await send('GET', '/clients')).statusCode, (await send('DELETE', '/pairs?a=eq.99')).statusCode], [200, 204])
+    rest.full = false
+  })
+
   it('writes what it says', async () => {
     const made = await rest.app.inject({
       method: 'POST',

@@ -15,7 +15,7 @@ import { planRead } from './plan/read.ts'
 import type { Action, Plan, PlanInput } from './plan/types.ts'
 import { planWrite } from './plan/write.ts'
 import { type Answer, answerOf } from './reply.ts'
-import { type Database, runPlan, withFreshCatalogue } from './run.ts'
+import { checkRoom, type Database, runPlan, withFreshCatalogue } from './run.ts'
 import { type Space, spaceOf } from './space.ts'
 
 /** Who asks: what the gateway's principal has. */
@@ -169,6 +169,7 @@ async function attempt(
   trace.schema = schema
   const { plan, values, body } = prepare(request, call, space, catalogue, schema)
   trace.plan = plan
+  checkRoom(database, plan)
   const identity = identityOf(request, options.principal(request), call, space.searchPaths.get(schema) ?? schema, plan.prefer.timezone)
   const row = await runPlan(database.pool, identity, plan, values, body, () => signalOf(reply))
   return answerOf(plan, row, values, profile)

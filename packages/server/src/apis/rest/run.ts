@@ -13,6 +13,10 @@ import { type Plan, RESULT } from './plan/types.ts'
 export interface Database {
   readonly pool: PipelinePool
   readonly catalogue: CatalogueHolder
+  /** Over its disk quota: only reads and DELETE are done. */
+  readonly full?: boolean
+  /** MiB of its quota. */
+  readonly spec?: { readonly disk: number }
 }
 
 /** The one row that a plan's statement answered. */
@@ -38,6 +42,11 @@ function rowOf(result: Result): Row {
     headers: result.text(0, RESULT.headers),
     status: result.text(0, RESULT.status),
   }
+}
+
+/** Throws disk_quota_exceeded for what would need more room than there is. */
+export function checkRoom(database: Database, plan: Plan): void {
+  if (database.full && !plan.readOnly && plan.action !== 'delete') throw fail('disk_quota_exceeded', { limit: database.spec?.disk ?? 0 })
 }
 
 /** Runs a planned request in one round trip and one transaction; what a guard of the plan refuses is rolled back with it. */
