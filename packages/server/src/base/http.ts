@@ -67,29 +67,28 @@ function parameterNames(query: unknown): string[] {
 }
 
 /** One line a request: method, route pattern, parameter names, status, time, project, id. Values are never read. */
-function logRequests(app: Http, options: HttpOptions): void {
+function logRequest(options: HttpOptions, request: FastifyRequest, reply: FastifyReply): void {
   const { log, project, onDone } = options
-  app.addHook('onResponse', (request, reply, done) => {
-    done()
-    const { config } = request.routeOptions
-    const status = reply.raw.writableFinished ? reply.statusCode : CLIENT_CLOSED
-    const ms = reply.elapsedTime
-    onDone?.(request, status, ms)
-    if (config?.quiet === true || !log.isLevelEnabled('info')) return
-    const parameters = parameterNames(request.query)
-    log.info(
-      {
-        method: request.method,
-        route: config?.url ?? 'none',
-        ...(parameters.length > 0 && { parameters }),
-        status,
-        ms: Math.round(ms * 100) / 100,
-        project: project?.(request),
-        request_id: request.id,
-      },
-      'request',
-    )
-  })
+  const { config } = request.routeOptions
+  const { raw } = reply
+  const answered = raw.writableFinished || (raw.writableEnded && !request.raw.socket.destroyed)
+  const status = answered ? raw.statusCode : CLIENT_CLOSED
+  const ms = reply.elapsedTime
+  onDone?.(request, status, ms)
+  if (config?.quiet === true || !log.isLevelEnabled('info')) return
+  const parameters = parameterNames(request.query)
+  log.info(
+    {
+      method: request.method,
+      route: config?.url ?? 'none',
+      ...(parameters.length > 0 && { parameters }),
+      status,
+      ms: Math.round(ms * 100) / 100,
+      project: project?.(request),
+      request_id: request.id,
+    },
+    'request',
+  )
 }
 
 function idOf(isTrusted: Trusted): (request: IncomingMessage) => string {
@@ -140,9 +139,10 @@ export function makeHttp(options: HttpOptions): Http {
   app.server.prependListener('upgrade', (request: IncomingMessage) => cleanForwarded(request, isTrusted))
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
+    // Not onResponse: that hook does not come when the client goes away.
+    reply.raw.once('close', () => logRequest(options, request, reply))
     done()
   })
-  logRequests(app, options)
   app.setErrorHandler(answerError)
   app.setNotFoundHandler((request, reply) => answerError(fail('not_found'), request, reply))
   return app
