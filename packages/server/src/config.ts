@@ -25,7 +25,7 @@ const section = <const P extends Record<string, TSchema>>(description: string, p
   Type.Object(properties, { description, additionalProperties: false })
 
 const tls = (of: string) =>
-  section(`TLS of ${of}. Both files, or none. They are read again when they change.`, {
+  section(`TLS of ${of}. Both files, or none; read at the start.`, {
     cert_file: optionalPath('Certificate chain, PEM.'),
     key_file: optionalPath('Private key, PEM.'),
   })

@@ -105,6 +105,7 @@ export interface NamedKey {
 }
 
 interface Section {
+  readonly description?: string
   readonly properties: Readonly<Record<string, TSchema>>
 }
 
