@@ -71,7 +71,7 @@ const CASES: Record<string, Case> = {
   },
 }
 
-const cluster = await startCluster(['fsync=on', 'synchronous_commit=on'])
+const cluster = await startCluster(['fsync=on', 'synchronous_commit=on', 'full_page_writes=on'])
 const directory = mkdtempSync(join(tmpdir(), 'sovra-bench-'))
 try {
   await prepare(cluster, USERS)

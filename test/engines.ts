@@ -25,6 +25,10 @@ import { until } from './until.ts'
 export interface Engine {
   /** Of the named database on it. */
   url(database: string): string
+  /** Its temporary directory, where the socket lies. */
+  readonly directory: string
+  /** Its main process. */
+  pid(): number
   /** Ends it at once, as a crash would. */
   kill(): Promise<void>
   /** Starts it again on its data. */
@@ -169,6 +173,8 @@ async function start(engine: Started): Promise<Engine> {
   await begin()
   return {
     url: (database) => engine.url(dir, database),
+    directory: dir,
+    pid: () => child?.pid ?? 0,
     start: begin,
     async kill() {
       if (!child) return
@@ -199,8 +205,8 @@ const POSTGRES = [
   ...['max_connections=300', 'jit=off', 'max_wal_size=64MB', 'log_min_messages=fatal'],
 ]
 
-/** A PostgreSQL with SCRAM on its socket; user postgres, password PASSWORD. */
-export async function startPostgres(): Promise<Engine> {
+/** A PostgreSQL with SCRAM on its socket; user postgres, password PASSWORD. Later settings (`name=value`) win over ours. */
+export async function startPostgres(settings: readonly string[] = []): Promise<Engine> {
   const tree = postgresTree()
   const bin = join(tree, 'native/bin')
   const template = cached(`${basename(tree)}-data`, (dir) => {
@@ -215,7 +221,7 @@ export async function startPostgres(): Promise<Engine> {
     socket: '.s.PGSQL.5432',
     command: (dir) => [
       join(bin, 'postgres'),
-      ['-D', join(dir, 'data'), ...[...POSTGRES, `unix_socket_directories=${dir}`].flatMap((setting) => ['-c', setting])],
+      ['-D', join(dir, 'data'), ...[...POSTGRES, `unix_socket_directories=${dir}`, ...settings].flatMap((setting) => ['-c', setting])],
     ],
     url: (dir, database) => `postgresql://postgres:${encodeURIComponent(PASSWORD)}@localhost/${database}?host=${encodeURIComponent(dir)}`,
   })
