@@ -42,7 +42,7 @@ create table sovrabase.migrations (version integer primary key, checksum text no
 /** One migration and its record as one string: a simple query of several statements is one implicit transaction. */
 export function migrationText(migration: Migration): string {
   const first = migration.version === 1 ? `${BOOTSTRAP}\n` : ''
-  return `${first}${migration.sql}\ninsert into sovrabase.migrations (version, checksum) values (${migration.version}, '${migration.checksum}');`
+  return `${first}${migration.sql}\n;insert into sovrabase.migrations (version, checksum) values (${migration.version}, '${migration.checksum}');`
 }
 
 /**

@@ -17,7 +17,7 @@ export interface TemplateOptions {
   readonly settings?: Readonly<Record<string, string | number>>
 }
 
-/** The same on every host: no locale, no time zone of its own, no collations of its C library (`locale -a` is not found). ICU's and C.UTF-8 are there. */
+/** The same on every host, whatever its locale and time zone are. */
 const INIT = [
   'initdb',
   '-D',
@@ -32,7 +32,10 @@ const INIT = [
   '--wal-segsize=1',
   '--no-instructions',
 ] as const
-const ENVIRONMENT = { PATH: '/nonexistent', LC_ALL: 'C', TZ: 'UTC' } as const
+const ENVIRONMENT = { LC_ALL: 'C', TZ: 'UTC' } as const
+
+/** initdb takes over every locale that the host's C library has; a table that used one could not be moved to another host. ICU's stay. */
+const DROP_HOST_COLLATIONS = `delete from pg_collation where collprovider = 'c' and collname not in ('C', 'POSIX')`
 
 /** A short-lived cluster in a directory that only the driver enters; people are never let in. */
 const BUILD_HBA = `local ${DATABASE} ${ADMIN} trust\nlocal all all reject\n`
@@ -44,6 +47,7 @@ export function templateName(options: TemplateOptions): string {
 }
 
 async function fill(client: pg.Client, options: TemplateOptions): Promise<void> {
+  await client.query(DROP_HOST_COLLATIONS)
   await migrateCluster(client, options.migrations)
   await client.query(`alter role ${ADMIN} password '${adminVerifier(options.bootstrap)}'`)
   // Frozen and analysed once, so that no copy has to.
