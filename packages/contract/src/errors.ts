@@ -359,6 +359,12 @@ export const ERRORS = {
   version_conflict: [412, 'It was changed by somebody else in the meantime.', 'Read it again and send the new version as If-Match.'],
   user_unknown: [404, 'There is no administrator {email}.', 'Name the e-mail of a member of this installation.'],
   wire_off: [409, 'The PostgreSQL listener is off.', 'Set wire.port in config.yaml.'],
+  port_busy: [409, 'The port {port} of {host} is in use by another program.', 'Free it, or set {variable} to another one.'],
+  port_refused: [
+    409,
+    'The port {port} of {host} cannot be listened on.',
+    'Ports below 1024 need rights, and the address must be of this machine; set {variable}.',
+  ],
   setup_done: [409, 'The installation is set up already.', '`sovra admin link` makes a link that signs you in.'],
   spec_invalid: [400, 'The spec of the service {name} is not valid: {reason}.', 'Look at /docs for what the engine takes.'],
 } as const satisfies Record<string, readonly [status: number, message: string, hint: string]>

@@ -2,8 +2,8 @@ import { fail, isSovraError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { type Capacity, makeCapacity } from './capacity.ts'
 import type { Driver } from './driver.ts'
-import type { Attachment, Engine } from './engine.ts'
-import { type Entry, type Hold, holdEntry, lastSeen, type Link, newEntry } from './entry.ts'
+import type { Attachment, Copied, Engine } from './engine.ts'
+import { type Entry, type Hold, holdEntry, lastSeen, newEntry } from './entry.ts'
 import type { SeenStatus, Service, ServiceStatus } from './services.ts'
 
 export type { Hold, Link } from './entry.ts'
@@ -14,6 +14,8 @@ export interface ConnectorOptions {
   /** The wanted state of a service, from metadata. */
   readonly load: (id: string) => Promise<Service | undefined>
   readonly find: (project: string, name: string) => Promise<Service | undefined>
+  /** For a service that was made as a copy and never ran: what it was copied from. */
+  readonly copied?: (service: Service) => Promise<Copied | undefined>
   /** Writes what was seen; may fail when metadata is away: that stops no request. */
   readonly seen: (id: string, status: ServiceStatus, seen: SeenStatus) => Promise<void>
   readonly maxAwake: number
@@ -175,6 +177,8 @@ export class Connector {
       const endpoint = await driver.apply(workload)
       entry.endpoint = endpoint
       await engine.ready(endpoint, service)
+      const copied = service.observedVersion === 0 && service.source ? await this.#options.copied?.(service) : undefined
+      if (copied) await engine.adopt?.(endpoint, service, copied)
       await engine.prepare(endpoint, service)
       entry.attachment = (await engine.attach?.(endpoint, service)) ?? null
     }
@@ -182,7 +186,9 @@ export class Connector {
       await Promise.race([steps(), ended])
     } catch (error) {
       entry.abort = null
-      await driver.sleep(entry.id).catch((stopping: unknown) => this.#options.log.error({ err: stopping, service: entry.id }, 'could not stop'))
+      await driver
+        .sleep(entry.id)
+        .catch((stopping: unknown) => this.#options.log.error({ err: stopping, service: entry.id }, 'could not stop'))
       entry.endpoint = null
       throw error
     }
@@ -200,7 +206,9 @@ export class Connector {
     entry.failedUntil = this.#now() + Math.min(FAILURE_PAUSE * 2 ** (entry.failures - 1), FAILURE_PAUSE_LIMIT)
     this.#options.log.error({ err: error, service: entry.id, project: entry.service.project }, 'service did not start')
     const known = isSovraError(error)
-    this.#report(entry, 'failed', { detail: { code: known ? error.code : 'internal', message: known ? error.message : 'See the server log.', since: this.#now() } })
+    this.#report(entry, 'failed', {
+      detail: { code: known ? error.code : 'internal', message: known ? error.message : 'See the server log.', since: this.#now() },
+    })
     const seconds = String(Math.ceil((entry.failedUntil - this.#now()) / 1000))
     return fail('project_unavailable', { seconds }, { cause: error, headers: { 'retry-after': seconds } })
   }

@@ -1,3 +1,4 @@
+import { Value } from 'typebox/value'
 import type { Log } from '../base/log.ts'
 import type { Actor, Changer } from '../metadata/change.ts'
 import type { Metadata } from '../metadata/open.ts'
@@ -13,8 +14,6 @@ export interface PreparedOptions {
   readonly driver: string
   readonly region: string
   readonly node: string
-  /** Spec of a new service that says nothing of its own. */
-  readonly spec: unknown
   /** How many stand ready; 0: none. */
   readonly size: number
   readonly log: Log
@@ -27,7 +26,9 @@ export function makePrepared(options: PreparedOptions) {
   let filling: Promise<void> | null = null
 
   async function fill(): Promise<void> {
-    const { services, metadata, engine, driver, region, node, spec } = options
+    const { services, metadata, engine, driver, region, node } = options
+    // What a project that says nothing of its own will ask for.
+    const spec = Value.Default(engine.spec, {})
     const ready = await services.list(metadata.kysely, { projects: [''], node })
     for (let missing = options.size - ready.length; missing > 0; missing--) {
       await options.change(SYSTEM, async (change) => {

@@ -111,12 +111,7 @@ export function serviceStore(vault: Vault) {
     },
 
     async byName(db: Reader, project: string, name: string): Promise<Service | undefined> {
-      const row = await db
-        .selectFrom('services')
-        .selectAll()
-        .where('project_ref', '=', project)
-        .where('name', '=', name)
-        .executeTakeFirst()
+      const row = await db.selectFrom('services').selectAll().where('project_ref', '=', project).where('name', '=', name).executeTakeFirst()
       return row && toService(row, await secretsOf(db, row.id))
     },
 

@@ -1,4 +1,4 @@
-import { escape } from '../setup/html.ts'
+import { escapeHtml } from '../setup/html.ts'
 
 interface Schema {
   readonly type?: string
@@ -41,7 +41,7 @@ function typeOf(schema: Schema | undefined): string {
 }
 
 const row = (name: string, type: string, required: boolean, text = ''): string =>
-  `<li><code>${escape(name)}</code> <em>${escape(type)}</em>${required ? ' · required' : ''}${text === '' ? '' : `: ${escape(text)}`}</li>`
+  `<li><code>${escapeHtml(name)}</code> <em>${escapeHtml(type)}</em>${required ? ' · required' : ''}${text === '' ? '' : `: ${escapeHtml(text)}`}</li>`
 
 function body(schema: Schema | undefined): string {
   const rows = Object.entries(schema?.properties ?? {}).map(([name, property]) =>
@@ -54,9 +54,9 @@ function operation(path: string, method: string, op: Operation): string {
   const parameters = (op.parameters ?? []).map((p) => row(`${p.name} (${p.in})`, typeOf(p.schema), p.required ?? false, p.description))
   const json = op.requestBody?.content?.['application/json']?.schema
   const statuses = Object.keys(op.responses ?? {}).join(', ')
-  return `<section><h3><code>${method.toUpperCase()} ${escape(path)}</code></h3>${op.summary ? `<p>${escape(op.summary)}</p>` : ''}${
+  return `<section><h3><code>${method.toUpperCase()} ${escapeHtml(path)}</code></h3>${op.summary ? `<p>${escapeHtml(op.summary)}</p>` : ''}${
     parameters.length > 0 ? `<ul>${parameters.join('')}</ul>` : ''
-  }${body(json)}${statuses ? `<p>Answers ${escape(statuses)}</p>` : ''}</section>`
+  }${body(json)}${statuses ? `<p>Answers ${escapeHtml(statuses)}</p>` : ''}</section>`
 }
 
 /** A readable reference: every operation with what it takes. */
@@ -64,5 +64,5 @@ export function renderReference(document: Document): string {
   const operations = Object.entries(document.paths)
     .sort(([a], [b]) => a.localeCompare(b))
     .flatMap(([path, methods]) => Object.entries(methods).map(([method, op]) => operation(path, method, op)))
-  return `<h1>${escape(document.info.title)}</h1><p>Version ${escape(document.info.version)} · <a href="/v1/openapi.json">OpenAPI 3.1</a></p>${operations.join('')}`
+  return `<h1>${escapeHtml(document.info.title)}</h1><p>Version ${escapeHtml(document.info.version)} · <a href="/v1/openapi.json">OpenAPI 3.1</a></p>${operations.join('')}`
 }

@@ -1,6 +1,6 @@
 const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
 
-export const escape = (text: string): string => text.replace(/[&<>"']/g, (char) => ENTITIES[char] ?? char)
+export const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (char) => ENTITIES[char] ?? char)
 
 export interface Field {
   readonly name: string
@@ -25,10 +25,10 @@ pre { background: #8881; padding: .8rem 1rem; border-radius: .4rem; overflow-x: 
 
 /** A whole page of ours; `body` is HTML already. Works without JavaScript: the page policy forbids it anyway. */
 export const page = (lang: string, title: string, body: string): string =>
-  `<!doctype html><html lang="${lang}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="referrer" content="no-referrer"><title>${escape(title)} · Sovrabase</title><style>${STYLE}</style></head><body><main>${body}</main></body></html>`
+  `<!doctype html><html lang="${lang}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="referrer" content="no-referrer"><title>${escapeHtml(title)} · Sovrabase</title><style>${STYLE}</style></head><body><main>${body}</main></body></html>`
 
 const input = ({ name, label, type, autocomplete, value = '', hint }: Field): string =>
-  `<label for="${name}">${escape(label)}</label><input id="${name}" name="${name}" type="${type}" autocomplete="${autocomplete}" value="${escape(value)}" required maxlength="255">${hint ? `<small>${escape(hint)}</small>` : ''}`
+  `<label for="${name}">${escapeHtml(label)}</label><input id="${name}" name="${name}" type="${type}" autocomplete="${autocomplete}" value="${escapeHtml(value)}" required maxlength="255">${hint ? `<small>${escapeHtml(hint)}</small>` : ''}`
 
 export interface Form {
   readonly action: string
@@ -39,4 +39,4 @@ export interface Form {
 }
 
 export const form = ({ action, token, fields, submit, error }: Form): string =>
-  `${error ? `<p class="error" role="alert">${escape(error)}</p>` : ''}<form method="post" action="${action}"><input type="hidden" name="token" value="${escape(token)}">${fields.map(input).join('')}<button>${escape(submit)}</button></form>`
+  `${error ? `<p class="error" role="alert">${escapeHtml(error)}</p>` : ''}<form method="post" action="${action}"><input type="hidden" name="token" value="${escapeHtml(token)}">${fields.map(input).join('')}<button>${escapeHtml(submit)}</button></form>`

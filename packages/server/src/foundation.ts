@@ -1,0 +1,84 @@
+import { readdirSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { type Bus, makeBus } from './base/events.ts'
+import { randomToken } from './base/ids.ts'
+import { makeQueue, type Queue } from './base/jobs.ts'
+import type { Log } from './base/log.ts'
+import { secretFile } from './base/secret-files.ts'
+import { checkRootKey, loadSecrets, type Secrets } from './base/secrets.ts'
+import type { Config } from './config.ts'
+import { type Changer, makeChanger } from './metadata/change.ts'
+import { getFact, setFact } from './metadata/facts.ts'
+import { type Metadata, openMetadata } from './metadata/open.ts'
+
+const ROOT_KEY = 'root_key.id'
+
+/** Metadata, secrets, events and jobs: what everything else stands on. */
+export interface Foundation {
+  readonly metadata: Metadata
+  readonly secrets: Secrets
+  readonly bus: Bus
+  readonly queue: Queue
+  readonly change: Changer
+  readonly nodeName: string
+  /** Password of fresh templates' superuser until their first start. */
+  readonly bootstrap: string
+}
+
+const hasProjects = (dataDir: string): boolean => {
+  try {
+    return readdirSync(join(dataDir, 'projects')).length > 0
+  } catch {
+    return false
+  }
+}
+
+async function openSecrets(config: Config, metadata: Metadata, dataDir: string): Promise<Secrets> {
+  const folder = join(dataDir, 'keys')
+  const known = (await getFact<string>(metadata.kysely, ROOT_KEY)) ?? null
+  const secrets = loadSecrets({
+    folder,
+    jwtSecret: config.jwt.secret,
+    dataExists: known !== null || hasProjects(dataDir),
+    knownKeyId: known,
+  })
+  const recorded = await metadata.transaction(async (trx) => {
+    const now = await getFact<string>(trx, ROOT_KEY)
+    if (now === undefined || secrets.keyIds.includes(now)) await setFact(trx, ROOT_KEY, secrets.vault.keyId)
+    return now ?? secrets.vault.keyId
+  })
+  checkRootKey(secrets, recorded, folder)
+  return secrets
+}
+
+const label = (text: string): string =>
+  text
+    .toLowerCase()
+    .replace(/[^a-z0-9-]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+    .slice(0, 40) || 'node'
+
+export async function lay(config: Config, dataDir: string, log: Log): Promise<Foundation> {
+  const metadata = await openMetadata({ database: config.database, data: { dir: dataDir } }, { log })
+  try {
+    const secrets = await openSecrets(config, metadata, dataDir)
+    const keys = join(dataDir, 'keys')
+    const nodeName =
+      config.node.name ??
+      secretFile(
+        join(keys, 'node.name'),
+        () =>
+          `${label(hostname())}-${randomToken(3)
+            .toLowerCase()
+            .replace(/[^a-z0-9]/g, 'x')}`,
+      ).text
+    const bootstrap = secretFile(join(keys, 'template.key'), () => randomToken(32)).text
+    const bus = makeBus(metadata, { log })
+    const queue = makeQueue(metadata.kysely, { log })
+    return { metadata, secrets, bus, queue, change: makeChanger(metadata, { bus, queue }), nodeName, bootstrap }
+  } catch (error) {
+    await metadata.close().catch(() => {})
+    throw error
+  }
+}

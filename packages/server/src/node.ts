@@ -1,0 +1,325 @@
+import { join } from 'node:path'
+import { restApi } from './apis/rest/routes.ts'
+import { type Http, makeHttp } from './base/http.ts'
+import type { Log } from './base/log.ts'
+import { makeMetrics } from './base/metrics.ts'
+import { allowsKeyless, type Config, hasPathForm, publicUrl } from './config.ts'
+import type { Control } from './control/context.ts'
+import { mountControl } from './control/control.ts'
+import { ensureDemo } from './control/demo/demo.ts'
+import { PURGE, purgeProject } from './control/projects/verbs.ts'
+import { setupSecret } from './control/setup/store.ts'
+import { type Foundation, lay } from './foundation.ts'
+import { type Gateway, makeGateway, mountProjectApi } from './gateway/gateway.ts'
+import { makeRewrite, projectOf } from './gateway/resolve.ts'
+import type { ProjectPrincipal } from './gateway/types.ts'
+import type { Addressing } from './gateway/urls.ts'
+import type { Seat } from './keeper.ts'
+import { listenAdmin, listenApi } from './listen.ts'
+import { SYSTEM } from './metadata/change.ts'
+import { postgresProgram } from './programs.ts'
+import { makeDenied } from './realms/denied.ts'
+import { makeHasher } from './realms/hashing.ts'
+import { ensureLocalToken } from './realms/local-token.ts'
+import { makePlatformRealm, type PlatformRealm } from './realms/platform.ts'
+import { makeRegistry, type Registry } from './registry.ts'
+import { Connector } from './runtime/connect.ts'
+import { embeddedDriver } from './runtime/drivers/embedded/driver.ts'
+import type { Cluster } from './runtime/engines/postgres/cluster.ts'
+import { postgresEngine } from './runtime/engines/postgres/index.ts'
+import { makePrepared, type Prepared } from './runtime/prepared.ts'
+import { makeReconciler, RECONCILE } from './runtime/reconcile.ts'
+import { type ServiceStore, serviceStore } from './runtime/services.ts'
+import { makeSleeper } from './runtime/sleep.ts'
+import { makeWatch } from './runtime/watch.ts'
+
+export interface NodeOptions {
+  readonly config: Config
+  readonly seat: Seat
+  readonly log: Log
+  readonly version: string
+  /** False: no demo project at a first start (a server install). */
+  readonly demo: boolean
+}
+
+/** A running server. */
+export interface Node {
+  readonly control: Control
+  readonly foundation: Foundation
+  readonly url: string
+  readonly adminUrl: string
+  /** The set-up link while nobody has used it. */
+  readonly setupUrl: string | null
+  readonly demoRef: string | null
+  readonly isolation: string
+  readonly engineVersion: string
+  close(): Promise<void>
+}
+
+const DRIVER = 'embedded'
+const DATABASE = 'db'
+const SECOND = 1000
+
+/** Engines and drivers of this server: each is one line. */
+async function register(registry: Registry, { config, seat, log }: NodeOptions, foundation: Foundation): Promise<string> {
+  const program = await postgresProgram(config, join(seat.dataDir, 'engines'))
+  const postgres = postgresEngine({ version: program.version, bootstrap: foundation.bootstrap, log, settings: program.settings })
+  const embedded = embeddedDriver(seat.hands)
+  // Built while the listeners come up; only the first start of all waits for it.
+  const template = embedded.template(postgres.template)
+  template.catch(() => {})
+  registry.addEngine(postgres)
+  registry.addDriver({ ...embedded, apply: async (workload) => template.then(() => embedded.apply(workload)) })
+  return program.version
+}
+
+const sleepAfterOf =
+  (config: Config) =>
+  (spec: { sleep_after?: number }): number =>
+    spec.sleep_after === undefined ? (config.sleep_after ?? 0) : spec.sleep_after * SECOND
+
+function makeConnector(
+  options: NodeOptions,
+  foundation: Foundation,
+  registry: Registry,
+  services: ServiceStore,
+  onWake: (ms: number) => void,
+) {
+  const { config, log } = options
+  const { metadata } = foundation
+  const { awake } = config.limits
+  const connector = new Connector({
+    engine: registry.engine,
+    driver: registry.driver,
+    load: (id) => services.byId(metadata.kysely, id),
+    find: (project, name) => services.byName(metadata.kysely, project, name),
+    copied: async ({ source }) => {
+      const from = source ? await services.byId(metadata.kysely, source.service) : undefined
+      return source && from ? { secrets: from.secrets, data: source.data } : undefined
+    },
+    seen: (id, status, seen) => services.setStatus(metadata.kysely, id, status, seen),
+    maxAwake: awake.clusters,
+    maxQueue: awake.queue,
+    patience: awake.patience,
+    log,
+    onWake,
+  })
+  for (const driver of registry.drivers.values()) driver.onExit((id, detail) => connector.crashed(id, detail))
+  return connector
+}
+
+function handleJobs(control: Control, foundation: Foundation, registry: Registry, log: Log): void {
+  const { metadata, change, queue } = foundation
+  const { services, connector } = control
+  const reconcile = makeReconciler({ metadata, change, services, connector, driver: registry.driver, log })
+  queue.handle(RECONCILE, {
+    concurrency: 4,
+    run: async (job) => {
+      await reconcile(job.key)
+      return undefined
+    },
+    failed: (job) =>
+      change(SYSTEM, (c) => c.event({ name: 'service.failed', subject: job.key })).catch((error: unknown) =>
+        log.error({ err: error, service: job.key }, 'could not record a failed service'),
+      ),
+  })
+  queue.handle(PURGE, {
+    run: async (job) => {
+      await purgeProject(control, SYSTEM, job.key, { force: false })
+      return undefined
+    },
+  })
+}
+
+/** APIs that applications speak: each is one line. */
+function mountApis(app: Http, gateway: Gateway, control: Control, config: Config): void {
+  mountProjectApi(
+    app,
+    '/rest/v1',
+    restApi({
+      bodyLimit: config.limits.body.rest,
+      principal: (request) => request.principal as ProjectPrincipal,
+      settings: (request) => projectOf(request).settings.rest as object | undefined,
+      url: (request) => new URL(`${projectOf(request).url}/rest/v1`),
+      open(request) {
+        const opened = gateway.limits.hold(request, control.connector, DATABASE)
+        const share = (hold: Awaited<typeof opened>) => ({ database: hold.attached<Cluster>(), release: hold.release })
+        return opened instanceof Promise ? opened.then(share) : share(opened)
+      },
+    }),
+  )
+}
+
+function awaitEventOf({ bus }: Foundation): Control['awaitEvent'] {
+  return ({ names, project }, ms) =>
+    new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer)
+        off()
+        resolve()
+      }
+      const timer = setTimeout(end, Math.max(0, ms))
+      const off = bus.on(names as Parameters<typeof bus.on>[0], (event) => {
+        if (event.project_ref === project) end()
+      })
+    })
+}
+
+interface Parts {
+  readonly registry: Registry
+  readonly services: ServiceStore
+  readonly connector: Connector
+  readonly prepared: Prepared
+  readonly realm: PlatformRealm
+  readonly addressing: Addressing
+}
+
+function makeControl({ config, log, version }: NodeOptions, foundation: Foundation, parts: Parts): Control {
+  return {
+    ...parts,
+    engines: parts.registry.engines,
+    drivers: parts.registry.drivers,
+    metadata: foundation.metadata,
+    db: foundation.metadata.kysely,
+    change: foundation.change,
+    vault: foundation.secrets.vault,
+    log,
+    wire: () => null,
+    node: { id: foundation.nodeName, name: foundation.nodeName, region: config.node.region },
+    driver: DRIVER,
+    projectsPerOrganisation: 0,
+    keepDeleted: config.limits.retention.deleted_projects,
+    sleepAfter: sleepAfterOf(config),
+    awaitEvent: awaitEventOf(foundation),
+    version,
+    startedAt: Date.now(),
+    now: Date.now,
+  }
+}
+
+/** What the last run of this node left as awake sleeps now: its clusters ended with it. */
+async function settle({ metadata, nodeName }: Foundation): Promise<void> {
+  await metadata.kysely
+    .updateTable('services')
+    .set({ status: 'asleep' })
+    .where('node', '=', nodeName)
+    .where('status', 'in', ['awake', 'waking', 'sleeping'])
+    .execute()
+}
+
+/** The wiring: config → foundation → runtime → realms → gateway → control and APIs → listeners. */
+export async function startNode(options: NodeOptions): Promise<Node> {
+  const { config, seat, log } = options
+  const foundation = await lay(config, seat.dataDir, log)
+  const { metadata, bus, queue, change, secrets, nodeName } = foundation
+  await settle(foundation)
+  const registry = makeRegistry()
+  const engineVersion = await register(registry, options, foundation)
+  const metrics = makeMetrics()
+  const wakes = metrics.histogram('sovrabase_runtime_wake_seconds', 'Time from the first request to an awake service')
+  const services = serviceStore(secrets.vault)
+  const connector = makeConnector(options, foundation, registry, services, (ms) => wakes.observe(ms / SECOND))
+  metrics.gauge('sovrabase_runtime_awake_services', 'Services awake on this node', [], (gauge) => gauge.set([...connector.awake()].length))
+  const prepared = makePrepared({
+    metadata,
+    change,
+    services,
+    engine: registry.engine('postgres'),
+    driver: DRIVER,
+    region: config.node.region,
+    node: nodeName,
+    size: config.engines.postgres.pool,
+    log,
+  })
+  let port = config.api.port
+  const addressing: Addressing = {
+    publicUrl: () => publicUrl(config, port),
+    baseDomain: config.api.base_domain,
+    pathForm: hasPathForm(config),
+  }
+  const realm = makePlatformRealm({
+    db: metadata.kysely,
+    change,
+    hasher: makeHasher(),
+    jwtSecret: secrets.jwtSecret,
+    expiration: config.jwt.expiration,
+  })
+  const denied = makeDenied(metadata.kysely)
+  const gateway = makeGateway({
+    db: metadata.kysely,
+    vault: secrets.vault,
+    events: { on: (names, listener) => bus.on(names as Parameters<typeof bus.on>[0], listener) },
+    realm,
+    denied,
+    metrics,
+    addressing,
+    allowKeyless: allowsKeyless(config),
+    allowedOrigins: config.api.cors.allowed_origins,
+    projectRequests: config.limits.rates.project_requests,
+    wakes: config.limits.rates.wakes,
+    localToken: ensureLocalToken(join(seat.dataDir, 'keys', 'local.token')),
+  })
+  const control = makeControl(options, foundation, { registry, services, connector, prepared, realm, addressing })
+  handleJobs(control, foundation, registry, log)
+
+  const app = makeHttp({
+    log,
+    trustedProxies: config.api.trusted_proxies,
+    headerLimit: config.limits.headers,
+    timeouts: { headers: config.limits.timeouts.headers, body: config.limits.timeouts.body ?? 0, idle: config.limits.timeouts.idle },
+    tls: config.api.tls,
+    project: (request) => request.project?.ref,
+    server: { rewriteUrl: makeRewrite(addressing) },
+  })
+  let ready = false
+  gateway.install(app as never)
+  const publicRoute = { config: { action: 'public', quiet: true } } as const
+  app.get('/health', publicRoute, (_request, reply) => (ready ? { status: 'ok' } : reply.code(503).send({ status: 'starting' })))
+  app.get('/health/ready', publicRoute, (_request, reply) => (ready ? { status: 'ready' } : reply.code(503).send({ status: 'starting' })))
+  await mountControl(app as never, control, gateway, { bodyLimit: config.limits.body.control })
+  mountApis(app, gateway, control, config)
+
+  const sleeper = makeSleeper({ connector, sleepAfter: (entry) => control.sleepAfter(entry.service.spec as { sleep_after?: number }), log })
+  const watch = makeWatch({ connector, driver: registry.driver, log })
+
+  async function close(): Promise<void> {
+    ready = false
+    await Promise.race([app.close(), new Promise((resolve) => setTimeout(resolve, config.limits.timeouts.drain).unref())])
+    await Promise.allSettled([sleeper.close(), watch.close(), prepared.close()])
+    await queue.close()
+    await connector.close()
+    await admin?.close()
+    await Promise.allSettled([...registry.drivers.values()].map((driver) => driver.close()))
+    await bus.close()
+    metrics.close()
+    await metadata.close()
+  }
+
+  let admin: Awaited<ReturnType<typeof listenAdmin>> | undefined
+  try {
+    await Promise.all([bus.start(), denied.load()])
+    port = await listenApi(app, config.api.host, config.api.port)
+    admin = await listenAdmin({ host: config.admin.host, port: config.admin.port, metrics, ready: () => ready })
+    queue.start()
+    const demoRef = options.demo ? await ensureDemo(control, log) : null
+    prepared.refill()
+    sleeper.start()
+    watch.start()
+    ready = true
+    const setup = await setupSecret(control)
+    return {
+      control,
+      foundation,
+      url: addressing.publicUrl(),
+      adminUrl: `http://${config.admin.host}:${admin.port}`,
+      setupUrl: setup === null ? null : `${addressing.publicUrl()}/setup?token=${setup}`,
+      demoRef,
+      isolation: registry.driver(DRIVER).isolation,
+      engineVersion,
+      close,
+    }
+  } catch (error) {
+    await close().catch(() => {})
+    throw error
+  }
+}
