@@ -1,0 +1,463 @@
+import { randomBytes } from 'node:crypto'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { createSecureContext, type SecureContext } from 'node:tls'
+import { fail, isSovraError } from '../../base/errors.ts'
+import type { Log } from '../../base/log.ts'
+import type { Metrics } from '../../base/metrics.ts'
+import { addressKey } from '../../gateway/limits.ts'
+import type { Hold, Link } from '../../runtime/entry.ts'
+import type { Budget, Ticket } from './budget.ts'
+import { Cancels } from './cancels.ts'
+import { Gate } from './gate.ts'
+import { Inbox } from './inbox.ts'
+import { type Cancel, cancelPacket, fatal, isRefusal, type Refusal, type Startup, startupPacket } from './messages.ts'
+import { dialCluster, greet, pretend, signIn } from './sign-in.ts'
+import { Splice } from './splice.ts'
+import { readStart, type Target, targetOf } from './start.ts'
+
+/** What the listener must know of a project; none of it is asked of the cluster. */
+export interface WireProject {
+  /** Sessions at once. */
+  readonly connections: number
+  /** An open session keeps the project awake, also when idle. */
+  readonly keepIdle: boolean
+}
+
+export interface WireLimits {
+  /** Connections at once, of all projects. */
+  readonly connections: number
+  /** Of these, not yet signed in: of all addresses, and of one. */
+  readonly pending: number
+  readonly pendingPerAddress: number
+  /** Sign-ins under way at one cluster: a stranger's must not take all its places. */
+  readonly handshakes: number
+  /** ms for the start-up packet and the sign-in, without the wake and without waiting in a row. */
+  readonly startup: number
+  /** ms between probes of a silent peer. */
+  readonly keepAlive: number
+}
+
+export const WIRE_LIMITS: WireLimits = {
+  connections: 2_000,
+  pending: 512,
+  pendingPerAddress: 128,
+  handshakes: 8,
+  startup: 10_000,
+  keepAlive: 60_000,
+}
+/** Beyond `connections`: for cancels, which must pass when everything is full. */
+const SPARE = 100
+const CANCEL_MS = 5_000
+
+export interface WireOptions {
+  readonly listen: { readonly host: string; readonly port: number }
+  /** PEM texts. */
+  readonly tls?: { readonly cert: string; readonly key: string } | null
+  /** Null: there is no such project, or it is not to be reached. From a cache: a start-up packet costs its sender nothing. */
+  readonly resolve: (ref: string) => Promise<WireProject | null>
+  /** `Connector.hold` */
+  readonly hold: (ref: string, service: string, reason: string) => Promise<Hold>
+  readonly budget: Budget
+  readonly limits?: Partial<WireLimits>
+  /** Makes the salts shown for unknown projects; the same after a restart, as real ones are. */
+  readonly decoySecret?: Buffer
+  readonly log: Log
+  readonly metrics?: Pick<Metrics, 'counter' | 'gauge'>
+  readonly now?: () => number
+}
+
+export interface WireListener {
+  readonly host: string
+  readonly port: number
+  /** Open sessions of a project that have signed in. */
+  sessions(ref: string): number
+  /** A renewed certificate, for new connections. Throws `wire_tls_invalid`. */
+  useTls(tls: { cert: string; key: string }): void
+  /** Refuses new ones, ends idle sessions with a word, waits for running statements up to `grace` ms, then ends those too. */
+  close(grace?: number): Promise<void>
+}
+
+const SERVICE = 'db'
+const REASON = 'wire'
+
+const ENDINGS: Readonly<Record<Parameters<Link['end']>[0], Refusal>> = {
+  sleep: {
+    code: '57P01',
+    message: 'the project went to sleep; reconnect to wake it',
+    hint: 'An idle session does not keep a project awake; a setting of the project changes that.',
+  },
+  crash: { code: '57P02', message: 'the cluster of the project ended unexpectedly', hint: 'Connect again: that starts it.' },
+  deleted: { code: '57P01', message: 'the project was deleted' },
+  shutdown: { code: '57P01', message: 'the server is shutting down', hint: 'Connect again later.' },
+}
+
+const full: Refusal = {
+  code: '53300',
+  message: 'too many connections to this server',
+  hint: 'Close some, or raise limits.wire.connections.',
+}
+const overBudget = (seconds: number): Refusal => ({
+  code: '28000',
+  message: 'too many failed sign-ins from this address',
+  hint: `Try again in ${Math.ceil(seconds / 60)} min, with the user and password of the connection string.`,
+})
+const projectFull = (limit: number): Refusal => ({
+  code: '53300',
+  message: `too many connections to this project (limit ${limit})`,
+  hint: 'Close idle ones, use a smaller pool, or raise the limit of the project.',
+})
+
+type Counted = 'signed_in' | 'failed' | 'over_budget' | 'refused' | 'cancel' | 'malformed'
+
+/** Time that runs only while the client is waited for. */
+class Patience {
+  #left: number
+  #timer: NodeJS.Timeout | null = null
+  #since = 0
+  readonly #over: () => void
+
+  constructor(ms: number, over: () => void) {
+    this.#left = ms
+    this.#over = over
+    this.resume()
+  }
+
+  resume(): void {
+    if (this.#timer) return
+    this.#since = performance.now()
+    this.#timer = setTimeout(this.#over, Math.max(1, this.#left))
+  }
+
+  pause(): void {
+    if (!this.#timer) return
+    clearTimeout(this.#timer)
+    this.#timer = null
+    this.#left -= performance.now() - this.#since
+  }
+
+  async without<T>(promise: Promise<T>): Promise<T> {
+    this.pause()
+    try {
+      return await promise
+    } finally {
+      this.resume()
+    }
+  }
+}
+
+interface Visit {
+  readonly ip: string
+  readonly signal: AbortSignal
+  readonly patience: Patience
+}
+
+interface Project {
+  sessions: number
+  users: number
+  limit: number
+  readonly gate: Gate
+}
+
+/** The listener of PostgreSQL's own protocol: user `postgres.<ref>` names the project; it is woken, and bytes pass both ways. */
+export async function wireApi(options: WireOptions): Promise<WireListener> {
+  const listener = new Listener(options)
+  await listener.listen()
+  return listener
+}
+
+function secureContextOf({ cert, key }: { cert: string; key: string }): SecureContext {
+  try {
+    return createSecureContext({ cert, key, minVersion: 'TLSv1.2' })
+  } catch (cause) {
+    throw fail('wire_tls_invalid', { reason: 'certificate and key are not PEM, or do not belong together' }, { cause })
+  }
+}
+
+class Listener implements WireListener {
+  readonly #options: WireOptions
+  readonly #limits: WireLimits
+  readonly #now: () => number
+  readonly #server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket))
+  readonly #cancels = new Cancels()
+  readonly #secret: Buffer
+  readonly #sockets = new Set<Socket>()
+  readonly #splices = new Set<Splice>()
+  readonly #projects = new Map<string, Project>()
+  readonly #pending = new Map<string, number>()
+  readonly #count: (result: Counted) => void
+  #tls: SecureContext | null
+  #pendingAll = 0
+  #closing = false
+  #drained: (() => void) | null = null
+
+  constructor(options: WireOptions) {
+    this.#options = options
+    this.#limits = { ...WIRE_LIMITS, ...options.limits }
+    this.#now = options.now ?? Date.now
+    this.#secret = options.decoySecret ?? randomBytes(32)
+    this.#tls = options.tls ? secureContextOf(options.tls) : null
+    const counter = options.metrics?.counter('sovrabase_wire_connections_total', 'Connections of the wire listener by result', ['result'])
+    this.#count = (result) => counter?.inc({ result })
+    options.metrics?.gauge('sovrabase_wire_sessions_open', 'Signed-in sessions of the wire listener', [], (gauge) =>
+      gauge.set(this.#splices.size),
+    )
+  }
+
+  listen(): Promise<void> {
+    const { host, port } = this.#options.listen
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', (error: NodeJS.ErrnoException) =>
+        reject(error.code === 'EADDRINUSE' ? fail('wire_port_busy', { port, variable: 'SOVRABASE_WIRE_PORT' }, { cause: error }) : error),
+      )
+      this.#server.listen({ host, port, exclusive: true }, resolve)
+    })
+  }
+
+  get host(): string {
+    return this.#options.listen.host
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo | null)?.port ?? this.#options.listen.port
+  }
+
+  sessions(ref: string): number {
+    return this.#projects.get(ref)?.sessions ?? 0
+  }
+
+  useTls(tls: { cert: string; key: string }): void {
+    this.#tls = secureContextOf(tls)
+  }
+
+  #accept(socket: Socket): void {
+    socket.on('error', () => socket.destroy())
+    const ip = socket.remoteAddress
+    const key = addressKey(ip ?? '')
+    const pending = this.#pending.get(key) ?? 0
+    const crowded = this.#pendingAll >= this.#limits.pending || pending >= this.#limits.pendingPerAddress
+    if (ip === undefined || this.#closing || crowded || this.#sockets.size >= this.#limits.connections + SPARE) return void socket.destroy()
+    this.#sockets.add(socket)
+    socket.once('close', () => this.#sockets.delete(socket))
+    socket.setKeepAlive(true, this.#limits.keepAlive)
+    this.#pendingAll++
+    this.#pending.set(key, pending + 1)
+    const controller = new AbortController()
+    const gone = () => controller.abort()
+    socket.once('close', gone)
+    const patience = new Patience(this.#limits.startup, () => socket.destroy())
+    this.#visit(socket, { ip, signal: controller.signal, patience })
+      .catch((error: unknown) => {
+        if (!socket.destroyed) this.#options.log.error({ err: error }, 'wire connection failed')
+        socket.destroy()
+      })
+      .finally(() => {
+        patience.pause()
+        socket.off('close', gone)
+        this.#pendingAll--
+        const left = (this.#pending.get(key) ?? 1) - 1
+        if (left > 0) this.#pending.set(key, left)
+        else this.#pending.delete(key)
+      })
+  }
+
+  /** Until the session is handed to its splice, or refused. */
+  async #visit(socket: Socket, visit: Visit): Promise<void> {
+    const opened = await readStart(socket, this.#tls)
+    if (!opened) {
+      this.#count('malformed')
+      return void socket.destroy()
+    }
+    const { inbox, first } = opened
+    if (isRefusal(first)) return this.#refuse(inbox, first, 'malformed')
+    if (first.kind === 'cancel') return this.#cancel(inbox, first)
+    if (this.#sockets.size > this.#limits.connections) return this.#refuse(inbox, full, 'refused')
+    const target = targetOf(first)
+    if (isRefusal(target)) return this.#refuse(inbox, target, 'refused')
+    const { budget } = this.#options
+    const ticket = await visit.patience.without(budget.enter(visit.ip, `${target.role}.${target.ref}`, visit.signal))
+    if (!ticket) return this.#refuse(inbox, overBudget(budget.retryAfter(visit.ip)), 'over_budget')
+    try {
+      await this.#enter(inbox, { first, target, ticket, visit })
+    } finally {
+      ticket.dropped()
+    }
+  }
+
+  #refuse(inbox: Inbox, why: Refusal, counted: Counted): void {
+    this.#count(counted)
+    const { socket } = inbox
+    if (socket.destroyed) return
+    inbox.release()
+    socket.end(fatal(why))
+    // Read to the end, so that the close is no reset, which would take the message with it.
+    socket.resume()
+    const timer = setTimeout(() => socket.destroy(), 2_000)
+    timer.unref()
+    socket.once('close', () => clearTimeout(timer))
+  }
+
+  async #cancel(inbox: Inbox, { pid, secret }: Cancel): Promise<void> {
+    this.#count('cancel')
+    const real = this.#cancels.find(pid, secret)
+    if (real) {
+      const signal = AbortSignal.timeout(CANCEL_MS)
+      const cluster = await dialCluster(real.endpoint, signal).catch(() => null)
+      // The client takes our close as "sent": so it comes after the cluster's.
+      if (cluster) {
+        await new Promise<void>((resolve) => {
+          cluster.once('close', () => resolve())
+          cluster.once('end', () => cluster.destroy())
+          signal.addEventListener('abort', () => cluster.destroy())
+          cluster.resume().end(cancelPacket(real.pid, real.secret))
+        })
+      }
+    }
+    inbox.socket.destroy()
+  }
+
+  async #enter(client: Inbox, entry: { first: Startup; target: Target; ticket: Ticket; visit: Visit }): Promise<void> {
+    const { target, ticket, visit } = entry
+    const wired = await visit.patience.without(this.#options.resolve(target.ref))
+    const hold = wired ? await this.#wake(client, target, visit) : null
+    if (hold === 'refused') return
+    if (!wired || !hold) {
+      const { guessed, refusal } = await pretend(client, this.#secret, target.role, target.ref)
+      ticket.failed(guessed)
+      return refusal ? this.#refuse(client, refusal, 'failed') : void client.socket.destroy()
+    }
+    const project = this.#project(target.ref, wired.connections)
+    try {
+      await this.#meet(client, { ...entry, hold, project, keepIdle: wired.keepIdle })
+    } finally {
+      if (!wired.keepIdle || client.socket.destroyed) hold.release()
+      if (--project.users === 0) this.#projects.delete(target.ref)
+    }
+  }
+
+  #project(ref: string, limit: number): Project {
+    let project = this.#projects.get(ref)
+    if (!project) {
+      const made: Project = {
+        sessions: 0,
+        users: 0,
+        limit,
+        gate: new Gate(() => Math.max(1, Math.min(this.#limits.handshakes, made.limit - made.sessions))),
+      }
+      project = made
+      this.#projects.set(ref, project)
+    }
+    project.limit = limit
+    project.users++
+    return project
+  }
+
+  /** Null: there is no such service after all. */
+  async #wake(client: Inbox, { ref }: Target, visit: Visit): Promise<Hold | 'refused' | null> {
+    try {
+      const hold = await visit.patience.without(this.#options.hold(ref, SERVICE, REASON))
+      if (!visit.signal.aborted) return hold
+      hold.release()
+      return 'refused'
+    } catch (error) {
+      const known = isSovraError(error)
+      if (known && (error.status === 404 || error.status === 410)) return null
+      if (!known) this.#options.log.error({ err: error, project: ref }, 'wire: could not wake a project')
+      const why = known ? { message: error.message, hint: error.hint } : { message: 'the project cannot be reached now' }
+      this.#refuse(client, { code: '57P03', ...why }, 'refused')
+      return 'refused'
+    }
+  }
+
+  async #meet(
+    client: Inbox,
+    entry: { first: Startup; target: Target; ticket: Ticket; visit: Visit; hold: Hold; project: Project; keepIdle: boolean },
+  ): Promise<void> {
+    const { first, target, ticket, visit, hold, project } = entry
+    const leave = await visit.patience.without(project.gate.enter(visit.signal))
+    if (!leave) return ticket.failed(false)
+    let socket: Socket | null = null
+    const abort = () => socket?.destroy()
+    visit.signal.addEventListener('abort', abort)
+    try {
+      socket = await dialCluster(hold.endpoint, visit.signal)
+      const cluster = new Inbox(socket)
+      socket.write(startupPacket(first.version, target.parameters))
+      const { passed, guessed, refusal } = await signIn(client, cluster, target.role)
+      if (!passed) {
+        ticket.failed(guessed)
+        socket.destroy()
+        return refusal ? this.#refuse(client, refusal, 'failed') : void client.socket.destroy()
+      }
+      ticket.passed()
+      if (project.sessions >= project.limit) {
+        socket.destroy()
+        return this.#refuse(client, projectFull(project.limit), 'refused')
+      }
+      project.sessions++
+      project.users++
+      leave()
+      await this.#session(client, cluster, entry)
+    } catch (error) {
+      socket?.destroy()
+      if (visit.signal.aborted) return ticket.failed(false)
+      this.#options.log.warn({ err: error, project: target.ref }, 'wire: the cluster of a project did not answer')
+      this.#refuse(client, { code: '57P03', message: 'the project cannot be reached now', hint: 'Try again.' }, 'refused')
+    } finally {
+      visit.signal.removeEventListener('abort', abort)
+      leave()
+    }
+  }
+
+  async #session(client: Inbox, cluster: Inbox, entry: { target: Target; hold: Hold; project: Project; keepIdle: boolean }): Promise<void> {
+    const { hold, project, target, keepIdle } = entry
+    this.#count('signed_in')
+    const { ready, key } = await greet(client, cluster, hold.endpoint, this.#cancels)
+    let forget = () => {}
+    const splice = new Splice({
+      client: client.socket,
+      cluster: cluster.socket,
+      now: this.#now,
+      closed: () => {
+        forget()
+        key?.forget()
+        hold.release()
+        this.#splices.delete(splice)
+        project.sessions--
+        if (--project.users === 0) this.#projects.delete(target.ref)
+        if (this.#splices.size === 0) this.#drained?.()
+      },
+    })
+    this.#splices.add(splice)
+    // The hold ends here: from now on the session counts by its statements only, or by being open where the project wants that.
+    if (!client.socket.destroyed) {
+      forget = hold.relax({ lastActivity: () => splice.lastActivity, end: (reason) => splice.end(ENDINGS[reason]), keepsAwake: keepIdle })
+    }
+    splice.start(client.release(), cluster.release())
+    if (!ready) cluster.socket.destroy()
+    if (this.#closing) splice.end(ENDINGS.shutdown)
+  }
+
+  async close(grace = 0): Promise<void> {
+    this.#closing = true
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    for (const splice of this.#splices) splice.end(ENDINGS.shutdown)
+    if (grace > 0 && this.#splices.size > 0) await this.#drain(grace)
+    for (const splice of this.#splices) splice.destroy()
+    // Those that were just told so get a moment to read it.
+    const timer = setTimeout(() => {
+      for (const socket of this.#sockets) socket.destroy()
+    }, 500)
+    await closed
+    clearTimeout(timer)
+  }
+
+  #drain(grace: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, grace)
+      this.#drained = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+}
