@@ -105,11 +105,3 @@ export function authoriseProjectHook(authoriser: Authoriser) {
     done()
   }
 }
-
-/** The organisation id (and ref) that the authorised action is done on. */
-export function organisationOf(request: FastifyRequest): string {
-  const { resource } = request
-  if (resource?.kind !== 'organisation' && resource?.kind !== 'project')
-    throw fail('internal', {}, { cause: 'the route is on no organisation' })
-  return resource.organisation
-}

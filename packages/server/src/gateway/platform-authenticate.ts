@@ -2,8 +2,7 @@ import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fast
 import type { Kysely } from 'kysely'
 import { expiringMap } from '../base/cache.ts'
 import { safeEqual, sha256 } from '../base/crypto.ts'
-import { fail, isSovraError } from '../base/errors.ts'
-import type { Actor } from '../metadata/change.ts'
+import { fail } from '../base/errors.ts'
 import type { Tables } from '../metadata/tables.ts'
 import { ACCESS_TOKEN_PREFIX, findAccessToken, noteUse } from '../realms/access-tokens.ts'
 import { type Denied, PLATFORM } from '../realms/denied.ts'
@@ -13,7 +12,7 @@ import { platformStore } from '../realms/platform-store.ts'
 import { mayEnter } from '../realms/users.ts'
 import { bearerOf } from './authenticate.ts'
 import { checkOrigin, sessionCookie } from './cookie.ts'
-import type { EventSource, Membership, PlatformPrincipal, Principal } from './types.ts'
+import type { EventSource, Membership, PlatformPrincipal } from './types.ts'
 
 const REMEMBERED = 5_000
 /** ms that memberships are believed without an event. */
@@ -157,21 +156,3 @@ export function platformHook(authenticator: PlatformAuthenticator) {
     }, done)
   }
 }
-
-export const isPlatformPrincipal = (principal: Principal | null): principal is PlatformPrincipal => principal?.realm === 'platform'
-
-/** Who asks the control API; not for public routes. */
-export function memberOf(request: FastifyRequest): PlatformPrincipal {
-  if (!isPlatformPrincipal(request.principal)) throw fail('unauthenticated', {}, { headers: CHALLENGE })
-  return request.principal
-}
-
-/** Who writes, for `Changer`: the user, or the access token itself. */
-export function actorOf(request: FastifyRequest): Actor {
-  const { id, kind, tokenId } = memberOf(request)
-  return { id: tokenId ?? id, kind, ip: request.ip, requestId: request.id }
-}
-
-/** True for the errors that mean: these credentials are good for nothing (a cookie of them may be cleared). */
-export const isRefusal = (error: unknown): boolean =>
-  isSovraError(error, 'invalid_token') || isSovraError(error, 'token_expired') || isSovraError(error, 'session_ended')

@@ -81,7 +81,7 @@ async function insertApiKey(
     name,
     kind,
     hash: sha256(text),
-    prefix: opaque ? text.slice(0, OPAQUE[kind].length + SHOWN_CHARS) : `…${text.slice(-SHOWN_CHARS)}`,
+    prefix: opaque ? text.slice(0, OPAQUE[kind].length + SHOWN_CHARS) : `...${text.slice(-SHOWN_CHARS)}`,
     secret: vault.seal(text, context(id)),
     kid: opaque ? null : legacy.kid,
     created_at: now,

@@ -14,7 +14,7 @@ export function normalEmail(text: string): string {
 }
 
 /** Hashes a new password; throws `password_too_weak`. Not inside a transaction: it takes its time. */
-export function hashPassword(hasher: Hasher, password: string): Promise<string> {
+export async function hashPassword(hasher: Hasher, password: string): Promise<string> {
   if ([...password].length < PASSWORD_CHARS_MIN) throw fail('password_too_weak', { reason: `at least ${PASSWORD_CHARS_MIN} characters` })
   return hasher.hash(password)
 }
