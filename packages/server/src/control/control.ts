@@ -12,6 +12,7 @@ import { platformRoutes } from './platform/routes.ts'
 import { projectRoutes } from './projects/routes.ts'
 import { referenceRoutes } from './reference/routes.ts'
 import { sessionRoutes } from './session/routes.ts'
+import { settingRoutes } from './settings/routes.ts'
 import { setupPages } from './setup/routes.ts'
 
 /** The control API under `/v1`, its reference and the pages of first contact. */
@@ -41,7 +42,8 @@ export async function mountControl(
       })
       scope.setErrorHandler((error, request, reply) => answerError(error, request, reply))
       await scope.register(idempotency, { metadata: control.metadata, now: control.now })
-      await scope.register(routes(control))
+      for (const routes of [organisationRoutes, memberRoutes, keyRoutes, auditRoutes, sessionRoutes, platformRoutes, settingRoutes])
+        await scope.register(routes(control))
       await scope.register(projectRoutes(control, gateway.authoriser))
     },
     { prefix: '/v1' },

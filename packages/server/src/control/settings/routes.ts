@@ -1,0 +1,73 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Ref } from '@sovrabase/contract/common'
+import { isSection, SECTIONS, type Section, type SectionValue } from '@sovrabase/contract/settings'
+import { Type } from 'typebox'
+import { fail } from '../../base/errors.ts'
+import { readSettings, shownSettings, writeSettings } from '../../metadata/settings.ts'
+import { RECONCILE } from '../../runtime/reconcile.ts'
+import { actorOf, organisationOf, projectRefOf } from '../actor.ts'
+import type { Control } from '../context.ts'
+
+const Params = Type.Object({ ref: Ref, section: Type.Enum(Object.keys(SECTIONS) as Section[]) })
+const Answer = Type.Object({ version: Type.Integer(), settings: Type.Unknown(), own: Type.Unknown() })
+
+function sectionOf(name: string): Section {
+  if (!isSection(name)) throw fail('not_found')
+  return name
+}
+
+export const settingRoutes =
+  (control: Control): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    const { db, vault, change } = control
+
+    async function read(ref: string, section: Section) {
+      const stored = await readSettings(db, ref, section, vault)
+      return { version: stored.version, settings: shownSettings(section, stored.value), own: shownSettings(section, stored.own) }
+    }
+
+    app.get(
+      '/projects/:ref/settings/:section',
+      { config: { action: 'setting:read', resource: 'project' }, schema: { params: Params, response: { 200: Answer } } },
+      async (request, reply) => {
+        const answer = await read(projectRefOf(request), sectionOf(request.params.section))
+        reply.header('etag', `"${answer.version}"`)
+        return answer
+      },
+    )
+
+    app.patch(
+      '/projects/:ref/settings/:section',
+      {
+        config: { action: 'setting:update', resource: 'project' },
+        schema: {
+          params: Params,
+          body: Type.Record(Type.String(), Type.Unknown(), { description: 'A JSON merge patch (RFC 7396); null goes back to the default' }),
+          response: { 200: Answer },
+        },
+      },
+      async (request) => {
+        const ref = projectRefOf(request)
+        const section = sectionOf(request.params.section)
+        const match = /^"?(\d{1,15})"?$/.exec(request.headers['if-match'] ?? '')
+        await change(actorOf(request), async (c) => {
+          const before = await readSettings(c.trx, ref, section, vault)
+          const merged = Object.entries({ ...before.own, ...request.body }).filter(([, value]) => value !== null)
+          const value = Object.fromEntries(merged) as SectionValue<Section>
+          const version = match ? Number(match[1]) : before.version
+          await writeSettings(c, ref, section, value, { vault, version, organisation_id: organisationOf(request) })
+          if (section === 'rest') await openGrants(c, ref, (value as SectionValue<'rest'>).default_grants === 'supabase')
+        })
+        return read(ref, section)
+      },
+    )
+
+    /** The grants are the cluster's business: its spec says them, and the next start makes them. */
+    async function openGrants(c: Parameters<Parameters<typeof change>[1]>[0], ref: string, open: boolean): Promise<void> {
+      const service = await control.services.byName(c.trx, ref, 'db')
+      const spec = service?.spec as { open_grants?: boolean } | undefined
+      if (!service || (spec?.open_grants ?? false) === open) return
+      await control.services.setSpec(c.trx, service.id, { ...spec, open_grants: open })
+      await c.job({ kind: RECONCILE, key: service.id })
+    }
+  }

@@ -1,0 +1,112 @@
+/** Starts a real server for a test file: own data directory, free ports, gone with the test process. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { until } from './until.ts'
+
+const root = resolve(import.meta.dirname, '..')
+
+export interface TestServer {
+  readonly url: string
+  /** Base URL of the listener for metrics. */
+  readonly adminUrl: string
+  /** Host and port of the wire listener. */
+  readonly wire: { readonly host: string; readonly port: number }
+  readonly dataDir: string
+  /** Authorisation of this machine's owner. */
+  readonly localToken: string
+  readonly child: ChildProcess
+  /** All that it has printed. */
+  output(): string
+  /** The control API as this machine's owner, or with another token. */
+  api<T = Record<string, unknown>>(method: string, path: string, body?: unknown, options?: ApiOptions): Promise<ApiAnswer<T>>
+  /** Ends it: SIGTERM by default. Resolves with its exit code. */
+  kill(signal?: NodeJS.Signals): Promise<number | null>
+  /** Ends it and removes its data. */
+  stop(): Promise<void>
+}
+
+export interface ApiOptions {
+  readonly token?: string | null
+  readonly headers?: Record<string, string>
+}
+
+export interface ApiAnswer<T> {
+  readonly status: number
+  readonly headers: Headers
+  readonly body: T
+}
+
+export interface StartOptions {
+  readonly env?: Record<string, string>
+  /** An existing data directory; it is then kept. */
+  readonly dataDir?: string
+}
+
+/** ms until the first start has built its template and demo. */
+const PATIENCE = 90_000
+
+export async function startServer(options: StartOptions = {}): Promise<TestServer> {
+  const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'sovra-test-'))
+  let text = ''
+  const env = {
+    ...process.env,
+    SOVRABASE_DATA_DIR: dataDir,
+    SOVRABASE_API_PORT: '0',
+    SOVRABASE_ADMIN_PORT: '0',
+    SOVRABASE_WIRE_PORT: '0',
+    SOVRABASE_LOG_FORMAT: 'json',
+    ...options.env,
+  }
+  const command = [process.execPath, '--no-warnings', 'packages/server/src/main.ts']
+  // The kernel ends the server when this process dies, however it dies.
+  const child = spawn('setpriv', ['--pdeathsig=KILL', '--', ...command], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
+  const ended = new Promise<number | null>((done) => child.once('exit', (code) => done(code)))
+  const line = (name: string) => new RegExp(`^${name}\\s+(\\S+)`, 'm').exec(text)?.[1]
+
+  await until(() => {
+    if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}:\n${text}`)
+    return text.includes('Ctrl-C stops everything')
+  }, PATIENCE).catch((error: unknown) => {
+    child.kill('SIGKILL')
+    throw new Error(`the server did not start:\n${text}`, { cause: error })
+  })
+  const url = line('URL') ?? ''
+  const [host = '', port = ''] = (line('PostgreSQL') ?? '').split(':')
+  const localToken = readFileSync(join(dataDir, 'keys', 'local.token'), 'utf8').trim()
+
+  async function kill(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    if (child.exitCode === null && child.signalCode === null) child.kill(signal)
+    return ended
+  }
+
+  return {
+    url,
+    adminUrl: line('Admin') ?? '',
+    wire: { host, port: Number(port) },
+    dataDir,
+    localToken,
+    child,
+    output: () => text,
+    async api<T>(method: string, path: string, body?: unknown, { token = localToken, headers = {} }: ApiOptions = {}) {
+      const response = await fetch(`${url}/v1${path}`, {
+        method,
+        headers: {
+          ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      })
+      const answer = await response.text()
+      return { status: response.status, headers: response.headers, body: (answer === '' ? null : JSON.parse(answer)) as T }
+    },
+    kill,
+    async stop() {
+      await kill()
+      if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true })
+    },
+  }
+}
