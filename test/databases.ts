@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, describe } from 'node:test'
+import { afterEach, describe, test } from 'node:test'
 import { sql } from 'kysely'
 import { type Database, type DatabaseOptions, openDatabase } from '../packages/server/src/base/db/database.ts'
 import { migrate } from '../packages/server/src/base/db/migrate.ts'
@@ -61,13 +61,20 @@ function skip(name: DatabaseName): string | false {
   return name === 'mariadb' && process.env.CI !== 'true' ? (mariadbMissing() ?? false) : false
 }
 
+/** What is skipped is counted as one test, with its reason. */
+function suite(name: DatabaseName, body: () => void): void {
+  const reason = skip(name)
+  if (reason) test(name, { skip: reason }, () => {})
+  else describe(name, body)
+}
+
 /**
  * Runs `body` once for each real database, as a suite of its name; each `open()` is an empty database of its own, gone after the test. PostgreSQL and
  * MariaDB are started once a run (or once a file, when that is run alone).
  */
 export function eachDatabase(body: (name: DatabaseName, open: <T = unknown>() => Promise<TestDatabase<T>>) => void): void {
   for (const name of NAMES) {
-    describe(name, { skip: skip(name) }, () => {
+    suite(name, () => {
       const closing: Closing[] = []
       afterEach(async () => {
         while (closing.length > 0) await closing.pop()?.()
@@ -90,7 +97,7 @@ export interface TestMetadata {
 /** As `eachDatabase`, each with all tables of the metadata, a started bus, and a queue that starts when the test says so. */
 export function eachMetadata(body: (name: DatabaseName, open: (queue?: QueueOptions) => Promise<TestMetadata>) => void): void {
   for (const name of NAMES) {
-    describe(name, { skip: skip(name) }, () => {
+    suite(name, () => {
       const closing: Closing[] = []
       afterEach(async () => {
         while (closing.length > 0) await closing.pop()?.()

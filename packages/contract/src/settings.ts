@@ -1,0 +1,82 @@
+import { type Static, Type } from 'typebox'
+
+/**
+ * Sections of a project's (or the platform's) settings. Every key may be missing: then the default below holds, or what the sections' own
+ * `pgrst.*` in the database says. A leaf that is a secret is `Secret()`: stored encrypted, never answered.
+ */
+
+/** A text that is sealed where it is stored. */
+export const Secret = (options: { description: string; maxLength?: number }) => Type.String({ maxLength: 16_384, ...options, secret: true })
+
+const closed = { additionalProperties: false } as const
+const SchemaName = Type.String({ minLength: 1, maxLength: 63 })
+
+export const RestSettings = Type.Object(
+  {
+    schemas: Type.Optional(
+      Type.Array(SchemaName, { minItems: 1, maxItems: 64, description: 'Schemas that /rest/v1 exposes; the first is the default one' }),
+    ),
+    extra_search_path: Type.Optional(
+      Type.Array(SchemaName, { maxItems: 64, description: "Added to the search path after the request's schema" }),
+    ),
+    max_rows: Type.Optional(
+      Type.Union([Type.Integer({ minimum: 1, maximum: 1_000_000 }), Type.Null()], {
+        description: 'Rows of an answer at most; null: no limit',
+      }),
+    ),
+    aggregates: Type.Optional(Type.Boolean({ description: 'count(), sum() and the like in select' })),
+    tx_end: Type.Optional(
+      Type.Union([Type.Literal('commit'), Type.Literal('commit-allow-override')], {
+        description: 'Whether `Prefer: tx=rollback` is obeyed',
+      }),
+    ),
+    default_grants: Type.Optional(
+      Type.Union([Type.Literal('none'), Type.Literal('supabase')], {
+        description:
+          'What anon and authenticated may do with new tables: nothing, or what Supabase projects start with (row-level security is then the only guard)',
+      }),
+    ),
+    allow_keyless: Type.Optional(Type.Boolean({ description: 'Requests without a key run as anon; default: what the server says' })),
+    app_settings: Type.Optional(
+      Type.Record(Type.String({ pattern: '^[a-z_][a-z0-9_]{0,62}$' }), Type.String({ maxLength: 4096 }), {
+        maxProperties: 64,
+        description: "Read in SQL as current_setting('app.settings.<name>')",
+      }),
+    ),
+  },
+  closed,
+)
+
+export const AuthSettings = Type.Object({}, closed)
+export const StorageSettings = Type.Object({}, closed)
+export const RealtimeSettings = Type.Object({}, closed)
+export const FunctionsSettings = Type.Object({}, closed)
+
+export const SECTIONS = {
+  rest: RestSettings,
+  auth: AuthSettings,
+  storage: StorageSettings,
+  realtime: RealtimeSettings,
+  functions: FunctionsSettings,
+} as const
+
+export type Section = keyof typeof SECTIONS
+export type SectionValue<S extends Section> = Static<(typeof SECTIONS)[S]>
+export const isSection = (text: string): text is Section => Object.hasOwn(SECTIONS, text)
+
+/** What holds where nothing was said. `allow_keyless` has none: the server's configuration decides. */
+export const SETTING_DEFAULTS = {
+  rest: {
+    schemas: ['public'],
+    extra_search_path: ['public', 'extensions'],
+    max_rows: 1_000,
+    aggregates: false,
+    tx_end: 'commit',
+    default_grants: 'none',
+    app_settings: {},
+  },
+  auth: {},
+  storage: {},
+  realtime: {},
+  functions: {},
+} as const satisfies { [S in Section]: SectionValue<S> }

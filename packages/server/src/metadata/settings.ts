@@ -1,0 +1,106 @@
+import { SECTIONS, SETTING_DEFAULTS, type Section, type SectionValue } from '@sovrabase/contract/settings'
+import type { Kysely, Transaction } from 'kysely'
+import type { TSchema } from 'typebox'
+import { Compile } from 'typebox/compile'
+import type { Vault } from '../base/crypto.ts'
+import { insertIfAbsent } from '../base/db/insert.ts'
+import { fail } from '../base/errors.ts'
+import type { Change } from './change.ts'
+import { hideSecrets, openSecrets, sealSecrets } from './sealed.ts'
+import type { Tables } from './tables.ts'
+
+type Handle = Kysely<Tables> | Transaction<Tables>
+
+export interface Stored<S extends Section> {
+  /** 0: nothing was ever written. */
+  readonly version: number
+  /** What was written, secrets opened. */
+  readonly own: SectionValue<S>
+  /** With the defaults where nothing was said. */
+  readonly value: SectionValue<S>
+}
+
+export interface WriteOptions {
+  readonly vault: Vault
+  /** The version that the caller read; another one now is `setting_changed`. */
+  readonly version?: number
+  /** The project's organisation, for the event. */
+  readonly organisation_id?: string | null
+}
+
+const PLATFORM = 'platform'
+const contextOf = (scope: string, section: Section) => `settings/${scope}/${section}`
+const checks = new Map<Section, ReturnType<typeof Compile>>()
+
+function check(section: Section, value: unknown): void {
+  const compiled = checks.get(section) ?? Compile(SECTIONS[section] as TSchema)
+  checks.set(section, compiled)
+  if (compiled.Check(value)) return
+  const [first] = compiled.Errors(value)
+  throw fail('setting_malformed', { section, path: first?.instancePath || '/', reason: first?.message ?? 'it does not match its schema' })
+}
+
+/** Settings of a scope: 'platform' or a project's ref. */
+export async function readSettings<S extends Section>(db: Handle, scope: string, section: S, vault: Vault): Promise<Stored<S>> {
+  const row = await db
+    .selectFrom('settings')
+    .select(['version', 'json'])
+    .where('scope', '=', scope)
+    .where('section', '=', section)
+    .executeTakeFirst()
+  const own = (row ? openSecrets(SECTIONS[section], JSON.parse(row.json), vault, contextOf(scope, section)) : {}) as SectionValue<S>
+  return { version: row?.version ?? 0, own, value: { ...SETTING_DEFAULTS[section], ...own } }
+}
+
+/** Replaces a section as a whole; secrets are sealed. Answers the new version, tells `settings.changed` (without values). */
+export async function writeSettings<S extends Section>(
+  change: Change,
+  scope: string,
+  section: S,
+  value: SectionValue<S>,
+  options: WriteOptions,
+): Promise<number> {
+  check(section, value)
+  const { trx } = change
+  const before = await trx
+    .selectFrom('settings')
+    .select('version')
+    .where('scope', '=', scope)
+    .where('section', '=', section)
+    .executeTakeFirst()
+  const known = before?.version ?? 0
+  if (options.version !== undefined && options.version !== known) throw fail('setting_changed', { section })
+  const version = known + 1
+  const json = JSON.stringify(sealSecrets(SECTIONS[section], value, options.vault, contextOf(scope, section)))
+  const row = { version, json, updated_at: change.now }
+  const written = before
+    ? (
+        await trx
+          .updateTable('settings')
+          .set(row)
+          .where('scope', '=', scope)
+          .where('section', '=', section)
+          .where('version', '=', known)
+          .executeTakeFirst()
+      ).numUpdatedRows > 0n
+    : await insertIfAbsent(trx, 'settings', { scope, section, ...row })
+  // Two at once, neither of whom saw the other: the second one reads again.
+  if (!written) throw fail('setting_changed', { section })
+  await change.event({
+    name: 'settings.changed',
+    subject: section,
+    project_ref: scope === PLATFORM ? null : scope,
+    organisation_id: options.organisation_id ?? null,
+    before: { version: known },
+    after: { version, keys: Object.keys(value) },
+  })
+  return version
+}
+
+/** For answers: secrets are only said to be set. */
+export const shownSettings = <S extends Section>(section: S, value: SectionValue<S>): unknown => hideSecrets(SECTIONS[section], value)
+
+/** With its project, physically. */
+export async function removeSettings(trx: Transaction<Tables>, scope: string): Promise<void> {
+  await trx.deleteFrom('settings').where('scope', '=', scope).execute()
+}
