@@ -3,7 +3,7 @@ import { fail } from '../../../base/errors.ts'
 import type { Accounts } from './accounts.ts'
 import { checkCommand, checkEnvironment, checkName, checkNumber, checkOrder, checkSignal, type Hands, type Programs } from './hands.ts'
 import { runOnce } from './launch.ts'
-import { type Layout, settle } from './layout.ts'
+import { closeLayout, type Layout, settle } from './layout.ts'
 import { openLimits } from './limits.ts'
 import { openProcesses, resolveCommand } from './processes.ts'
 import { must } from './shell.ts'
@@ -103,6 +103,7 @@ export async function directHands({ layout, accounts, programs, limits: only }: 
       await processes.close()
       await sweeping
       limits.close()
+      closeLayout(layout)
     },
   }
 }

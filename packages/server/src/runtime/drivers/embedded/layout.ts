@@ -1,5 +1,19 @@
 import { createHash } from 'node:crypto'
-import { accessSync, chmodSync, chownSync, constants, lchownSync, lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from 'node:fs'
+import {
+  accessSync,
+  chmodSync,
+  chownSync,
+  constants,
+  lchownSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  realpathSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fail } from '../../../base/errors.ts'
@@ -95,6 +109,29 @@ function ownDirectory(dir: string, uid: number, mode: number): boolean {
   } catch {
     return false
   }
+}
+
+/**
+ * Takes the runtime directory away. Never recursively below `m`: behind a directory there may be the data directory itself, and a mount
+ * point only refuses to be removed.
+ */
+export function closeLayout({ runtime }: Layout): void {
+  const attempt = (step: () => void) => {
+    try {
+      step()
+    } catch {
+      // In use, or gone already: what stays is an empty directory.
+    }
+  }
+  for (const sub of ['s', 'r']) attempt(() => rmSync(join(runtime, sub), { recursive: true, force: true }))
+  const points = join(runtime, 'm')
+  attempt(() => {
+    for (const name of readdirSync(points))
+      attempt(() => (statSync(join(points, name)).isDirectory() ? rmdirSync : unlinkSync)(join(points, name)))
+  })
+  attempt(() => unlinkSync(join(runtime, 'config.yaml')))
+  attempt(() => rmdirSync(points))
+  attempt(() => rmdirSync(runtime))
 }
 
 /**

@@ -1,11 +1,12 @@
 import { accessSync, constants, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /** Memory limits of process trees, by the best means that this machine lets us use. */
 export interface Limits {
   readonly kind: 'cgroup2' | 'cgroup1' | 'rlimit'
-  /** Puts a just started process (and so all that it will start) under a limit; 0 bytes: none. */
-  place(volume: string, pid: number, bytes: number): void
+  /** Puts a just started process and all that it starts under a limit. Never rejects: RLIMIT_DATA, set at its start, holds each process anyway. */
+  place(volume: string, pid: number, bytes: number): Promise<void>
   /** All processes placed for the volume that still live; null where the means does not know. */
   members(volume: string): number[] | null
   /** Takes the group of an ended process tree away; false while something in it still ends. */
@@ -22,7 +23,7 @@ const attempt = (step: () => void): boolean => {
   }
 }
 
-const rlimit: Limits = { kind: 'rlimit', place: () => {}, members: () => null, release: () => true, close: () => {} }
+const rlimit: Limits = { kind: 'rlimit', place: async () => {}, members: () => null, release: () => true, close: () => {} }
 
 /** `hash` tells the groups of one data directory from another's. `only` is for tests: pretend that nothing better exists. */
 export function openLimits(hash: string, only?: Limits['kind']): Limits {
@@ -90,9 +91,10 @@ function groups(kind: 'cgroup1' | 'cgroup2', top: string, [memory, swap]: [strin
         .map((name) => attempt(() => rmdirSync(join(top, name)))),
     )
   const write = (group: string, bytes: number) => {
-    writeFileSync(join(group, memory), bytes === 0 ? (kind === 'cgroup2' ? 'max' : '-1') : String(bytes))
+    if (kind === 'cgroup1') attempt(() => writeFileSync(join(group, swap), '-1'))
+    writeFileSync(join(group, memory), String(bytes))
     // Together with swap on v1, swap alone on v2; a kernel without swap accounting has neither file.
-    if (bytes !== 0) attempt(() => writeFileSync(join(group, swap), kind === 'cgroup2' ? '0' : String(bytes)))
+    attempt(() => writeFileSync(join(group, swap), kind === 'cgroup2' ? '0' : String(bytes)))
   }
   const usable = attempt(() => {
     mkdirSync(top, { recursive: true })
@@ -104,10 +106,15 @@ function groups(kind: 'cgroup1' | 'cgroup2', top: string, [memory, swap]: [strin
   clear()
   return {
     kind,
-    place(volume, pid, bytes) {
-      attempt(() => mkdirSync(dir(volume), { recursive: true }))
-      attempt(() => write(dir(volume), bytes))
-      attempt(() => writeFileSync(join(dir(volume), 'cgroup.procs'), String(pid)))
+    async place(volume, pid, bytes) {
+      const ready = attempt(() => {
+        mkdirSync(dir(volume), { recursive: true })
+        write(dir(volume), bytes)
+      })
+      // The kernel takes some 10 ms to move a process: it starts meanwhile, and what it has forked by then is moved after it.
+      const move = (one: string) => writeFile(join(dir(volume), 'cgroup.procs'), one).catch(() => {})
+      if (ready) await move(String(pid))
+      for (const child of attemptRead(`/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean)) if (ready) await move(child)
     },
     members: (volume) =>
       attemptRead(join(dir(volume), 'cgroup.procs'))

@@ -149,8 +149,7 @@ export function openProcesses({ layout, accounts, programs, limits, volumes }: S
     const pid = child.pid!
     const since = startTime(pid) ?? '0'
     const started: Started = { pid, run: `${pid}-${since}`, runtime }
-    // At once, before the program has children: they are born into the group.
-    if (since !== '0') limits.place(volume, pid, order.memory * MIB)
+    if (since !== '0' && order.memory > 0) void limits.place(volume, pid, order.memory * MIB)
     const exited = Promise.withResolvers<void>()
     const one: Running = { child, started, order, fingerprint, exited: exited.promise, asked: false }
     running.set(volume, one)
