@@ -1,7 +1,7 @@
-/** Lets so many in at once, the rest in order of arrival. */
+/** Lets so many in at once, the rest roughly in order of arrival. */
 export class Gate {
   readonly #capacity: () => number
-  readonly #waiting: (() => void)[] = []
+  readonly #waiting = new Set<() => void>()
   #inside = 0
 
   constructor(capacity: () => number) {
@@ -10,28 +10,25 @@ export class Gate {
 
   /** Answers what to call when done; null where the signal aborted first. */
   async enter(signal: AbortSignal): Promise<(() => void) | null> {
-    while (this.#inside >= this.#capacity()) {
-      if (signal.aborted) return null
+    while (this.#inside >= this.#capacity() && !signal.aborted) {
       await new Promise<void>((resolve) => {
         const go = () => {
+          this.#waiting.delete(go)
           signal.removeEventListener('abort', go)
           resolve()
         }
-        this.#waiting.push(go)
+        this.#waiting.add(go)
         signal.addEventListener('abort', go)
       })
     }
-    if (signal.aborted) {
-      this.#waiting.shift()?.()
-      return null
-    }
+    if (signal.aborted) return null
     this.#inside++
     let inside = true
     return () => {
       if (!inside) return
       inside = false
       this.#inside--
-      this.#waiting.shift()?.()
+      for (const go of [...this.#waiting]) go()
     }
   }
 }

@@ -11,6 +11,8 @@ import { Cancels } from './cancels.ts'
 import { Gate } from './gate.ts'
 import { Inbox } from './inbox.ts'
 import { type Cancel, cancelPacket, fatal, isRefusal, type Refusal, type Startup, startupPacket } from './messages.ts'
+import { Patience } from './patience.ts'
+import { ENDINGS, overBudget, projectFull, serverFull, unreachable } from './refusals.ts'
 import { dialCluster, greet, pretend, signIn } from './sign-in.ts'
 import { Splice } from './splice.ts'
 import { readStart, type Target, targetOf } from './start.ts'
@@ -80,70 +82,7 @@ export interface WireListener {
 const SERVICE = 'db'
 const REASON = 'wire'
 
-const ENDINGS: Readonly<Record<Parameters<Link['end']>[0], Refusal>> = {
-  sleep: {
-    code: '57P01',
-    message: 'the project went to sleep; reconnect to wake it',
-    hint: 'An idle session does not keep a project awake; a setting of the project changes that.',
-  },
-  crash: { code: '57P02', message: 'the cluster of the project ended unexpectedly', hint: 'Connect again: that starts it.' },
-  deleted: { code: '57P01', message: 'the project was deleted' },
-  shutdown: { code: '57P01', message: 'the server is shutting down', hint: 'Connect again later.' },
-}
-
-const full: Refusal = {
-  code: '53300',
-  message: 'too many connections to this server',
-  hint: 'Close some, or raise limits.wire.connections.',
-}
-const overBudget = (seconds: number): Refusal => ({
-  code: '28000',
-  message: 'too many failed sign-ins from this address',
-  hint: `Try again in ${Math.ceil(seconds / 60)} min, with the user and password of the connection string.`,
-})
-const projectFull = (limit: number): Refusal => ({
-  code: '53300',
-  message: `too many connections to this project (limit ${limit})`,
-  hint: 'Close idle ones, use a smaller pool, or raise the limit of the project.',
-})
-
 type Counted = 'signed_in' | 'failed' | 'over_budget' | 'refused' | 'cancel' | 'malformed'
-
-/** Time that runs only while the client is waited for. */
-class Patience {
-  #left: number
-  #timer: NodeJS.Timeout | null = null
-  #since = 0
-  readonly #over: () => void
-
-  constructor(ms: number, over: () => void) {
-    this.#left = ms
-    this.#over = over
-    this.resume()
-  }
-
-  resume(): void {
-    if (this.#timer) return
-    this.#since = performance.now()
-    this.#timer = setTimeout(this.#over, Math.max(1, this.#left))
-  }
-
-  pause(): void {
-    if (!this.#timer) return
-    clearTimeout(this.#timer)
-    this.#timer = null
-    this.#left -= performance.now() - this.#since
-  }
-
-  async without<T>(promise: Promise<T>): Promise<T> {
-    this.pause()
-    try {
-      return await promise
-    } finally {
-      this.resume()
-    }
-  }
-}
 
 interface Visit {
   readonly ip: string
@@ -251,7 +190,7 @@ class Listener implements WireListener {
         socket.destroy()
       })
       .finally(() => {
-        patience.pause()
+        patience.stop()
         socket.off('close', gone)
         this.#pendingAll--
         const left = (this.#pending.get(key) ?? 1) - 1
@@ -270,14 +209,15 @@ class Listener implements WireListener {
     const { inbox, first } = opened
     if (isRefusal(first)) return this.#refuse(inbox, first, 'malformed')
     if (first.kind === 'cancel') return this.#cancel(inbox, first)
-    if (this.#sockets.size > this.#limits.connections) return this.#refuse(inbox, full, 'refused')
+    if (this.#sockets.size > this.#limits.connections) return this.#refuse(inbox, serverFull, 'refused')
     const target = targetOf(first)
     if (isRefusal(target)) return this.#refuse(inbox, target, 'refused')
     const { budget } = this.#options
+    if (target.negotiate) inbox.socket.write(target.negotiate)
     const ticket = await visit.patience.without(budget.enter(visit.ip, `${target.role}.${target.ref}`, visit.signal))
     if (!ticket) return this.#refuse(inbox, overBudget(budget.retryAfter(visit.ip)), 'over_budget')
     try {
-      await this.#enter(inbox, { first, target, ticket, visit })
+      await this.#enter(inbox, { target, ticket, visit })
     } finally {
       ticket.dropped()
     }
@@ -315,13 +255,13 @@ class Listener implements WireListener {
     inbox.socket.destroy()
   }
 
-  async #enter(client: Inbox, entry: { first: Startup; target: Target; ticket: Ticket; visit: Visit }): Promise<void> {
+  async #enter(client: Inbox, entry: { target: Target; ticket: Ticket; visit: Visit }): Promise<void> {
     const { target, ticket, visit } = entry
     const wired = await visit.patience.without(this.#options.resolve(target.ref))
     const hold = wired ? await this.#wake(client, target, visit) : null
     if (hold === 'refused') return
     if (!wired || !hold) {
-      const { guessed, refusal } = await pretend(client, this.#secret, target.role, target.ref)
+      const { guessed, refusal } = await pretend(client, this.#secret, target)
       ticket.failed(guessed)
       return refusal ? this.#refuse(client, refusal, 'failed') : void client.socket.destroy()
     }
@@ -329,7 +269,8 @@ class Listener implements WireListener {
     try {
       await this.#meet(client, { ...entry, hold, project, keepIdle: wired.keepIdle })
     } finally {
-      if (!wired.keepIdle || client.socket.destroyed) hold.release()
+      // Where the session began, its splice has made a link of it.
+      hold.release()
       if (--project.users === 0) this.#projects.delete(target.ref)
     }
   }
@@ -362,17 +303,17 @@ class Listener implements WireListener {
       const known = isSovraError(error)
       if (known && (error.status === 404 || error.status === 410)) return null
       if (!known) this.#options.log.error({ err: error, project: ref }, 'wire: could not wake a project')
-      const why = known ? { message: error.message, hint: error.hint } : { message: 'the project cannot be reached now' }
-      this.#refuse(client, { code: '57P03', ...why }, 'refused')
+      const why = known ? { message: error.message, hint: error.hint } : unreachable
+      this.#refuse(client, { ...why, code: '57P03' }, 'refused')
       return 'refused'
     }
   }
 
   async #meet(
     client: Inbox,
-    entry: { first: Startup; target: Target; ticket: Ticket; visit: Visit; hold: Hold; project: Project; keepIdle: boolean },
+    entry: { target: Target; ticket: Ticket; visit: Visit; hold: Hold; project: Project; keepIdle: boolean },
   ): Promise<void> {
-    const { first, target, ticket, visit, hold, project } = entry
+    const { target, ticket, visit, hold, project } = entry
     const leave = await visit.patience.without(project.gate.enter(visit.signal))
     if (!leave) return ticket.failed(false)
     let socket: Socket | null = null
@@ -381,7 +322,7 @@ class Listener implements WireListener {
     try {
       socket = await dialCluster(hold.endpoint, visit.signal)
       const cluster = new Inbox(socket)
-      socket.write(startupPacket(first.version, target.parameters))
+      socket.write(startupPacket(target.version, target.parameters))
       const { passed, guessed, refusal } = await signIn(client, cluster, target.role)
       if (!passed) {
         ticket.failed(guessed)
@@ -401,7 +342,7 @@ class Listener implements WireListener {
       socket?.destroy()
       if (visit.signal.aborted) return ticket.failed(false)
       this.#options.log.warn({ err: error, project: target.ref }, 'wire: the cluster of a project did not answer')
-      this.#refuse(client, { code: '57P03', message: 'the project cannot be reached now', hint: 'Try again.' }, 'refused')
+      this.#refuse(client, unreachable, 'refused')
     } finally {
       visit.signal.removeEventListener('abort', abort)
       leave()
@@ -420,7 +361,6 @@ class Listener implements WireListener {
       closed: () => {
         forget()
         key?.forget()
-        hold.release()
         this.#splices.delete(splice)
         project.sessions--
         if (--project.users === 0) this.#projects.delete(target.ref)

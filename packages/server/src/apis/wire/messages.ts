@@ -17,6 +17,7 @@ const MIN_SECRET = 4
 const MAX_SECRET = 256
 const PROTOCOL_MAJOR = 3
 const NEWEST_MINOR = 2
+export const NEWEST_PROTOCOL = (PROTOCOL_MAJOR << 16) | NEWEST_MINOR
 
 export interface Startup {
   readonly kind: 'startup'

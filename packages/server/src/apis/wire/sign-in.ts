@@ -74,7 +74,7 @@ export async function signIn(client: Inbox, cluster: Inbox, role: string): Promi
 }
 
 /** The same conversation with nobody behind it, for a project that does not exist: always a wrong password. */
-export async function pretend(client: Inbox, secret: Buffer, role: string, ref: string): Promise<Outcome> {
+export async function pretend(client: Inbox, secret: Buffer, { role, ref }: { role: string; ref: string }): Promise<Outcome> {
   const exchange = new Exchange()
   const decoy = new Decoy(secret, `${ref}/${role}`, ITERATIONS)
   for (const step of [0, 1]) {

@@ -2,7 +2,17 @@ import type { Socket } from 'node:net'
 import { type SecureContext, TLSSocket } from 'node:tls'
 import { REFUSED_ON_THE_WIRE } from '../../runtime/engines/postgres/names.ts'
 import { Inbox } from './inbox.ts'
-import { type Cancel, GSSENC_REQUEST, MAX_STARTUP, parseStartup, type Refusal, SSL_REQUEST, type Startup } from './messages.ts'
+import {
+  type Cancel,
+  frame,
+  GSSENC_REQUEST,
+  MAX_STARTUP,
+  NEWEST_PROTOCOL,
+  parseStartup,
+  type Refusal,
+  SSL_REQUEST,
+  type Startup,
+} from './messages.ts'
 
 const TLS_HANDSHAKE = 0x16
 const MIN_STARTUP = 8
@@ -10,6 +20,8 @@ const MIN_STARTUP = 8
 const ALPN = 'postgresql'
 const MAX_NAME = 63
 const REF = /^[a-z]{20}$/
+/** Its own kinds of sign-in: what the cluster would refuse before a password is asked for. */
+const REPLICATION = new Set(['database', 'false', 'off', 'no', '0'])
 
 export interface Opened {
   readonly inbox: Inbox
@@ -61,8 +73,11 @@ function encrypt(inbox: Inbox, secureContext: SecureContext): Promise<TLSSocket 
 export interface Target {
   readonly role: string
   readonly ref: string
-  /** What the cluster is sent: the role without the project, one database. */
+  /** What the cluster is sent: the role without the project, one database, no protocol option that it would have to refuse. */
+  readonly version: number
   readonly parameters: ReadonlyMap<string, string>
+  /** NegotiateProtocolVersion, where the client asked for more than there is; said by us, so that it shows nothing of a project. */
+  readonly negotiate: Buffer | null
 }
 
 /** `<role>.<ref>` names both; no database, or one named like the user (libpq's default), is `postgres`. */
@@ -78,9 +93,23 @@ export function targetOf(startup: Startup): Target | Refusal {
   if (REFUSED_ON_THE_WIRE.has(role) || role.startsWith('sovrabase_') || role.startsWith('pg_')) {
     return { code: '28000', message: `role "${role}" may not sign in here`, hint: 'Sign in as postgres.<ref> or with a role of your own.' }
   }
+  const replication = startup.parameters.get('replication') ?? 'false'
+  if (!REPLICATION.has(replication)) {
+    return { code: '28000', message: 'physical replication is not available here', hint: 'Logical replication is: replication=database.' }
+  }
   const database = startup.parameters.get('database') ?? ''
-  const parameters = new Map(startup.parameters)
+  const options = [...startup.parameters.keys()].filter((name) => name.startsWith('_pq_.'))
+  const version = Math.min(startup.version, NEWEST_PROTOCOL)
+  const parameters = new Map([...startup.parameters].filter(([name]) => !name.startsWith('_pq_.')))
   parameters.set('user', role)
   parameters.set('database', database === '' || database === user ? 'postgres' : database)
-  return { role, ref, parameters }
+  const negotiate = startup.version > version || options.length > 0 ? negotiation(version, options) : null
+  return { role, ref, version, parameters, negotiate }
+}
+
+function negotiation(version: number, options: readonly string[]): Buffer {
+  const head = Buffer.alloc(8)
+  head.writeUInt32BE(version, 0)
+  head.writeUInt32BE(options.length, 4)
+  return frame('v', Buffer.concat([head, Buffer.from(options.map((name) => `${name}\0`).join(''), 'latin1')]))
 }
