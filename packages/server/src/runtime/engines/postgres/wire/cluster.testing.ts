@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
-import { startPostgres } from '../../../../../../../test/engines.ts'
+import { type Engine, startPostgres } from '../../../../../../../test/engines.ts'
 import { until } from '../../../../../../../test/until.ts'
 
 /** A bare PostgreSQL of its own for the tests and benchmarks of this folder and its neighbours. */
@@ -14,6 +14,13 @@ export interface TestCluster {
   stop(): Promise<void>
 }
 
+/** The engine's process is not waited for by the event loop, so something else must be. */
+async function stopped(engine: Engine): Promise<void> {
+  const awake = setInterval(() => undefined, 1_000)
+  await engine.kill()
+  clearInterval(awake)
+}
+
 /** Starts a new cluster (well under a second once its programs are cached); `settings` are `name=value` texts. */
 export async function startCluster(settings: readonly string[] = []): Promise<TestCluster> {
   const engine = await startPostgres(settings)
@@ -24,7 +31,7 @@ export async function startCluster(settings: readonly string[] = []): Promise<Te
     return client
   }
   await until(async () => (await admin()).end().then(() => true))
-  return { host: engine.directory, pid: engine.pid(), stop: () => engine.kill(), admin }
+  return { host: engine.directory, pid: engine.pid(), stop: () => stopped(engine), admin }
 }
 
 /** Roles as in a project's cluster, a todos table under row-level security with 30 rows for each user, and a policy helper that memoises. */

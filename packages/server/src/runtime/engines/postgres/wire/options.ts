@@ -32,7 +32,7 @@ export interface PoolLimits extends ShapeLimits {
 
 export const DEFAULT_LIMITS: PoolLimits = {
   shared: 2,
-  exclusive: 12,
+  exclusive: 16,
   outstanding: 1_024,
   growAt: 4,
   waiting: 1_000,
