@@ -61,9 +61,16 @@ ${parts.join('\n')}`
 
 const sectionsOf = (schema: Schema): Readonly<Record<string, Schema>> => (isSection(schema) ? schema.properties : {})
 
+const isOurs = (name: string): boolean => name === 'format' || /^[x~]/.test(name)
+
+function plain(value: unknown): unknown {
+  if (Array.isArray(value) || typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).flatMap(([name, inner]) => (isOurs(name) ? [] : [[name, plain(inner)]])))
+}
+
 /** JSON Schema without our own words; sections may be empty, as they are while all their keys are commented out. */
 function editorSchema(schema: Schema): unknown {
-  if (!isSection(schema)) return Object.fromEntries(Object.entries(schema).filter(([name]) => name !== 'format' && !/^[x~]/.test(name)))
+  if (!isSection(schema)) return plain(schema)
   return {
     type: ['object', 'null'],
     description: schema.description,

@@ -48,17 +48,12 @@ function worded(args: LogArguments): LogArguments {
   return silent ? ([first, 'error'] as unknown as LogArguments) : args
 }
 
-function readable(destination: DestinationStream | undefined): DestinationStream {
+function readable(destination: DestinationStream): DestinationStream {
   // Loaded only where a person reads along: it is large.
-  const pretty = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty')
-  return pretty({
-    colorize: destination === undefined,
-    ignore: 'pid,hostname',
-    translateTime: 'SYS:HH:MM:ss.l',
-    singleLine: true,
-    sync: true,
-    destination: destination as never,
-  }) as unknown as DestinationStream
+  const { prettyFactory } = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty')
+  const colorize = destination === process.stdout && process.env.NO_COLOR === undefined
+  const format = prettyFactory({ colorize, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l', singleLine: true })
+  return { write: (line) => void destination.write(format(line)) }
 }
 
 /**
@@ -83,7 +78,7 @@ export function makeLog({ level, pretty, destination }: LogOptions): Log {
         },
       },
     },
-    blocks ?? (terminal ? readable(destination) : (destination as DestinationStream)),
+    blocks ?? (terminal ? readable(destination ?? process.stdout) : (destination as DestinationStream)),
   )
 }
 
