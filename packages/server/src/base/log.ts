@@ -15,7 +15,7 @@ export interface LogOptions {
   readonly destination?: DestinationStream
 }
 
-const BUFFER_BYTES = 8192
+const BUFFER_BYTES = 64 * 1024
 const FLUSH_MS = 250
 const REDACTED = '[redacted]'
 const ERROR_LEVEL = 50
@@ -36,6 +36,19 @@ function redacted(fields: Record<string, unknown>, depth = 0): Record<string, un
     }
   }
   return copy ?? fields
+}
+
+let lastMs = 0
+let lastTime = ''
+
+/** RFC 3339 UTC; written once a millisecond. */
+function timestamp(): string {
+  const now = Date.now()
+  if (now !== lastMs) {
+    lastMs = now
+    lastTime = `,"time":"${new Date(now).toISOString()}"`
+  }
+  return lastTime
 }
 
 type LogArguments = Parameters<pino.LogFn>
@@ -68,7 +81,7 @@ export function makeLog({ level, pretty, destination }: LogOptions): Log {
     {
       level,
       base: null,
-      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      timestamp,
       formatters: { level: (label) => ({ level: label }), log: (fields) => redacted(fields) },
       serializers: { err: (line: unknown) => line },
       hooks: {
