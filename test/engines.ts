@@ -202,7 +202,7 @@ const INITDB = [
 ]
 const POSTGRES = [
   ...['listen_addresses=', 'fsync=off', 'synchronous_commit=off', 'full_page_writes=off', 'shared_buffers=32MB', 'io_method=sync'],
-  ...['max_connections=300', 'jit=off', 'max_wal_size=64MB', 'log_min_messages=fatal'],
+  ...['max_connections=300', 'jit=off', 'max_wal_size=64MB', 'log_min_messages=fatal', 'deadlock_timeout=50ms'],
 ]
 
 /** A PostgreSQL with SCRAM on its socket; user postgres, password PASSWORD. Later settings (`name=value`) win over ours. */

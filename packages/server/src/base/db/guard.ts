@@ -7,9 +7,15 @@ import { describeConnection, isConnectionLoss } from './errors.ts'
 export type Scope = AsyncLocalStorage<{ open: boolean }>
 export const makeScope = (): Scope => new AsyncLocalStorage()
 
+const READS = 3
+/** Long enough for the pool to hear of the other connections that ended with it. */
+const PAUSE = 20
+
 class GuardedConnection implements DatabaseConnection {
   inner: DatabaseConnection
   inTransaction = false
+  /** The inner one is back in the pool, and no other could be had. */
+  released = false
   readonly #replace: (broken: DatabaseConnection) => Promise<DatabaseConnection>
 
   constructor(inner: DatabaseConnection, replace: (broken: DatabaseConnection) => Promise<DatabaseConnection>) {
@@ -18,17 +24,19 @@ class GuardedConnection implements DatabaseConnection {
   }
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    try {
-      return await this.inner.executeQuery<R>(query)
-    } catch (error) {
-      // A read outside of transactions that met a connection which had ended meanwhile is simply asked again, once.
-      if (this.inTransaction || query.query.kind !== 'SelectQueryNode' || !isConnectionLoss(error)) throw describeConnection(error)
-    }
-    this.inner = await this.#replace(this.inner)
-    try {
-      return await this.inner.executeQuery<R>(query)
-    } catch (error) {
-      throw describeConnection(error)
+    for (let tried = 1; ; tried++) {
+      try {
+        return await this.inner.executeQuery<R>(query)
+      } catch (error) {
+        // A read outside of transactions that met a connection which had ended meanwhile is simply asked again, on another one.
+        const again = !this.inTransaction && query.query.kind === 'SelectQueryNode' && isConnectionLoss(error) && tried < READS
+        if (!again) throw describeConnection(error)
+      }
+      await new Promise((resolve) => setTimeout(resolve, PAUSE))
+      const broken = this.inner
+      this.released = true
+      this.inner = await this.#replace(broken)
+      this.released = false
     }
   }
 
@@ -95,8 +103,8 @@ class GuardedDriver implements Driver {
     await this.#inner.rollbackTransaction(connection.inner).catch(() => {})
   }
 
-  releaseConnection(connection: GuardedConnection): Promise<void> {
-    return this.#inner.releaseConnection(connection.inner)
+  async releaseConnection(connection: GuardedConnection): Promise<void> {
+    if (!connection.released) await this.#inner.releaseConnection(connection.inner)
   }
 
   destroy(): Promise<void> {

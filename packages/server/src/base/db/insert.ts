@@ -4,7 +4,7 @@ import { type Insertable, type Kysely, MysqlAdapter } from 'kysely'
 export async function insertIfAbsent<T, Name extends keyof T & string>(
   db: Kysely<T>,
   table: Name,
-  row: Insertable<T[Name]>,
+  row: NoInfer<Insertable<T[Name]>>,
 ): Promise<boolean> {
   // The table's own type is not known here; the signature above is what holds callers to it.
   const insert = (db as unknown as Kysely<Record<string, Record<string, unknown>>>).insertInto(table).values(row as Record<string, unknown>)

@@ -46,6 +46,8 @@ export function postgresqlDialect(options: PostgresqlOptions): Dialect {
   const pool = new pg.Pool({ ...clientConfig(options), max: options.max_connections ?? 10, idleTimeoutMillis: IDLE })
   // An idle connection that ends is taken out by the pool; without a listener it would end the process.
   pool.on('error', () => {})
+  // So does one that ends in use: what it was asked fails, and that is where it is told.
+  pool.on('connect', (client) => client.on('error', () => {}))
   const path = options.search_path?.map(quoteName).join(', ')
   return new PostgresDialect({
     pool,
