@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { restApi } from './apis/rest/routes.ts'
+import type { WireListener } from './apis/wire/listener.ts'
 import { type Http, makeHttp } from './base/http.ts'
 import type { Log } from './base/log.ts'
 import { makeMetrics } from './base/metrics.ts'
@@ -17,6 +18,8 @@ import type { Addressing } from './gateway/urls.ts'
 import type { Seat } from './keeper.ts'
 import { listenAdmin, listenApi } from './listen.ts'
 import { SYSTEM } from './metadata/change.ts'
+import { joinNodes } from './metadata/nodes.ts'
+import { startSweeper } from './metadata/retention.ts'
 import { postgresProgram } from './programs.ts'
 import { makeDenied } from './realms/denied.ts'
 import { makeHasher } from './realms/hashing.ts'
@@ -32,6 +35,7 @@ import { makeReconciler, RECONCILE } from './runtime/reconcile.ts'
 import { type ServiceStore, serviceStore } from './runtime/services.ts'
 import { makeSleeper } from './runtime/sleep.ts'
 import { makeWatch } from './runtime/watch.ts'
+import { startWire, wireHost } from './wire.ts'
 
 export interface NodeOptions {
   readonly config: Config
@@ -172,6 +176,7 @@ interface Parts {
   readonly prepared: Prepared
   readonly realm: PlatformRealm
   readonly addressing: Addressing
+  readonly wire: Control['wire']
 }
 
 function makeControl({ config, log, version }: NodeOptions, foundation: Foundation, parts: Parts): Control {
@@ -184,7 +189,7 @@ function makeControl({ config, log, version }: NodeOptions, foundation: Foundati
     change: foundation.change,
     vault: foundation.secrets.vault,
     log,
-    wire: () => null,
+    wire: parts.wire,
     node: { id: foundation.nodeName, name: foundation.nodeName, region: config.node.region },
     driver: DRIVER,
     projectsPerOrganisation: 0,
@@ -232,6 +237,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     log,
   })
   let port = config.api.port
+  let wire: WireListener | undefined
   const addressing: Addressing = {
     publicUrl: () => publicUrl(config, port),
     baseDomain: config.api.base_domain,
@@ -259,7 +265,15 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     wakes: config.limits.rates.wakes,
     localToken: ensureLocalToken(join(seat.dataDir, 'keys', 'local.token')),
   })
-  const control = makeControl(options, foundation, { registry, services, connector, prepared, realm, addressing })
+  const control = makeControl(options, foundation, {
+    registry,
+    services,
+    connector,
+    prepared,
+    realm,
+    addressing,
+    wire: () => (wire ? { host: wireHost(config, addressing.publicUrl()), port: wire.port } : null),
+  })
   handleJobs(control, foundation, registry, log)
 
   const app = makeHttp({
@@ -279,17 +293,26 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   await mountControl(app as never, control, gateway, { bodyLimit: config.limits.body.control })
   mountApis(app, gateway, control, config)
 
+  const joined = await joinNodes(metadata, {
+    id: nodeName,
+    name: nodeName,
+    region: config.node.region,
+    url: config.api.public_url,
+    roles: ['control', 'gateway', 'runtime'],
+  })
   const sleeper = makeSleeper({ connector, sleepAfter: (entry) => control.sleepAfter(entry.service.spec as { sleep_after?: number }), log })
   const watch = makeWatch({ connector, driver: registry.driver, log })
 
   async function close(): Promise<void> {
     ready = false
     await Promise.race([app.close(), new Promise((resolve) => setTimeout(resolve, config.limits.timeouts.drain).unref())])
+    await wire?.close(config.limits.timeouts.drain)
     await Promise.allSettled([sleeper.close(), watch.close(), prepared.close()])
     await queue.close()
     await connector.close()
     await admin?.close()
     await Promise.allSettled([...registry.drivers.values()].map((driver) => driver.close()))
+    await joined.close()
     await bus.close()
     metrics.close()
     await metadata.close()
@@ -300,6 +323,11 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     await Promise.all([bus.start(), denied.load()])
     port = await listenApi(app, config.api.host, config.api.port)
     admin = await listenAdmin({ host: config.admin.host, port: config.admin.port, metrics, ready: () => ready })
+    wire = await startWire({ config, foundation, connector, services, projects: gateway.projects, metrics, log })
+    await startSweeper(metadata, queue, {
+      retention: { events: config.limits.retention.events, jobs_done: config.limits.retention.jobs },
+      log,
+    })
     queue.start()
     const demoRef = options.demo ? await ensureDemo(control, log) : null
     prepared.refill()

@@ -1,0 +1,87 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { makeBudget } from './apis/wire/budget.ts'
+import { type WireListener, wireApi } from './apis/wire/listener.ts'
+import { choosePort } from './apis/wire/port.ts'
+import { fail } from './base/errors.ts'
+import type { Log } from './base/log.ts'
+import type { Metrics } from './base/metrics.ts'
+import type { Config } from './config.ts'
+import type { Foundation } from './foundation.ts'
+import type { Resolver } from './gateway/resolve.ts'
+import { getFact, setFact } from './metadata/facts.ts'
+import type { Connector } from './runtime/connect.ts'
+import { fullSpec } from './runtime/engines/postgres/spec.ts'
+import type { ServiceStore } from './runtime/services.ts'
+
+const PORT = 'wire.port'
+/** ms that a project's limits are believed. */
+const BELIEVED = 5_000
+const HOUR = 3_600_000
+
+export interface WireParts {
+  readonly config: Config
+  readonly foundation: Foundation
+  readonly connector: Connector
+  readonly services: ServiceStore
+  readonly projects: Resolver
+  readonly metrics: Metrics
+  readonly log: Log
+}
+
+function tlsOf({ wire: { tls } }: Config): { cert: string; key: string } | null {
+  if (tls.cert_file === null || tls.key_file === null) return null
+  try {
+    return { cert: readFileSync(tls.cert_file, 'utf8'), key: readFileSync(tls.key_file, 'utf8') }
+  } catch (cause) {
+    throw fail('tls_unreadable', { file: tls.cert_file, key: tls.key_file }, { cause })
+  }
+}
+
+/** What the listener must know of a project, from the gateway's cache and the service's spec. */
+function projectsOf({ projects, services, foundation }: WireParts) {
+  const known = new Map<string, { at: number; connections: number; keepIdle: boolean }>()
+  return async (ref: string) => {
+    if (!(await projects.get(ref))) return null
+    const now = Date.now()
+    const remembered = known.get(ref)
+    if (remembered && now - remembered.at < BELIEVED) return remembered
+    const service = await services.byName(foundation.metadata.kysely, ref, 'db')
+    if (!service) return null
+    const spec = fullSpec(service.spec as Parameters<typeof fullSpec>[0])
+    const fresh = { at: now, connections: spec.connections, keepIdle: spec.keep_idle_connections }
+    if (known.size > 10_000) known.clear()
+    known.set(ref, fresh)
+    return fresh
+  }
+}
+
+/** The listener of PostgreSQL's own protocol. Its port is chosen once, recorded, and never changed by itself: connection strings name it. */
+export async function startWire(parts: WireParts): Promise<WireListener> {
+  const { config, foundation, connector, metrics, log } = parts
+  const { metadata, secrets } = foundation
+  const { host } = config.wire
+  const configured = config.wire.port === 'auto' ? null : config.wire.port
+  const fact = `${PORT}.${foundation.nodeName}`
+  const recorded = (await getFact<number>(metadata.kysely, fact)) ?? null
+  const port = await choosePort({ host, configured, recorded })
+  const listener = await wireApi({
+    listen: { host, port },
+    tls: tlsOf(config),
+    resolve: projectsOf(parts),
+    hold: (ref, service, reason) => connector.hold(ref, service, reason),
+    budget: makeBudget({ limit: config.limits.rates.failed_wire_sign_ins, window: HOUR, now: Date.now }),
+    limits: { connections: config.limits.wire.connections, startup: config.limits.wire.startup },
+    decoySecret: createHash('sha256').update(`wire decoy ${secrets.jwtSecret}`).digest(),
+    log,
+    metrics,
+  })
+  if (configured === null && recorded === null) await metadata.transaction((trx) => setFact(trx, fact, listener.port))
+  return listener
+}
+
+/** Host that people write into a connection string. */
+export function wireHost(config: Config, publicUrl: string): string {
+  const { host } = config.wire
+  return host === '0.0.0.0' || host === '::' ? new URL(publicUrl).hostname : host
+}
