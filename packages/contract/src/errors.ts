@@ -367,6 +367,22 @@ export const ERRORS = {
   ],
   setup_done: [409, 'The installation is set up already.', '`sovra admin link` makes a link that signs you in.'],
   spec_invalid: [400, 'The spec of the service {name} is not valid: {reason}.', 'Look at /docs for what the engine takes.'],
+
+  // cli
+  server_not_running: [503, 'No server runs on {dir}.', 'Start it with `sovra start`, or name another one with --server.'],
+  server_starting: [503, 'The server (pid {pid}) is still starting.', 'Try again in a moment.'],
+  server_unreachable: [503, '{url} does not answer as it should: {reason}.', 'Check the address, and that the server runs.'],
+  server_unknown: [404, 'There is no server named {name}.', 'Known: {known}. `sovra login URL --name NAME` adds one.'],
+  not_signed_in: [401, 'You are not signed in to {server}.', 'Run `sovra login {url}`.'],
+  data_closed: [403, 'The data directory {dir} belongs to another user.', 'Run this as that user (sudo), or sign in: `sovra login URL`.'],
+  servers_file_unusable: [500, '{file} cannot be used: {reason}.', 'Correct or remove it, and sign in again.'],
+  usage_wrong: [400, '{reason}.', '{hint}'],
+  project_unknown: [404, 'There is no project {name}.', '`sovra projects list` shows those that you may know of.'],
+  organisation_needed: [400, 'There is more than one organisation: say which.', 'Add --org with one of: {known}.'],
+  organisation_none: [404, 'There is no organisation yet.', 'Make one: `sovra orgs create NAME`.'],
+  name_ambiguous: [400, 'The name {name} means more than one thing.', 'Say which: {known}.'],
+  project_not_ready: [503, 'The project {ref} was made, but its service {service} is {status}: {reason}.', 'See `sovra projects show {ref}`.'],
+  sql_failed: [400, '{message} (SQLSTATE {sqlstate})', '{hint}'],
 } as const satisfies Record<string, readonly [status: number, message: string, hint: string]>
 
 export type ErrorCode = keyof typeof ERRORS

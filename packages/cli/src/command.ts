@@ -1,0 +1,120 @@
+import { Command, Option } from 'commander'
+import { type Client, findTarget, makeClient } from './client.ts'
+import { json, type Spinner, spinner } from './output.ts'
+
+export interface Answer {
+  /** What --json prints. */
+  readonly data: unknown
+  /** What people read; '' for nothing. */
+  readonly text: string
+  /** Other than 0. */
+  readonly exit?: number
+}
+
+interface GlobalOptions {
+  readonly json?: boolean
+  readonly server?: string
+}
+
+/** What a command works with. */
+export interface Context {
+  readonly json: boolean
+  readonly server: string | undefined
+  client(): Promise<Client>
+  /** To people only, beside the answer. */
+  note(text: string): void
+  /** Runs it under a spinner. */
+  spin<R>(text: string, work: (spinner: Spinner) => Promise<R>): Promise<R>
+}
+
+/** flags as commander writes them, meaning, default; a list of words narrows the values. */
+export type Flag = readonly [flags: string, says: string, more?: { readonly default?: string; readonly choices?: readonly string[]; readonly many?: boolean }]
+
+/** One command: what completion, help and the program are made of. */
+export interface Spec<O = object, A extends readonly unknown[] = readonly string[]> {
+  /** Name and arguments: `show <project>`. */
+  readonly use: string
+  readonly says: string
+  readonly examples: readonly string[]
+  readonly flags?: readonly Flag[]
+  /** Longer words after the flags of the help. */
+  readonly more?: string
+  run(context: Context, options: O, ...args: A): Promise<Answer | undefined> | Answer | undefined
+}
+
+export interface Group {
+  readonly name: string
+  readonly says: string
+  readonly commands: readonly Spec[]
+}
+
+const GLOBAL: readonly Flag[] = [
+  ['--json', 'answer in JSON, for scripts'],
+  ['--server <name>', 'a server of `sovra servers`, `local`, or a URL with SOVRA_TOKEN'],
+]
+
+export const command = <O = object, A extends readonly unknown[] = readonly string[]>(spec: Spec<O, A>): Spec => spec as unknown as Spec
+
+function contextOf({ json: asJson = false, server }: GlobalOptions): Context {
+  return {
+    json: asJson,
+    server,
+    client: async () => makeClient(await findTarget(server)),
+    note: (text) => {
+      if (!asJson) process.stderr.write(`${text}\n`)
+    },
+    async spin(text, work) {
+      const running = await spinner(text, !asJson)
+      try {
+        return await work(running)
+      } finally {
+        running.end()
+      }
+    },
+  }
+}
+
+const collect = (value: string, before: readonly string[] | undefined): string[] => [...(before ?? []), value]
+
+function option([flags, says, more = {}]: Flag): Option {
+  const made = new Option(flags, says)
+  if (more.choices) made.choices(more.choices)
+  if (more.default !== undefined) made.default(more.default)
+  if (more.many) made.argParser(collect)
+  return made
+}
+
+function add(parent: Command, spec: Spec): void {
+  const made = parent.command(spec.use).description(spec.says)
+  for (const flag of [...(spec.flags ?? []), ...GLOBAL]) made.addOption(option(flag))
+  const more = spec.more === undefined ? '' : `\n${spec.more}\n`
+  made.addHelpText('after', `${more}\nExample${spec.examples.length > 1 ? 's' : ''}:\n${spec.examples.map((line) => `  ${line}`).join('\n')}`)
+  made.action(async (...given: unknown[]) => {
+    const options = made.optsWithGlobals<GlobalOptions>()
+    const context = contextOf(options)
+    const answer = await spec.run(context, options, ...(given.slice(0, -2) as string[]))
+    if (!answer) return
+    const text = context.json ? json(answer.data) : answer.text
+    if (text !== '') process.stdout.write(`${text}\n`)
+    process.exitCode = answer.exit ?? 0
+  })
+}
+
+/** The whole tree; commander's own exits are thrown. */
+export function makeProgram(version: string, entries: readonly (Spec | Group)[], more: string): Command {
+  const program = new Command('sovra').description('Sovrabase from the command line').version(version, '-V, --version', 'print the version')
+  program.helpOption('-h, --help', 'how to use it').helpCommand(false).exitOverride().showSuggestionAfterError()
+  program.addHelpText('after', `\n${more}`)
+  for (const flag of GLOBAL) program.addOption(option(flag))
+  for (const entry of entries) {
+    if ('use' in entry) {
+      add(program, entry)
+      continue
+    }
+    const group = program.command(entry.name).description(entry.says).helpOption('-h, --help', 'how to use it').helpCommand(false)
+    const first = entry.commands[0]?.examples[0]
+    if (first) group.addHelpText('after', `\nExample:\n  ${first}`)
+    for (const spec of entry.commands) add(group, spec)
+  }
+  return program
+}

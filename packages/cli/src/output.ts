@@ -1,0 +1,83 @@
+/** A cell of a table; null is shown as nothing. */
+export type Cell = string | number | boolean | null | undefined
+
+const GAP = '  '
+// What a terminal would obey instead of showing: control characters, and those that turn the direction of text.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const OBEYED = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
+
+/** Text of others made harmless for a terminal: control characters as `\n`, `\x1b`. */
+export const plain = (text: string): string =>
+  text.replace(OBEYED, (found) => {
+    const code = found.charCodeAt(0)
+    return { 9: '\\t', 10: '\\n', 13: '\\r' }[code] ?? (code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16)}`)
+  })
+
+const segmenter = new Intl.Segmenter(undefined, { granularity: 'grapheme' })
+// East Asian wide and emoji take two columns; what no font shows so is rare enough.
+const WIDE = /\p{Script=Han}|\p{Script=Hiragana}|\p{Script=Katakana}|\p{Script=Hangul}|\p{Emoji_Presentation}|[\uff01-\uff60]/u
+
+/** Columns that a text takes in a terminal. */
+export function width(text: string): number {
+  let columns = 0
+  for (const { segment } of segmenter.segment(text)) columns += WIDE.test(segment) ? 2 : 1
+  return columns
+}
+
+/** Columns under their headings, left-aligned; numbers right-aligned. */
+export function table(headings: readonly string[], rows: readonly (readonly Cell[])[]): string {
+  const cells = rows.map((row) => headings.map((_, i) => plain(String(row[i] ?? ''))))
+  const isNumber = headings.map((_, i) => rows.length > 0 && rows.every((row) => typeof row[i] === 'number'))
+  const widths = headings.map((heading, i) => Math.max(width(heading), ...cells.map((row) => width(row[i] ?? ''))))
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, i) => {
+        const fill = ' '.repeat((widths[i] ?? 0) - width(cell))
+        return isNumber[i] ? fill + cell : cell + fill
+      })
+      .join(GAP)
+      .trimEnd()
+  return [line(headings), ...cells.map(line)].join('\n')
+}
+
+/** `name   value`, one a line; what is null is left out. */
+export function pairs(entries: readonly (readonly [name: string, value: Cell])[]): string {
+  const shown = entries.filter(([, value]) => value !== null && value !== undefined)
+  const widest = Math.max(0, ...shown.map(([name]) => width(name)))
+  return shown.map(([name, value]) => `${name}${' '.repeat(widest - width(name))}${GAP}${plain(String(value))}`).join('\n')
+}
+
+/** RFC 3339 as local time with its zone: 2026-11-23 09:15:02 GMT+1. */
+export function localTime(text: string | null): string | null {
+  if (text === null) return null
+  const parts = new Intl.DateTimeFormat('en-GB', {
+    ...{ year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit' },
+    ...{ hourCycle: 'h23', timeZoneName: 'short' },
+  }).formatToParts(new Date(text))
+  const of = (type: Intl.DateTimeFormatPartTypes) => parts.find((part) => part.type === type)?.value ?? ''
+  return `${of('year')}-${of('month')}-${of('day')} ${of('hour')}:${of('minute')}:${of('second')} ${of('timeZoneName')}`
+}
+
+export const json = (data: unknown): string => JSON.stringify(data, null, 2)
+
+export const count = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`
+
+/** Shows that something takes its time, on a terminal only. */
+export interface Spinner {
+  say(text: string): void
+  end(): void
+}
+
+export async function spinner(text: string, wanted: boolean): Promise<Spinner> {
+  if (!wanted || !process.stderr.isTTY) return { say() {}, end() {} }
+  const { default: yocto } = await import('yocto-spinner')
+  const running = yocto({ text, stream: process.stderr }).start()
+  return {
+    say(next) {
+      running.text = next
+    },
+    end() {
+      running.stop()
+    },
+  }
+}
