@@ -249,6 +249,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     hasher: makeHasher(),
     jwtSecret: secrets.jwtSecret,
     expiration: config.jwt.expiration,
+    failedSignIns: config.limits.rates.failed_sign_ins,
   })
   const denied = makeDenied(metadata.kysely)
   const gateway = makeGateway({
