@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import { parseAddress } from '../base/addresses.ts'
 import { fail } from '../base/errors.ts'
+import { budgetKey } from '../base/proxies.ts'
 import { makeRate, type Rate } from '../base/rate.ts'
 import type { Connector } from '../runtime/connect.ts'
 import type { Hold } from '../runtime/entry.ts'
@@ -33,17 +33,6 @@ export interface Limits {
   hold(request: FastifyRequest, connector: Pick<Connector, 'now' | 'hold'>, service: string): Hold | Promise<Hold>
 }
 
-const IPV6_NETWORK_BYTES = 8
-const isMapped = (bytes: Uint8Array): boolean =>
-  bytes.subarray(0, 10).every((byte) => byte === 0) && bytes[10] === 0xff && bytes[11] === 0xff
-
-/** What counts as one address: IPv6 by its /64, which one customer has to himself. */
-export function addressKey(ip: string): string {
-  const bytes = parseAddress(ip)
-  if (!bytes) return ip
-  return Buffer.from(isMapped(bytes) ? bytes : bytes.subarray(0, IPV6_NETWORK_BYTES)).toString('hex')
-}
-
 const isStranger = (request: FastifyRequest): boolean => request.principal === null || request.principal.kind === 'anon'
 
 export function makeLimits({ projectRequests, wakes, now, refused }: LimitOptions): Limits {
@@ -52,7 +41,7 @@ export function makeLimits({ projectRequests, wakes, now, refused }: LimitOption
     projectRequests > 0 ? makeRate({ amount: projectRequests, window: SECOND, burst: projectRequests * BURST_SECONDS, now }) : null
 
   function spendWake(ip: string): void {
-    const taken = budget.take(addressKey(ip))
+    const taken = budget.take(budgetKey(ip))
     if (taken.ok) return
     refused?.('wakes')
     throw fail('wake_budget_spent', { limit: wakes }, { headers: { 'retry-after': String(taken.retryAfter) } })

@@ -3,6 +3,7 @@ import type { Kysely } from 'kysely'
 import { sha256 } from '../base/crypto.ts'
 import { fail, isSovraError } from '../base/errors.ts'
 import { randomToken, uuid } from '../base/ids.ts'
+import { budgetKey } from '../base/proxies.ts'
 import { makeRate } from '../base/rate.ts'
 import type { Actor, Change, Changer } from '../metadata/change.ts'
 import type { Tables } from '../metadata/tables.ts'
@@ -23,6 +24,7 @@ const SESSION_TIME_BOX = 30 * 24 * 3_600_000
 export const LINK_LIFE = 30 * 60_000
 /** Failed sign-ins of one account from one address. */
 const FAILURES = { amount: 10, window: 15 * 60_000 }
+const HOUR = 3_600_000
 
 export type LinkKind = 'admin_link'
 
@@ -57,8 +59,12 @@ export interface PlatformRealmOptions {
   readonly jwtSecret: string
   /** `jwt.expiration` in ms. */
   readonly expiration: number
+  /** Failed sign-ins an hour from one address, of all accounts (limits.rates.failed_sign_ins). */
+  readonly failedSignIns?: number
   readonly now?: () => number
 }
+
+const FAILED_SIGN_INS = 30
 
 /** The realm whose users are the members. */
 export interface PlatformRealm {
@@ -85,7 +91,7 @@ export interface PlatformRealm {
 }
 
 export function makePlatformRealm(options: PlatformRealmOptions): PlatformRealm {
-  const { db, change, hasher, jwtSecret, expiration, now = Date.now } = options
+  const { db, change, hasher, jwtSecret, expiration, failedSignIns = FAILED_SIGN_INS, now = Date.now } = options
   const key = createSecretKey(Buffer.from(jwtSecret))
   const set: VerificationSet = {
     byKid: new Map([[KID, { kid: KID, alg: 'HS256', key, trust: 'own', expiresAt: null }]]),
@@ -100,7 +106,8 @@ export function makePlatformRealm(options: PlatformRealmOptions): PlatformRealm 
     // Keyed by the secret, so that changing it signs members out for good.
     hashRefreshToken: (text) => createHmac('sha256', key).update(`refresh:${text}`).digest('hex'),
   }
-  const failures = makeRate({ ...FAILURES, now })
+  const ofAccount = makeRate({ ...FAILURES, now })
+  const ofAddress = makeRate({ amount: failedSignIns, window: HOUR, now })
 
   const actorOf = (userId: string, caller: Caller): Actor => ({ id: userId, kind: 'member', ip: caller.ip, requestId: caller.requestId })
 
@@ -143,11 +150,15 @@ export function makePlatformRealm(options: PlatformRealmOptions): PlatformRealm 
     sessionsOf: (userId) => platformStore(db).sessionsOf(userId),
 
     async signIn(email, password, caller) {
-      const account = `${caller.ip ?? ''} ${email.trim().toLowerCase()}`
-      const budget = failures.check(account)
-      if (!budget.ok) throw fail('rate_limited', { what: 'failed sign-ins' }, { headers: { 'retry-after': String(budget.retryAfter) } })
+      const address = caller.ip === null ? '' : budgetKey(caller.ip)
+      const account = `${address} ${email.trim().toLowerCase()}`
+      const wait = Math.max(ofAccount.check(account).retryAfter, ofAddress.check(address).retryAfter)
+      if (wait > 0) throw fail('rate_limited', { what: 'failed sign-ins' }, { headers: { 'retry-after': String(wait) } })
       const { user, newHash } = await checkPassword(platformStore(db), hasher, email, password, now()).catch((error: unknown) => {
-        if (isSovraError(error, 'invalid_credentials')) failures.take(account)
+        if (isSovraError(error, 'invalid_credentials')) {
+          ofAccount.take(account)
+          ofAddress.take(address)
+        }
         throw error
       })
       return change(actorOf(user.id, caller), async (c) => {

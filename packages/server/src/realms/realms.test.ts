@@ -39,8 +39,16 @@ interface Clock {
   at: number
 }
 
-const realmOf = (on: TestMetadata, clock: Clock, jwtSecret = 's'.repeat(32)): PlatformRealm =>
-  makePlatformRealm({ db: on.metadata.kysely, change: on.change, hasher, jwtSecret, expiration: 24 * HOUR, now: () => clock.at })
+const realmOf = (on: TestMetadata, clock: Clock, jwtSecret = 's'.repeat(32), failedSignIns = 30): PlatformRealm =>
+  makePlatformRealm({
+    db: on.metadata.kysely,
+    change: on.change,
+    hasher,
+    jwtSecret,
+    expiration: 24 * HOUR,
+    failedSignIns,
+    now: () => clock.at,
+  })
 
 async function addUser(on: TestMetadata, realm: PlatformRealm, email: string, password: string) {
   const passwordHash = await realm.hashPassword(password)
@@ -292,6 +300,15 @@ eachMetadata((_name, open) => {
       realm.signIn('ana@example.org', 'correct horse', caller),
       (error) => isSovraError(error, 'rate_limited') && Number(error.headers?.['retry-after']) > 0,
     )
-    assert.ok(await realm.signIn('ana@example.org', 'correct horse', { ...caller, ip: '192.0.2.2' }))
+    const elsewhere = { ...caller, ip: '2001:db8::2' }
+    assert.ok(await realm.signIn('ana@example.org', 'correct horse', elsewhere))
+
+    const strict = realmOf(on, clock, undefined, 2)
+    for (const name of ['b', 'c'])
+      await assert.rejects(strict.signIn(`${name}@example.org`, 'wrong', elsewhere), code('invalid_credentials'))
+    const neighbour = { ...caller, ip: '2001:db8::3' }
+    await assert.rejects(strict.signIn('ana@example.org', 'correct horse', neighbour), code('rate_limited'), 'the same /64')
+    clock.at += HOUR
+    assert.ok(await strict.signIn('ana@example.org', 'correct horse', neighbour))
   })
 })

@@ -1,4 +1,4 @@
-import { addressKey } from '../../gateway/limits.ts'
+import { budgetKey } from '../../base/proxies.ts'
 
 const MAX_ADDRESSES = 10_000
 
@@ -54,7 +54,7 @@ export function makeBudget({ limit, window, now }: BudgetOptions): Budget {
   const spent = (account: Account) => limit > 0 && left(account) <= 0
 
   function accountOf(ip: string): Account {
-    const key = addressKey(ip)
+    const key = budgetKey(ip)
     const known = accounts.get(key)
     if (known) return known
     if (accounts.size >= MAX_ADDRESSES) forgetOne()
@@ -115,7 +115,7 @@ export function makeBudget({ limit, window, now }: BudgetOptions): Budget {
       return null
     },
     retryAfter(ip) {
-      const account = accounts.get(addressKey(ip))
+      const account = accounts.get(budgetKey(ip))
       const oldest = account && spent(account) ? account.failures[0] : undefined
       return oldest ? Math.max(1, Math.ceil((oldest.at + window - now()) / 1000)) : 0
     },

@@ -4,7 +4,7 @@ import { createSecureContext, type SecureContext } from 'node:tls'
 import { fail, isSovraError } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
 import type { Metrics } from '../../base/metrics.ts'
-import { addressKey } from '../../gateway/limits.ts'
+import { budgetKey } from '../../base/proxies.ts'
 import type { Hold } from '../../runtime/entry.ts'
 import type { Budget, Ticket } from './budget.ts'
 import { Cancels } from './cancels.ts'
@@ -171,7 +171,7 @@ class Listener implements WireListener {
   #accept(socket: Socket): void {
     socket.on('error', () => socket.destroy())
     const ip = socket.remoteAddress
-    const key = addressKey(ip ?? '')
+    const key = budgetKey(ip ?? '')
     const pending = this.#pending.get(key) ?? 0
     const crowded = this.#pendingAll >= this.#limits.pending || pending >= this.#limits.pendingPerAddress
     if (ip === undefined || this.#closing || crowded || this.#sockets.size >= this.#limits.connections + SPARE) return void socket.destroy()
