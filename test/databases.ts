@@ -27,17 +27,19 @@ export interface TestDatabase<T> {
 
 type Closing = () => Promise<unknown>
 
-async function create(name: 'postgresql' | 'mariadb', closing: Closing[]): Promise<DatabaseOptions> {
+async function admin(name: 'postgresql' | 'mariadb', statement: (database: string) => string, database: string): Promise<DatabaseOptions> {
   const url = await server(name)
-  const database = `t${randomBytes(8).toString('hex')}`
   const type = name === 'mariadb' ? 'mysql' : 'postgresql'
-  const admin = openDatabase<unknown>({ type, connection_string: url(name === 'mariadb' ? 'mysql' : 'postgres'), max_connections: 1 })
-  await sql.raw(`create database ${database}`).execute(admin.kysely)
-  closing.push(async () => {
-    await sql.raw(`drop database ${database}${name === 'postgresql' ? ' with (force)' : ''}`).execute(admin.kysely)
-    await admin.close()
-  })
+  const handle = openDatabase<unknown>({ type, connection_string: url(name === 'mariadb' ? 'mysql' : 'postgres'), max_connections: 1 })
+  await sql.raw(statement(database)).execute(handle.kysely)
+  await handle.close()
   return { type, connection_string: url(database) }
+}
+
+async function create(name: 'postgresql' | 'mariadb', closing: Closing[]): Promise<DatabaseOptions> {
+  const database = `t${randomBytes(8).toString('hex')}`
+  closing.push(() => admin(name, (it) => `drop database ${it}${name === 'postgresql' ? ' with (force)' : ''}`, database))
+  return admin(name, (it) => `create database ${it}`, database)
 }
 
 function createFile(closing: Closing[]): DatabaseOptions {
@@ -46,14 +48,47 @@ function createFile(closing: Closing[]): DatabaseOptions {
   return { type: 'sqlite', file: join(dir, 'test.sqlite') }
 }
 
-async function make<T>(name: DatabaseName, closing: Closing[]): Promise<TestDatabase<T>> {
-  const options = name === 'sqlite' ? createFile(closing) : await create(name, closing)
+function handles<T>(options: DatabaseOptions, closing: Closing[]): TestDatabase<T> {
   const again = () => {
     const database = openDatabase<T>(options)
     closing.push(() => database.close())
     return database
   }
   return { database: again(), options, again }
+}
+
+async function make<T>(name: DatabaseName, closing: Closing[]): Promise<TestDatabase<T>> {
+  return handles(name === 'sqlite' ? createFile(closing) : await create(name, closing), closing)
+}
+
+const TABLES = MIGRATIONS.flatMap((migration) => (migration.name.startsWith('table ') ? [migration.name.slice('table '.length)] : []))
+/** Migrated and emptied databases of earlier tests of this file: making all tables costs more than most tests. */
+const emptied = new Map<DatabaseName, DatabaseOptions[]>()
+
+/** Children were made after their parents, so they are emptied before them. A database that a test has changed otherwise is left aside. */
+async function recycle(name: DatabaseName, options: DatabaseOptions): Promise<void> {
+  const database = openDatabase<unknown>(options)
+  try {
+    for (const table of [...TABLES].reverse()) await sql`delete from ${sql.table(table)}`.execute(database.kysely)
+    emptied.set(name, [...(emptied.get(name) ?? []), options])
+  } catch {
+    // Gone with its server.
+  }
+  await database.close()
+}
+
+async function makeMigrated(name: DatabaseName, closing: Closing[]): Promise<TestDatabase<Tables>> {
+  if (name === 'sqlite') {
+    const made = await make<Tables>(name, closing)
+    await migrate(made.database, MIGRATIONS)
+    return made
+  }
+  const left = emptied.get(name)?.pop()
+  const options = left ?? (await create(name, []))
+  closing.push(() => recycle(name, options))
+  const made = handles<Tables>(options, closing)
+  if (!left) await migrate(made.database, MIGRATIONS)
+  return made
 }
 
 /** Missing MariaDB: skipped by name with the reason; in CI it fails instead. */
@@ -102,27 +137,13 @@ export function eachMetadata(body: (name: DatabaseName, open: (queue?: QueueOpti
       afterEach(async () => {
         while (closing.length > 0) await closing.pop()?.()
       })
-      body(name, async (settings) => {
-        const { database, options, again } = await make<Tables>(name, closing)
-        await migrate(database, MIGRATIONS)
-        const bus = makeBus(database)
-        const queue = makeQueue(database.kysely, settings)
-        closing.push(
-          () => queue.close(),
-          () => bus.close(),
-        )
-        await bus.start()
-        return { metadata: database, options, bus, queue, change: makeChanger(database, { bus, queue }), again }
-      })
+      body(name, (settings) => openTest(name, closing, settings))
     })
   }
 }
 
-/** Metadata on SQLite alone, for tests whose subject is something else. The caller closes it: `close()`. */
-export async function sqliteMetadata(settings?: QueueOptions): Promise<TestMetadata & { close(): Promise<void> }> {
-  const closing: Closing[] = []
-  const { database, options, again } = await make<Tables>('sqlite', closing)
-  await migrate(database, MIGRATIONS)
+async function openTest(name: DatabaseName, closing: Closing[], settings?: QueueOptions): Promise<TestMetadata> {
+  const { database, options, again } = await makeMigrated(name, closing)
   const bus = makeBus(database)
   const queue = makeQueue(database.kysely, settings)
   closing.push(
@@ -130,8 +151,15 @@ export async function sqliteMetadata(settings?: QueueOptions): Promise<TestMetad
     () => bus.close(),
   )
   await bus.start()
+  return { metadata: database, options, bus, queue, change: makeChanger(database, { bus, queue }), again }
+}
+
+/** Metadata on SQLite alone, for tests whose subject is something else. The caller closes it: `close()`. */
+export async function sqliteMetadata(settings?: QueueOptions): Promise<TestMetadata & { close(): Promise<void> }> {
+  const closing: Closing[] = []
+  const opened = await openTest('sqlite', closing, settings)
   const close = async () => {
     while (closing.length > 0) await closing.pop()?.()
   }
-  return { metadata: database, options, bus, queue, change: makeChanger(database, { bus, queue }), again, close }
+  return { ...opened, close }
 }
