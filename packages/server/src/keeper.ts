@@ -8,7 +8,7 @@ import { type Accounts, chooseAccounts, ownAccounts } from './runtime/drivers/em
 import { directHands } from './runtime/drivers/embedded/direct.ts'
 import type { Hands, HandsFacts, Programs } from './runtime/drivers/embedded/hands.ts'
 import { dataHash, type Layout, makeData, openLayout, runtimeDirectory } from './runtime/drivers/embedded/layout.ts'
-import { bind, howToReach, type Reached } from './runtime/drivers/embedded/reach.ts'
+import { bind, closed, howToReach, type Reached } from './runtime/drivers/embedded/reach.ts'
 import { type Channel, remoteHands, serveHands } from './runtime/drivers/embedded/remote.ts'
 
 /*
@@ -120,6 +120,8 @@ function prepareGround(options: KeeperOptions): Ground {
 /** The server may not read an operator's 0600 file: it gets a copy for its group. */
 function configFor(options: KeeperOptions, { layout, accounts }: Ground): Record<string, string> {
   if (!options.configPath || !existsSync(options.configPath)) return {}
+  const path = resolve(options.configPath)
+  if (closed(accounts.server ?? 0, [path]).length === 0) return { CONFIG_PATH: path }
   const copy = join(layout.runtime, 'config.yaml')
   writeFileSync(copy, readFileSync(options.configPath), { mode: 0o640 })
   chownSync(copy, 0, accounts.server ?? 0)

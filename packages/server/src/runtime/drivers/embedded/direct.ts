@@ -1,13 +1,23 @@
 import { chown } from 'node:fs/promises'
 import { fail } from '../../../base/errors.ts'
 import type { Accounts } from './accounts.ts'
-import { checkCommand, checkEnvironment, checkName, checkNumber, checkOrder, checkSignal, type Hands, type Programs } from './hands.ts'
+import {
+  checkCommand,
+  checkEnvironment,
+  checkName,
+  checkNumber,
+  checkOrder,
+  checkSignal,
+  type Hands,
+  type Programs,
+  type StartOrder,
+} from './hands.ts'
 import { runOnce } from './launch.ts'
 import { closeLayout, type Layout, settle } from './layout.ts'
 import { openLimits } from './limits.ts'
-import { openProcesses, resolveCommand } from './processes.ts'
+import { Processes, resolveCommand } from './processes.ts'
 import { must } from './shell.ts'
-import { openVolumes } from './volumes.ts'
+import { Volumes } from './volumes.ts'
 
 export interface DirectOptions {
   readonly layout: Layout
@@ -34,14 +44,38 @@ function queues() {
     [...new Set(names)].sort().reduceRight<() => Promise<R>>((inner, name) => () => one(name, inner), work)()
 }
 
-/** Hands that work in this process, with its rights (every method is async: a refused argument is a rejection, as over IPC). The directories are settled first; every argument is checked here, whoever asks. */
-export async function directHands({ layout, accounts, programs, limits: only }: DirectOptions): Promise<Hands> {
+/** Runs a program once on a volume, as its owner. */
+async function initVolume(
+  { layout, accounts, programs }: DirectOptions,
+  volumes: Volumes,
+  volume: string,
+  program: Program,
+): Promise<void> {
+  const dir = volumes.path(volume)
+  const owner = await volumes.owner(volume)
+  if (owner === null) throw fail('volume_missing', { volume })
+  const uid = accounts.server === null ? null : owner
+  const command = resolveCommand(program.command, programs, { volume: dir, runtime: layout.runtime })
+  await runOnce({ command, environment: program.environment, uid, cwd: '/', data: 0 }, layout, async (lent) => {
+    if (lent !== null && lent !== owner) await chown(dir, lent, lent)
+    else await must('chown', ['-R', '-h', `${owner}:${owner}`, '--', dir], dir)
+  })
+}
+
+type Program = Pick<StartOrder, 'command' | 'environment'>
+
+/**
+ * Hands that work in this process, with its rights. The directories are settled first; every argument is checked here, whoever asks, and
+ * every method is async: a refused one is a rejection, as over IPC.
+ */
+export async function directHands(options: DirectOptions): Promise<Hands> {
+  const { layout, accounts, programs } = options
   settle(layout, accounts)
-  const volumes = await openVolumes(layout, accounts)
-  const limits = openLimits(layout.hash, only)
-  const processes = openProcesses({ layout, accounts, programs, limits, volumes })
+  const volumes = await Volumes.open(layout, accounts)
+  const limits = openLimits(layout.hash, options.limits)
+  const processes = new Processes({ layout, accounts, programs, limits, volumes })
   const queued = queues()
-  const sweeping = volumes.sweep().catch(() => {})
+  const sweeping = volumes.sweep(await volumes.leftovers()).catch(() => {})
 
   const still = (volume: string): void => {
     if (processes.isRunning(volume)) throw fail('volume_running', { volume })
@@ -54,22 +88,10 @@ export async function directHands({ layout, accounts, programs, limits: only }: 
     })
   }
 
-  async function init(volume: string, command: readonly string[], environment: Readonly<Record<string, string>>): Promise<void> {
-    const dir = volumes.path(volume)
-    const owner = await volumes.owner(volume)
-    if (owner === null) throw fail('volume_missing', { volume })
-    const uid = accounts.server === null ? null : owner
-    const resolved = resolveCommand(command, programs, { volume: dir, runtime: layout.runtime })
-    await runOnce({ command: resolved, environment, uid, cwd: '/', data: 0 }, layout, async (lent) => {
-      if (lent !== null && lent !== owner) await chown(dir, lent, lent)
-      else await must('chown', ['-R', '-h', `${owner}:${owner}`, '--', dir], dir)
-    })
-  }
-
   return {
     facts: { isolation: accounts.isolation, limits: limits.kind },
-    volumes: volumes.list,
-    templates: volumes.templates,
+    volumes: () => volumes.list(),
+    templates: () => volumes.templates(),
     make: async (volume, template) => {
       const from = template === null ? null : checkName(template)
       return queued([checkName(volume)], () => volumes.make(volume, from))
@@ -96,9 +118,11 @@ export async function directHands({ layout, accounts, programs, limits: only }: 
     signal: async (volume, signal) => processes.signal(checkName(volume), checkSignal(signal)),
     log: async (volume, bytes) => volumes.readLog(checkName(volume), checkNumber(bytes, MAX_LOG)),
     init: async (volume, command, environment) =>
-      onStill([volume], ([name = '']) => init(name, checkCommand(command), checkEnvironment(environment))),
+      onStill([volume], () =>
+        initVolume(options, volumes, volume, { command: checkCommand(command), environment: checkEnvironment(environment) }),
+      ),
     promote: async (volume, template) => onStill([volume, template], () => volumes.promote(volume, template)),
-    onExit: processes.onExit,
+    onExit: (listener) => processes.onExit(listener),
     async close() {
       await processes.close()
       await sweeping

@@ -20,7 +20,6 @@ export interface EmbeddedDriver extends Driver {
 export function embeddedDriver(hands: Hands): EmbeddedDriver {
   const volumeOf = new Map<ServiceId, string>()
   const idOf = new Map<string, ServiceId>()
-  const builds = new Map<string, Promise<void>>()
   const listeners: ((id: ServiceId, detail: string) => void)[] = []
   hands.onExit((volume, detail) => {
     const id = idOf.get(volume)
@@ -44,23 +43,6 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
       memory: workload.limits.memory,
     })
     return { service: id, host: started.runtime, port: portOf(workload.socket), pid: started.pid, run: started.run }
-  }
-
-  async function build(template: Template): Promise<void> {
-    if ((await hands.templates()).includes(template.name)) return
-    const volume = `build-${template.name}`
-    const id = `build/${template.name}`
-    try {
-      await hands.remove(volume)
-      await hands.make(volume, null)
-      await hands.init(volume, template.init, template.environment)
-      await template.fill(await apply(template.workload(id, volume)))
-      await hands.stop(volume)
-      await hands.promote(volume, template.name)
-    } finally {
-      await hands.remove(volume)
-      forget(id)
-    }
   }
 
   function forget(id: ServiceId): void {
@@ -100,13 +82,7 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
 
     onExit: (listener) => void listeners.push(listener),
 
-    template(template) {
-      const running = builds.get(template.name)
-      if (running) return running
-      const building = build(template).finally(() => builds.delete(template.name))
-      builds.set(template.name, building)
-      return building
-    },
+    template: templateBuilder(hands, apply, forget),
 
     async close() {
       await Promise.allSettled([...volumeOf.values()].map((volume) => hands.stop(volume)))
@@ -120,4 +96,34 @@ function portOf(socket: string): number {
   const digits = /(\d+)$/.exec(socket)?.[1]
   if (digits === undefined) throw fail('internal', {}, { cause: `no port in socket ${socket}` })
   return Number(digits)
+}
+
+/** Builds a template in a volume of its own; many callers share one build, a failed or killed one is begun anew. */
+function templateBuilder(hands: Hands, apply: (workload: Workload) => Promise<Endpoint>, forget: (id: ServiceId) => void) {
+  const builds = new Map<string, Promise<void>>()
+
+  async function build(template: Template): Promise<void> {
+    if ((await hands.templates()).includes(template.name)) return
+    const volume = `build-${template.name}`
+    const id = `build/${template.name}`
+    try {
+      await hands.remove(volume)
+      await hands.make(volume, null)
+      await hands.init(volume, template.init, template.environment)
+      await template.fill(await apply(template.workload(id, volume)))
+      await hands.stop(volume)
+      await hands.promote(volume, template.name)
+    } finally {
+      await hands.remove(volume)
+      forget(id)
+    }
+  }
+
+  return (template: Template): Promise<void> => {
+    const running = builds.get(template.name)
+    if (running) return running
+    const building = build(template).finally(() => builds.delete(template.name))
+    builds.set(template.name, building)
+    return building
+  }
 }

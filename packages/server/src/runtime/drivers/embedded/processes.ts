@@ -41,45 +41,103 @@ export function resolveCommand(command: readonly string[], programs: Programs, p
   return [program, ...args.map((arg) => arg.replaceAll('{volume}', places.volume).replaceAll('{runtime}', places.runtime))]
 }
 
+/** Never to a pid that was given back: it may be another's by now. */
+const send = ({ child, started }: Running, signal: NodeJS.Signals): void => {
+  if (child.exitCode === null && child.signalCode === null) kill(started.pid, signal)
+}
+
 /** The processes of volumes, one each. Calls for one volume are serialised by the caller. */
-export function openProcesses({ layout, accounts, programs, limits, volumes }: Surroundings) {
-  const running = new Map<string, Running>()
-  const crashed = new Set<string>()
-  const listeners: ExitListener[] = []
-  const sharedUid = accounts.projects === null || accounts.projects.count === 1
+export class Processes {
+  readonly #at: Surroundings
+  readonly #running = new Map<string, Running>()
+  readonly #crashed = new Set<string>()
+  readonly #listeners: ExitListener[] = []
+  /** File names of the programs, and whether a uid tells whose a process is. */
+  readonly #names: readonly string[]
+  readonly #sharedUid: boolean
 
-  const names = Object.values(programs).map((program) => basename(program))
+  constructor(at: Surroundings) {
+    this.#at = at
+    this.#names = Object.values(at.programs).map((program) => basename(program))
+    this.#sharedUid = at.accounts.projects === null || at.accounts.projects.count === 1
+  }
 
-  const short = (volume: string): string => createHash('sha256').update(volume).digest('hex').slice(0, 10)
-  const socketDir = (volume: string): string => join(layout.runtime, 's', short(volume))
-  const record = (volume: string): string => join(layout.runtime, 'r', volume)
-  const stragglers = (volume: string, uid: number) => () => [
-    ...new Set([...(limits.members(volume) ?? []), ...processesOf(volumes.path(volume), sharedUid ? null : uid, names)]),
-  ]
+  isRunning(volume: string): boolean {
+    return this.#running.has(volume)
+  }
 
-  async function makeSocketDir(volume: string, uid: number): Promise<string> {
-    const dir = socketDir(volume)
-    await dropSocketDir(volume)
+  pid(volume: string): number | null {
+    return this.#running.get(volume)?.started.pid ?? null
+  }
+
+  hasCrashed(volume: string): boolean {
+    return this.#crashed.has(volume)
+  }
+
+  forget(volume: string): void {
+    this.#crashed.delete(volume)
+  }
+
+  onExit(listener: ExitListener): void {
+    this.#listeners.push(listener)
+  }
+
+  async start(order: StartOrder): Promise<Started> {
+    const fingerprint = createHash('sha256').update(JSON.stringify(order)).digest('hex')
+    const one = this.#running.get(order.volume)
+    if (one && one.fingerprint === fingerprint && startTime(one.started.pid) !== null) return one.started
+    if (one) await this.stop(order.volume)
+    return await this.#begin(order, fingerprint)
+  }
+
+  signal(volume: string, signal: NodeJS.Signals): void {
+    const one = this.#running.get(volume)
+    if (one) send(one, signal)
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled([...this.#running.keys()].map((volume) => this.stop(volume)))
+  }
+
+  /** Short: the path of a socket below it has a limit. */
+  #socketDir(volume: string): string {
+    return join(this.#at.layout.runtime, 's', createHash('sha256').update(volume).digest('hex').slice(0, 10))
+  }
+
+  /** `pid start-time` of the run. */
+  #record(volume: string): string {
+    return join(this.#at.layout.runtime, 'r', volume)
+  }
+
+  #stragglers(volume: string, uid: number): () => number[] {
+    const { limits, volumes } = this.#at
+    const dir = volumes.path(volume)
+    return () => [...new Set([...(limits.members(volume) ?? []), ...processesOf(dir, this.#sharedUid ? null : uid, this.#names)])]
+  }
+
+  async #makeSocketDir(volume: string, uid: number): Promise<string> {
+    const dir = this.#socketDir(volume)
+    await this.#dropSocketDir(volume)
     await mkdir(dir, { mode: 0o700 })
-    if (accounts.server !== null) {
+    if (this.#at.accounts.server !== null) {
       // Its owner makes the socket, the server's group may pass to it, nobody else.
-      await chown(dir, uid, accounts.server)
+      await chown(dir, uid, this.#at.accounts.server)
       await chmod(dir, 0o710)
     }
     return dir
   }
 
-  async function dropSocketDir(volume: string): Promise<void> {
-    const dir = socketDir(volume)
+  async #dropSocketDir(volume: string): Promise<void> {
+    const dir = this.#socketDir(volume)
     for (const name of await readdir(dir).catch(() => [])) await unlink(join(dir, name)).catch(() => {})
     await rmdir(dir).catch(async () => await rm(dir, { recursive: true, force: true }))
   }
 
   /** Ends what an earlier run left (normally nothing: the death signal), sure by pid and start time or by directory, before its traces are removed. */
-  async function clearLeftovers(volume: string, uid: number, pidFile: string | null): Promise<void> {
-    const stale = pidFile === null ? null : join(volumes.path(volume), pidFile)
+  async #clearLeftovers(volume: string, uid: number, pidFile: string | null): Promise<void> {
+    const stale = pidFile === null ? null : join(this.#at.volumes.path(volume), pidFile)
     const [said, trace] = await Promise.all(
-      [record(volume), stale].map((file) => (file === null ? null : readFile(file, 'utf8').catch(() => null))),
+      [this.#record(volume), stale].map((file) => (file === null ? null : readFile(file, 'utf8').catch(() => null))),
     )
     if (said === null && trace === null) return
     const [pid = '', since] = (said ?? '').split(' ')
@@ -88,85 +146,88 @@ export function openProcesses({ layout, accounts, programs, limits, volumes }: S
       for (let tries = 0; tries < 100 && startTime(Number(pid)) === since; tries++) await pause(20)
       if (startTime(Number(pid)) === since) kill(Number(pid), 'SIGKILL')
     }
-    await killAll(stragglers(volume, uid))
+    await killAll(this.#stragglers(volume, uid))
     if (stale !== null && trace !== null) await rm(stale, { force: true })
-    await rm(record(volume), { force: true })
+    await rm(this.#record(volume), { force: true })
   }
 
   /** Written beside and renamed: neither a link in the way nor a kill between can harm. */
-  async function writeFiles(volume: string, uid: number, files: StartOrder['files']): Promise<void> {
+  async #writeFiles(volume: string, uid: number, files: StartOrder['files']): Promise<void> {
     for (const [name, text] of Object.entries(files)) {
-      const target = join(volumes.path(volume), name)
+      const target = join(this.#at.volumes.path(volume), name)
       const fresh = `${target}.${randomBytes(6).toString('hex')}`
       await writeFile(fresh, text, { flag: 'wx', mode: 0o600 })
-      if (accounts.server !== null) await lchown(fresh, uid, uid)
+      if (this.#at.accounts.server !== null) await lchown(fresh, uid, uid)
       await rename(fresh, target)
     }
   }
 
-  async function cleanUp(volume: string): Promise<void> {
-    await dropSocketDir(volume)
-    await rm(record(volume), { force: true })
-    for (let tries = 0; tries < GROUP_TRIES && !limits.release(volume); tries++) await pause(5)
+  async #cleanUp(volume: string): Promise<void> {
+    await this.#dropSocketDir(volume)
+    await rm(this.#record(volume), { force: true })
+    for (let tries = 0; tries < GROUP_TRIES && !this.#at.limits.release(volume); tries++) await pause(5)
   }
 
-  async function onEnd(volume: string, uid: number, one: Running, code: number | null, signal: string | null): Promise<void> {
-    if (code !== 0) await killAll(stragglers(volume, uid))
-    await cleanUp(volume)
-    running.delete(volume)
+  async #onEnd(volume: string, uid: number, one: Running, code: number | null, signal: string | null): Promise<void> {
+    try {
+      if (code !== 0) await killAll(this.#stragglers(volume, uid))
+      await this.#cleanUp(volume)
+    } finally {
+      this.#running.delete(volume)
+    }
     if (one.asked) return
-    crashed.add(volume)
-    const words = (await volumes.readLog(volume, LAST_WORDS).catch(() => '')).trim()
+    this.#crashed.add(volume)
+    const words = (await this.#at.volumes.readLog(volume, LAST_WORDS).catch(() => '')).trim()
     const detail = `${signal === null ? `ended with code ${code}` : `ended by ${signal}`}${words === '' ? '' : `: ${words.split('\n').slice(-3).join(' | ')}`}`
-    for (const listener of listeners) listener(volume, detail)
+    for (const listener of this.#listeners) listener(volume, detail)
   }
 
-  async function begin(order: StartOrder, fingerprint: string): Promise<Started> {
+  async #begin(order: StartOrder, fingerprint: string): Promise<Started> {
     const { volume } = order
-    const uid = await volumes.owner(volume)
+    const uid = await this.#at.volumes.owner(volume)
     if (uid === null) throw fail('volume_missing', { volume })
-    if (accounts.server === null && uid !== process.geteuid?.())
-      throw fail('directory_unusable', { dir: volumes.path(volume), reason: `it belongs to uid ${uid}` })
-    await clearLeftovers(volume, uid, order.pidFile)
-    const runtime = await makeSocketDir(volume, uid)
-    const command = resolveCommand(order.command, programs, { volume: volumes.path(volume), runtime })
-    await writeFiles(volume, uid, order.files)
-    const output = await volumes.openLog(volume)
+    if (this.#at.accounts.server === null && uid !== process.geteuid?.())
+      throw fail('directory_unusable', { dir: this.#at.volumes.path(volume), reason: `it belongs to uid ${uid}` })
+    await this.#clearLeftovers(volume, uid, order.pidFile)
+    const runtime = await this.#makeSocketDir(volume, uid)
+    const command = resolveCommand(order.command, this.#at.programs, { volume: this.#at.volumes.path(volume), runtime })
+    await this.#writeFiles(volume, uid, order.files)
+    const output = await this.#at.volumes.openLog(volume)
     try {
       const data = order.memory * 1024
       const child = await launch(
-        { command, environment: order.environment, uid: accounts.server === null ? null : uid, cwd: '/', data },
+        { command, environment: order.environment, uid: this.#at.accounts.server === null ? null : uid, cwd: '/', data },
         output.fd,
       )
-      return register(order, fingerprint, child, uid, runtime)
+      return this.#register(order, fingerprint, child, uid, runtime)
     } finally {
       await output.close()
     }
   }
 
-  function register(order: StartOrder, fingerprint: string, child: ChildProcess, uid: number, runtime: string): Started {
+  #register(order: StartOrder, fingerprint: string, child: ChildProcess, uid: number, runtime: string): Started {
     const { volume } = order
     const pid = child.pid!
     const since = startTime(pid) ?? '0'
     const started: Started = { pid, run: `${pid}-${since}`, runtime }
-    if (since !== '0' && order.memory > 0) void limits.place(volume, pid, order.memory * MIB)
+    if (since !== '0' && order.memory > 0) void this.#at.limits.place(volume, pid, order.memory * MIB)
     const exited = Promise.withResolvers<void>()
     const one: Running = { child, started, order, fingerprint, exited: exited.promise, asked: false }
-    running.set(volume, one)
-    crashed.delete(volume)
-    const end = (code: number | null, signal: string | null) => void onEnd(volume, uid, one, code, signal).finally(exited.resolve)
+    this.#running.set(volume, one)
+    this.#crashed.delete(volume)
+    const end = (code: number | null, signal: string | null) => void this.#onEnd(volume, uid, one, code, signal).finally(exited.resolve)
     if (child.exitCode !== null || child.signalCode !== null) end(child.exitCode, child.signalCode)
     else child.once('exit', end)
-    void writeFile(record(volume), `${pid} ${since}`, { mode: 0o600 }).catch(() => {})
+    void writeFile(this.#record(volume), `${pid} ${since}`, { mode: 0o600 }).catch(() => {})
     return started
   }
 
-  async function stop(volume: string): Promise<void> {
-    const one = running.get(volume)
+  async stop(volume: string): Promise<void> {
+    const one = this.#running.get(volume)
     if (!one) return
     one.asked = true
     for (const { signal, wait } of [...one.order.stop, { signal: 'SIGKILL' as const, wait: 10_000 }]) {
-      kill(one.started.pid, signal)
+      send(one, signal)
       const timer = new AbortController()
       const late = pause(wait, 'late', { signal: timer.signal }).catch(() => 'ended')
       const how = await Promise.race([one.exited.then(() => 'ended'), late])
@@ -174,32 +235,5 @@ export function openProcesses({ layout, accounts, programs, limits, volumes }: S
       if (how === 'ended') return
     }
     throw fail('start_failed', { volume, reason: 'its process cannot be ended' })
-  }
-
-  return {
-    isRunning: (volume: string): boolean => running.has(volume),
-    pid: (volume: string): number | null => running.get(volume)?.started.pid ?? null,
-    hasCrashed: (volume: string): boolean => crashed.has(volume),
-    forget: (volume: string): boolean => crashed.delete(volume),
-    stop,
-
-    async start(order: StartOrder): Promise<Started> {
-      const fingerprint = createHash('sha256').update(JSON.stringify(order)).digest('hex')
-      const one = running.get(order.volume)
-      if (one && one.fingerprint === fingerprint && startTime(one.started.pid) !== null) return one.started
-      if (one) await stop(order.volume)
-      return await begin(order, fingerprint)
-    },
-
-    signal(volume: string, signal: NodeJS.Signals): void {
-      const one = running.get(volume)
-      if (one) kill(one.started.pid, signal)
-    },
-
-    onExit: (listener: ExitListener): void => void listeners.push(listener),
-
-    async close(): Promise<void> {
-      await Promise.allSettled([...running.keys()].map(stop))
-    },
   }
 }

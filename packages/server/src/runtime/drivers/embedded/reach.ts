@@ -21,7 +21,7 @@ export type Reached = Pick<Needs, 'app' | 'entry' | 'node' | 'data'>
 const TEST = 'for p; do if [ -d "$p" ]; then [ -x "$p" ]; else [ -r "$p" ]; fi || printf "%s\\n" "$p"; done'
 
 /** Which of these the uid cannot enter (directories) or read (files). */
-function closed(uid: number, paths: readonly string[]): string[] {
+export function closed(uid: number, paths: readonly string[]): string[] {
   const ids = [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups']
   const { stdout, error } = spawnSync('setpriv', [...ids, '/bin/sh', '-c', TEST, 'sh', ...paths], { encoding: 'utf8', cwd: '/' })
   if (error)

@@ -3,7 +3,7 @@ import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fail } from '../../../base/errors.ts'
 import type { Accounts } from './accounts.ts'
-import { uidPool } from './accounts.ts'
+import { type UidPool, uidPool } from './accounts.ts'
 import type { Layout } from './layout.ts'
 import { must, run, syncDirectory } from './shell.ts'
 
@@ -12,143 +12,167 @@ const LOG_LIMIT = 4 << 20
 const visible = (names: string[]): string[] => names.filter((name) => !name.startsWith('.')).sort()
 
 /** Project directories: made, copied, renamed, measured, removed; whole or absent at any moment of a power cut. */
-export async function openVolumes(layout: Layout, accounts: Accounts) {
-  const { projects, templates, logs } = layout
-  const path = (volume: string): string => join(projects, volume)
-  const logPath = (volume: string): string => join(logs, `${volume}.log`)
-  const hidden = (kind: 'new' | 'gone', name: string): string => join(projects, `.${kind}-${name}-${randomBytes(6).toString('hex')}`)
+export class Volumes {
+  readonly #layout: Layout
+  /** null: everything is this process's own. */
+  readonly #pool: UidPool | null
 
-  const give = (dir: string, uid: number): Promise<string> => must('chown', ['-R', '-h', `${uid}:${uid}`, '--', dir], dir)
-
-  async function owner(volume: string): Promise<number | null> {
-    const found = await lstat(path(volume)).catch(() => null)
-    return found?.isDirectory() ? found.uid : null
+  private constructor(layout: Layout, pool: UidPool | null) {
+    this.#layout = layout
+    this.#pool = pool
   }
 
-  const names = visible(await readdir(projects))
-  const owners = await Promise.all(names.map(owner))
-  const pool =
-    accounts.projects &&
-    uidPool(
-      accounts.projects,
-      owners.filter((uid) => uid !== null),
-    )
-  if (pool && accounts.projects!.count > 1) await separate(names, owners)
+  static async open(layout: Layout, { projects }: Accounts): Promise<Volumes> {
+    const names = visible(await readdir(layout.projects))
+    const owners = await Promise.all(names.map((name) => ownerOf(join(layout.projects, name))))
+    if (projects === null) return new Volumes(layout, null)
+    const used = owners.filter((uid) => uid !== null)
+    const volumes = new Volumes(layout, uidPool(projects, used))
+    if (projects.count > 1) await volumes.#separate(names, owners)
+    return volumes
+  }
+
+  path(volume: string): string {
+    return join(this.#layout.projects, volume)
+  }
+
+  /** Its uid; null when there is no such volume. */
+  async owner(volume: string): Promise<number | null> {
+    return await ownerOf(this.path(volume))
+  }
+
+  async list(): Promise<string[]> {
+    return visible(await readdir(this.#layout.projects))
+  }
+
+  async templates(): Promise<string[]> {
+    return visible(await readdir(this.#layout.templates))
+  }
+
+  #logPath(volume: string): string {
+    return join(this.#layout.logs, `${volume}.log`)
+  }
+
+  #hidden(kind: 'new' | 'gone', name: string): string {
+    return join(this.#layout.projects, `.${kind}-${name}-${randomBytes(6).toString('hex')}`)
+  }
 
   /** A volume that came from another machine or another kind of start gets a uid of its own; chown gives the top directory last, so that a half way is done again. */
-  async function separate(all: string[], uids: (number | null)[]): Promise<void> {
+  async #separate(names: string[], owners: (number | null)[]): Promise<void> {
     const seen = new Set<number>()
-    for (const [index, name] of all.entries()) {
-      const uid = uids[index]
-      if (uid === null || uid === undefined) continue
-      if (pool!.fits(uid) && !seen.has(uid)) seen.add(uid)
-      else await give(path(name), pool!.take())
+    for (const [index, name] of names.entries()) {
+      const uid = owners[index]
+      if (uid === null || uid === undefined || !this.#pool) continue
+      if (this.#pool.fits(uid) && !seen.has(uid)) seen.add(uid)
+      else await give(this.path(name), this.#pool.take())
     }
   }
 
-  async function fill(from: string | null, to: string): Promise<boolean> {
-    if ((await owner(to)) !== null) return false
-    const fresh = hidden('new', to)
-    const uid = pool?.take()
+  async #fill(from: string | null, to: string): Promise<boolean> {
+    if ((await this.owner(to)) !== null) return false
+    const fresh = this.#hidden('new', to)
+    const uid = this.#pool?.take()
     try {
       if (from === null) await mkdir(fresh, { mode: 0o700 })
-      else await must('cp', ['-a', '--no-preserve=ownership', '--reflink=auto', '--sparse=always', '--', from, fresh], projects)
+      else
+        await must('cp', ['-a', '--no-preserve=ownership', '--reflink=auto', '--sparse=always', '--', from, fresh], this.#layout.projects)
       await must('chmod', ['0700', '--', fresh], fresh)
       if (uid !== undefined) await give(fresh, uid)
       // cp alone is not power-safe: the whole file system is written out once, cheaper than a thousand fsyncs.
-      await must('sync', ['-f', '--', fresh], projects)
-      await rename(fresh, path(to))
-      await syncDirectory(projects)
+      await must('sync', ['-f', '--', fresh], this.#layout.projects)
+      await rename(fresh, this.path(to))
+      await syncDirectory(this.#layout.projects)
       return true
     } catch (error) {
-      if (uid !== undefined) pool?.free(uid)
-      await must('rm', ['-rf', '--one-file-system', '--', fresh], projects).catch(() => {})
+      if (uid !== undefined) this.#pool?.free(uid)
+      await must('rm', ['-rf', '--one-file-system', '--', fresh], this.#layout.projects).catch(() => {})
       throw error
     }
   }
 
-  async function present(volume: string): Promise<number> {
-    const uid = await owner(volume)
+  async #present(volume: string): Promise<number> {
+    const uid = await this.owner(volume)
     if (uid === null) throw fail('volume_missing', { volume })
     return uid
   }
 
-  async function sweep(): Promise<void> {
-    for (const name of (await readdir(projects)).filter((one) => /^\.(new|gone)-/.test(one))) {
-      await must('rm', ['-rf', '--one-file-system', '--', join(projects, name)], projects)
-    }
+  /** What a killed run left unfinished: asked before anything new is begun. */
+  async leftovers(): Promise<string[]> {
+    return (await readdir(this.#layout.projects)).filter((name) => /^\.(new|gone)-/.test(name))
   }
 
-  return {
-    path,
-    logPath,
-    owner,
-    list: async (): Promise<string[]> => visible(await readdir(projects)),
-    templates: async (): Promise<string[]> => visible(await readdir(templates)),
-    /** Removes what a killed run left unfinished. */
-    sweep,
+  async sweep(leftovers: readonly string[]): Promise<void> {
+    const paths = leftovers.map((name) => join(this.#layout.projects, name))
+    if (paths.length > 0) await must('rm', ['-rf', '--one-file-system', '--', ...paths], this.#layout.projects)
+  }
 
-    async make(volume: string, template: string | null): Promise<boolean> {
-      if (template !== null && !(await lstat(join(templates, template)).catch(() => null))) throw fail('template_missing', { template })
-      return await fill(template === null ? null : join(templates, template), volume)
-    },
+  async make(volume: string, template: string | null): Promise<boolean> {
+    if (template !== null && !(await lstat(join(this.#layout.templates, template)).catch(() => null)))
+      throw fail('template_missing', { template })
+    return await this.#fill(template === null ? null : join(this.#layout.templates, template), volume)
+  }
 
-    async copy(from: string, to: string): Promise<void> {
-      await present(from)
-      if (!(await fill(path(from), to))) throw fail('volume_exists', { volume: to })
-    },
+  async copy(from: string, to: string): Promise<void> {
+    await this.#present(from)
+    if (!(await this.#fill(this.path(from), to))) throw fail('volume_exists', { volume: to })
+  }
 
-    async move(from: string, to: string): Promise<void> {
-      if ((await owner(to)) !== null) throw fail('volume_exists', { volume: to })
-      await present(from)
-      await rename(path(from), path(to))
-      await rename(logPath(from), logPath(to)).catch(() => {})
-      await syncDirectory(projects)
-    },
+  async move(from: string, to: string): Promise<void> {
+    if ((await this.owner(to)) !== null) throw fail('volume_exists', { volume: to })
+    await this.#present(from)
+    await rename(this.path(from), this.path(to))
+    await rename(this.#logPath(from), this.#logPath(to)).catch(() => {})
+    await syncDirectory(this.#layout.projects)
+  }
 
-    async remove(volume: string): Promise<void> {
-      const uid = await owner(volume)
-      if (uid !== null) {
-        const gone = hidden('gone', volume)
-        await rename(path(volume), gone)
-        await syncDirectory(projects)
-        await must('rm', ['-rf', '--one-file-system', '--', gone], projects)
-        pool?.free(uid)
-      }
-      for (const file of [logPath(volume), `${logPath(volume)}.1`]) await rm(file, { force: true })
-    },
+  async remove(volume: string): Promise<void> {
+    const uid = await this.owner(volume)
+    if (uid !== null) {
+      const gone = this.#hidden('gone', volume)
+      await rename(this.path(volume), gone)
+      await syncDirectory(this.#layout.projects)
+      await must('rm', ['-rf', '--one-file-system', '--', gone], this.#layout.projects)
+      this.#pool?.free(uid)
+    }
+    for (const file of [this.#logPath(volume), `${this.#logPath(volume)}.1`]) await rm(file, { force: true })
+  }
 
-    /** Allocated bytes (sparse files count what they hold); files that vanish meanwhile are no error. */
-    async disk(volume: string): Promise<number> {
-      await present(volume)
-      const { out } = await run('du', ['-s', '-x', '-B1', '--', path(volume)])
-      await limitLog(logPath(volume))
-      return Number(out.split('\t')[0]) || 0
-    },
+  /** Allocated bytes (sparse files count what they hold); files that vanish meanwhile are no error. */
+  async disk(volume: string): Promise<number> {
+    await this.#present(volume)
+    const { out } = await run('du', ['-s', '-x', '-B1', '--', this.path(volume)])
+    await limitLog(this.#logPath(volume))
+    return Number(out.split('\t')[0]) || 0
+  }
 
-    async promote(volume: string, template: string): Promise<void> {
-      await present(volume)
-      if (await lstat(join(templates, template)).catch(() => null)) throw fail('volume_exists', { volume: template })
-      if (pool) await give(path(volume), 0)
-      await must('sync', ['-f', '--', path(volume)], projects)
-      await rename(path(volume), join(templates, template))
-      await syncDirectory(templates)
-      await syncDirectory(projects)
-      await rm(logPath(volume), { force: true })
-    },
+  async promote(volume: string, template: string): Promise<void> {
+    await this.#present(volume)
+    if (await lstat(join(this.#layout.templates, template)).catch(() => null)) throw fail('volume_exists', { volume: template })
+    if (this.#pool) await give(this.path(volume), 0)
+    await must('sync', ['-f', '--', this.path(volume)], this.#layout.projects)
+    await rename(this.path(volume), join(this.#layout.templates, template))
+    await syncDirectory(this.#layout.templates)
+    await syncDirectory(this.#layout.projects)
+    await rm(this.#logPath(volume), { force: true })
+  }
 
-    /** For appending: what the process writes. */
-    async openLog(volume: string) {
-      await limitLog(logPath(volume))
-      return await open(logPath(volume), 'a', 0o600)
-    },
+  /** For appending: what the process writes. */
+  async openLog(volume: string) {
+    await limitLog(this.#logPath(volume))
+    return await open(this.#logPath(volume), 'a', 0o600)
+  }
 
-    async readLog(volume: string, bytes: number): Promise<string> {
-      return await tail(logPath(volume), bytes)
-    },
+  async readLog(volume: string, bytes: number): Promise<string> {
+    return await tail(this.#logPath(volume), bytes)
   }
 }
-export type Volumes = Awaited<ReturnType<typeof openVolumes>>
+
+async function ownerOf(path: string): Promise<number | null> {
+  const found = await lstat(path).catch(() => null)
+  return found?.isDirectory() ? found.uid : null
+}
+
+const give = (dir: string, uid: number): Promise<string> => must('chown', ['-R', '-h', `${uid}:${uid}`, '--', dir], dir)
 
 async function tail(file: string, bytes: number): Promise<string> {
   const handle = await open(file, 'r').catch(() => null)
