@@ -33,12 +33,6 @@ export async function denySession(change: Change, realm: string, sessionId: stri
   })
 }
 
-/** Sweeper: forgets what has expired by itself. */
-export async function sweepDenied(db: Kysely<Tables>, now: number): Promise<number> {
-  const result = await db.deleteFrom('denied_sessions').where('expires_at', '<', now).executeTakeFirst()
-  return Number(result.numDeletedRows)
-}
-
 export function makeDenied(db: Kysely<Tables>, now: () => number = Date.now): Denied {
   const realms = new Map<string, Map<string, number>>()
   const listeners: ((realm: string, sessionId: string) => void)[] = []

@@ -209,12 +209,3 @@ export function jwks(keys: readonly RealmKey[]): { keys: JsonWebKey[] } {
   )
   return { keys: published }
 }
-
-/** Sweeper: removes keys that have verified nothing for `age` ms. Answers how many. */
-export async function sweepRealmKeys(db: Kysely<Tables>, now: number, age: number): Promise<number> {
-  const [result] = await db
-    .deleteFrom('realm_keys')
-    .where('expires_at', '<', now - age)
-    .execute()
-  return Number(result?.numDeletedRows ?? 0)
-}

@@ -221,20 +221,3 @@ const tokens = (db: Kysely<Tables>): TokenMethods => ({
 
 /** The platform realm's people, over a handle or a transaction of the metadata database. */
 export const platformStore = (db: Kysely<Tables>): RealmStore => ({ ...users(db), ...sessions(db), ...tokens(db) })
-
-/** Sweeper: sessions past their end, revoked refresh tokens and one-time tokens older than `age` ms. Answers how many rows went. */
-export async function sweepPlatformRealm(db: Kysely<Tables>, now: number, age: number): Promise<number> {
-  const ended = db.selectFrom('auth_sessions').select('id').where('not_after', '<', now)
-  const steps = [
-    db.deleteFrom('auth_refresh_tokens').where('session_id', 'in', ended),
-    db
-      .deleteFrom('auth_refresh_tokens')
-      .where('revoked', '=', 1)
-      .where('updated_at', '<', now - age),
-    db.deleteFrom('auth_sessions').where('not_after', '<', now),
-    db.deleteFrom('auth_one_time_tokens').where('created_at', '<', now - age),
-  ] as const
-  let gone = 0
-  for (const step of steps) gone += Number((await step.executeTakeFirst()).numDeletedRows)
-  return gone
-}
