@@ -39,7 +39,7 @@ begin
 end
 $empty$`
 
-const OTHER_DATABASES = `select datname from pg_database where datname not in ('postgres', 'template0', 'template1')`
+const OTHER_DATABASES = `select datname from pg_database where datname not in ('postgres', 'template1')`
 const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
 /**
@@ -50,7 +50,10 @@ export async function adoptCluster(client: pg.Client, service: Service, keepData
   if (!keepData) {
     await client.query(EMPTY)
     const { rows } = await client.query<{ datname: string }>(OTHER_DATABASES)
-    for (const { datname } of rows) await client.query(`drop database ${identifier(datname)} with (force)`)
+    for (const { datname } of rows) {
+      await client.query(`alter database ${identifier(datname)} is_template false`)
+      await client.query(`drop database ${identifier(datname)} with (force)`)
+    }
   }
   await client.query(`delete from sovrabase.applied where name = 'owner_password'`)
   await client.query(`alter role ${ADMIN} password '${adminVerifier(secretOf(service, ADMIN))}'`)

@@ -1,8 +1,9 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
+import { until } from '../../../../../../test/until.ts'
 import { silentLog } from '../../../base/log.ts'
 import type { Endpoint, Workload } from '../../driver.ts'
 import type { Copied } from '../../engine.ts'
@@ -81,8 +82,20 @@ function start(tree: Tree, directory: string, workload: Workload, volume: string
     async stop(signal) {
       child.kill(signal)
       await exited
+      // The others see the end of their parent a moment later; a start before that is refused.
+      await until(() => !processesIn(volume))
     },
   }
+}
+
+function processesIn(volume: string): boolean {
+  return readdirSync('/proc').some((pid) => {
+    try {
+      return readlinkSync(`/proc/${pid}/cwd`) === volume
+    } catch {
+      return false
+    }
+  })
 }
 
 function own(path: string): void {

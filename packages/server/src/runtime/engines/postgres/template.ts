@@ -42,7 +42,7 @@ const BUILD_HBA = `local ${DATABASE} ${ADMIN} trust\nlocal all all reject\n`
 
 /** Another engine, system schema, password or way to make it is another name. */
 export function templateName(options: TemplateOptions): string {
-  const content = [...INIT, options.version, options.bootstrap, ...options.migrations.map((migration) => migration.checksum), '1']
+  const content = [...INIT, options.version, options.bootstrap, ...options.migrations.map((migration) => migration.checksum), '2']
   return `postgres-${options.version}-${createHash('sha256').update(content.join('\n')).digest('hex').slice(0, 12)}`
 }
 
@@ -52,6 +52,13 @@ async function fill(client: pg.Client, options: TemplateOptions): Promise<void> 
   await client.query(`alter role ${ADMIN} password '${adminVerifier(options.bootstrap)}'`)
   // Frozen and analysed once, so that no copy has to.
   await client.query('vacuum (freeze, analyze)')
+  // 7.5 MiB less in each project. Nobody can enter template1, so it is as pristine as template0; an upgrade can make that anew from it.
+  await client.query('alter database template0 is_template false')
+  await client.query('drop database template0')
+  // initdb left log segments for later use, which each copy would carry: they are used up here, and not recycled (wal_recycle).
+  await client.query(`do $$ begin
+    for i in 1..8 loop perform pg_logical_emit_message(false, '', ''); perform pg_switch_wal(); end loop;
+  end $$`)
   await client.query('checkpoint')
 }
 
@@ -69,7 +76,7 @@ export function postgresTemplate(options: TemplateOptions): Template {
       command: ['postgres', '-D', '{volume}', '-k', '{runtime}'],
       environment: {},
       files: {
-        'postgresql.conf': postgresConf({}, { ...options.settings, autovacuum: 'off' }),
+        'postgresql.conf': postgresConf({}, { ...options.settings, autovacuum: 'off', wal_recycle: 'off' }),
         'pg_hba.conf': BUILD_HBA,
         'pg_ident.conf': '',
         'postgresql.auto.conf': '',

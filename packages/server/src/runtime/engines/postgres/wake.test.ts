@@ -295,6 +295,7 @@ describe('a wake', () => {
            select lo_from_bytea(0, 'secret')`,
         )
         await as(awake, 'create database beside')
+        await as(awake, 'alter database beside is_template true')
       })
       const source = { service: service.service.id, volume: service.volume, data: false }
       return {

@@ -32,7 +32,7 @@ const COMMON: Record<string, string | number> = {
   fsync: 'on',
   full_page_writes: 'on',
   wal_level: 'logical',
-  min_wal_size: '4MB',
+  min_wal_size: '2MB',
   max_wal_size: '128MB',
   checkpoint_timeout: '15min',
   max_wal_senders: 4,
