@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { describe, test } from 'node:test'
 import { expiringMap, loadingCache, singleFlight } from './cache.ts'
 import { safeEqual, sha256 } from './crypto.ts'
@@ -236,6 +237,21 @@ describe('log', () => {
     assert.equal(parsed[1]?.err?.code, '22P02')
     assert.equal(parsed[3]?.err?.cause?.code, '22P02')
     assert.equal(parsed[6]?.err?.message, 'plain')
+  })
+
+  test('on standard output: in blocks while it runs, an error at once, nothing lost at the end', () => {
+    const script = `import('${import.meta.dirname}/log.ts').then(({ makeLog }) => {
+      const log = makeLog({ level: 'info', pretty: 'auto' })
+      for (let i = 0; i < 3000; i++) log.info({ i }, 'line')
+      log.error('last')
+    })`
+    const { stdout, status } = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' })
+    assert.equal(status, 0)
+    const numbers = stdout
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { i?: number }).i)
+    assert.deepEqual(numbers, [...Array(3000).keys(), undefined])
   })
 
   test('a child keeps its fields; below the level nothing is written; readable lines are no JSON', () => {

@@ -76,7 +76,9 @@ function readable(destination: DestinationStream): DestinationStream {
 export function makeLog({ level, pretty, destination }: LogOptions): Log {
   const terminal = pretty === 'auto' ? destination === undefined && process.stdout.isTTY === true : pretty
   const blocks =
-    terminal || destination ? undefined : pino.destination({ fd: 1, sync: false, minLength: BUFFER_BYTES, periodicFlush: FLUSH_MS })
+    terminal || destination
+      ? undefined
+      : pino.destination({ fd: 1, sync: false, minLength: BUFFER_BYTES, maxWrite: 2 * BUFFER_BYTES, periodicFlush: FLUSH_MS })
   return pino(
     {
       level,
