@@ -9,6 +9,7 @@ import { adminConnection, GATEWAY_SETTINGS, secretOf } from './connections.ts'
 import { EMPTY_QUOTA, NO_LIMITS, nextQuota, type QuotaState, setReadOnly, watchSessions } from './limits.ts'
 import { ADMIN, DATABASE, GATEWAY } from './names.ts'
 import type { PreparedCluster } from './prepare.ts'
+import { mendRoles } from './roles.ts'
 import { fullSpec, type PostgresSpec } from './spec.ts'
 import type { PoolLimits } from './wire/options.ts'
 import { PipelinePool } from './wire/pool.ts'
@@ -16,6 +17,8 @@ import { PipelinePool } from './wire/pool.ts'
 /** Search path of the gateway's sessions: what most requests want, so that it costs them nothing. */
 export const GATEWAY_SEARCH_PATH = 'public, extensions'
 const ADMIN_IDLE_MS = 15_000
+/** Our roles are looked at in each so many rounds of `enforce`. */
+const MEND_ROUNDS = 10
 
 /** A project's cluster while it is awake: what `attached<Cluster>()` gives. */
 export interface Cluster extends Attachment {
@@ -109,8 +112,11 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
     settings: GATEWAY_SETTINGS,
     limits: { ...(spec.statement_timeout > 0 ? { timeout: spec.statement_timeout } : {}), ...options.poolLimits },
   })
+  // Plans are made anew by PostgreSQL itself; this frees what names things that may be gone, and forgets which texts were slow.
+  catalogue.onChange(() => pool.invalidate())
   const admin = makeAdmin(at, secretOf(service, ADMIN))
   let quota: QuotaState = EMPTY_QUOTA
+  let round = 0
 
   async function measure(disk: number | undefined): Promise<void> {
     if (disk === undefined) return
@@ -139,6 +145,8 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
         endWriters: quota.endWriters,
       })
       quota = { ...quota, endWriters: false }
+      if (++round % MEND_ROUNDS === 0 && (await mendRoles(client, secretOf(service, GATEWAY))))
+        log.info({ project: service.project }, 'made the roles of the gateway anew')
       if (ended > 0) log.info({ project: service.project, sessions: ended }, 'ended what ran over its limit')
     },
     async close() {

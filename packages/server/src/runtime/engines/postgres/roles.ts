@@ -1,3 +1,4 @@
+import type pg from 'pg'
 import { ADMIN, AUTHENTICATOR, GATEWAY, OWNER, SYSTEM_ROLES } from './names.ts'
 import { scramVerifier } from './scram.ts'
 
@@ -85,3 +86,12 @@ export const gatewayVerifier = (password: string): string => scramVerifier(GATEW
 export const adminVerifier = (password: string): string => scramVerifier(ADMIN, password)
 /** The people's password is theirs to choose later; ours is as random as the others, but clients may insist on the usual number of rounds. */
 export const ownerVerifier = (password: string): string => scramVerifier(OWNER, password, 4096)
+
+/** Looks at both roles while the cluster runs on, so that one that never sleeps is not locked out until it does. */
+export async function mendRoles(client: pg.Client, gatewayPassword: string): Promise<boolean> {
+  const verifier = gatewayVerifier(gatewayPassword)
+  const { rows } = await client.query<{ intact: boolean }>(`select ${ROLES_INTACT} as intact`, [verifier])
+  if (rows[0]?.intact) return false
+  await client.query(repairRoles(verifier))
+  return true
+}

@@ -144,6 +144,15 @@ describe('a wake', () => {
       })
     }
 
+    it('also while it runs on', async () => {
+      await during(workshop.create(), async (awake) => {
+        await as(awake, 'drop role authenticator')
+        await assert.rejects(works(awake))
+        for (let round = 0; round < 10; round++) await awake.cluster.enforce?.({ disk: undefined })
+        await works(awake)
+      })
+    })
+
     it('after a function changed the gateway’s own password and settings', async () => {
       const service = workshop.create()
       await during(service, async (awake) => {
