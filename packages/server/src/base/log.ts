@@ -15,7 +15,8 @@ export interface LogOptions {
   readonly destination?: DestinationStream
 }
 
-const BUFFER_BYTES = 64 * 1024
+// Larger blocks cost more (the writer joins and measures the text again at each line), smaller ones more calls.
+const BUFFER_BYTES = 8192
 const FLUSH_MS = 250
 const REDACTED = '[redacted]'
 const ERROR_LEVEL = 50
@@ -76,9 +77,7 @@ function readable(destination: DestinationStream): DestinationStream {
 export function makeLog({ level, pretty, destination }: LogOptions): Log {
   const terminal = pretty === 'auto' ? destination === undefined && process.stdout.isTTY === true : pretty
   const blocks =
-    terminal || destination
-      ? undefined
-      : pino.destination({ fd: 1, sync: false, minLength: BUFFER_BYTES, maxWrite: 2 * BUFFER_BYTES, periodicFlush: FLUSH_MS })
+    terminal || destination ? undefined : pino.destination({ fd: 1, sync: false, minLength: BUFFER_BYTES, periodicFlush: FLUSH_MS })
   return pino(
     {
       level,
