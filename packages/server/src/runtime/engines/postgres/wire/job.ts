@@ -101,12 +101,19 @@ export class Job extends Exchange implements Waiter {
   }
 }
 
+/**
+ * People's functions may set something for the session (`set_config(…, false)`: a policy helper that remembers who asks), and the next
+ * request on the connection is another's. So each begins by forgetting; in its own transaction, whose failure brings the old value back for nobody:
+ * whoever comes next forgets it again.
+ */
+export const FORGET: Step = { sql: 'reset all', params: [], scope: '' }
+
 /** The common case, a preamble and one statement, without intermediate arrays. */
 export function stepsOf(preamble: Preamble, statement: Statement, first: Step | null, once: boolean): { steps: Step[]; main: number } {
   const scope = preamble.scope
   const toStep = ({ sql, params, once: own }: Statement): Step => ({ sql, params, scope, once: once || own === true })
   const start: Step = once ? { ...preamble.step, once } : preamble.step
-  const steps = first === null ? [start] : [first, start]
+  const steps = first === null ? [FORGET, start] : [FORGET, first, start]
   for (const one of statement.before ?? []) steps.push(toStep(one))
   const main = steps.push(toStep(statement)) - 1
   for (const one of statement.after ?? []) steps.push(toStep(one))

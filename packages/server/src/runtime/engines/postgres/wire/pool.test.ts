@@ -154,6 +154,23 @@ describe('identities', () => {
       for (const [i, secrets] of seen.entries()) assert.equal(secrets, `secret of ${i % USERS}`)
     })
   })
+
+  test('what a function sets for the session is forgotten before the next request, also after one that failed', async () => {
+    const remember = `select coalesce(nullif(current_setting('memo.session', true), ''), set_config('memo.session', $1, false))`
+    await withPool({ shared: 1 }, async (own) => {
+      for (const round of [0, 1, 2, 3]) {
+        const mine = text(own, user(round), remember, [`user ${round}`], quick)
+        const fails = text(own, user(round + 1), 'select (1 / $1::int)::text', [0], quick).catch(() => 'failed')
+        const next = text(own, user(round + 1), remember, [`user ${round + 1}`], quick)
+        assert.deepEqual(await Promise.all([mine, fails, next]), [`user ${round}`, 'failed', `user ${round + 1}`])
+      }
+      for (const round of [0, 1])
+        await asRoleTransaction(own, user(round), async (tx) => {
+          const seen = await tx.query(statement(remember, `user ${round}`))
+          assert.equal(seen.text(0, 0), `user ${round}`)
+        })
+    })
+  })
 })
 
 describe('errors', () => {
@@ -314,7 +331,7 @@ describe('statements', () => {
       const waiting = [1, 2, 3].map(ask)
       own.invalidate()
       assert.deepEqual(await Promise.all([...waiting, ask(9)]), ['2', '3', '4', '10'])
-      assert.equal(await text(own, user(1), 'select count(*) from pg_prepared_statements', [], quick), '3')
+      assert.equal(await text(own, user(1), 'select count(*) from pg_prepared_statements', [], quick), '4')
     })
   })
 })

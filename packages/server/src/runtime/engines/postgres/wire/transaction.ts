@@ -2,7 +2,7 @@ import { fail, type SovraError } from '../../../../base/errors.ts'
 import type { Connection } from './connection.ts'
 import { connectionLost } from './errors.ts'
 import { Exchange, type Step } from './exchange.ts'
-import { cancelled, type Preamble, type RunOptions, type Statement } from './job.ts'
+import { cancelled, FORGET, type Preamble, type RunOptions, type Statement } from './job.ts'
 import type { Result } from './result.ts'
 
 const plain = (sql: string): Step => ({ sql, params: [], scope: '' })
@@ -73,7 +73,7 @@ export class Transaction {
 
   #opening(): Step[] {
     const begin = this.#options.readOnly === true ? BEGIN_READ_ONLY : BEGIN
-    return this.#limits === null ? [begin, this.#preamble.step] : [begin, this.#limits, this.#preamble.step]
+    return this.#limits === null ? [begin, FORGET, this.#preamble.step] : [begin, FORGET, this.#limits, this.#preamble.step]
   }
 
   /** A stale plan of the first statement: nothing was done yet, so the whole begins again with new plans. */
