@@ -2,8 +2,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { fail } from '../base/errors.ts'
 
 /** The member's session in a browser: HttpOnly, of this host only, and of the control API's path, so that it never rides to /p/*. */
-export const SESSION_COOKIE = 'sovra_session'
-export const COOKIE_PATH = '/v1'
+const SESSION_COOKIE = 'sovra_session'
+const COOKIE_PATH = '/v1'
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 const VALUE = /(?:^|;\s*)sovra_session=([\w.~+/=-]+)/
 

@@ -121,7 +121,7 @@ export function makeGateway(options: GatewayOptions): Gateway {
 }
 
 /** An API of projects: routes registered once as `/rest/v1/…`, reached by path and by host. */
-export interface ProjectApi {
+interface ProjectApi {
   /** Its routes, without the prefix. */
   readonly routes: FastifyPluginAsync
   /** Bytes of a body. */

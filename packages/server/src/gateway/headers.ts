@@ -22,20 +22,9 @@ export function pageHeaders(reply: FastifyReply): FastifyReply {
     .header('cache-control', 'no-store')
 }
 
-/** For an answer that carries people's content on an origin that others share: a browser gives it an origin of its own and runs nothing. */
-export const sandboxHeaders = (reply: FastifyReply): FastifyReply => reply.header('content-security-policy', 'sandbox')
-
 /** onRequest: on every answer. */
 export function commonHeaders(request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) {
   reply.header('x-content-type-options', 'nosniff')
   reply.header('sb-request-id', request.id)
   done()
-}
-
-const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/
-
-/** The caller's trace (W3C Trace Context) to hand on; undefined: none, or not well formed. */
-export function traceparentOf(request: FastifyRequest): string | undefined {
-  const { traceparent } = request.headers
-  return typeof traceparent === 'string' && TRACEPARENT.test(traceparent) ? traceparent : undefined
 }

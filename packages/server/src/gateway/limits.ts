@@ -11,7 +11,7 @@ const SECOND = 1000
 /** A limit of n a second lets this many seconds' worth through at once. */
 const BURST_SECONDS = 2
 
-export interface LimitOptions {
+interface LimitOptions {
   /** Requests a second to one project on this node; 0: no limit. */
   readonly projectRequests: number
   /** Wakes an hour by keyless requests and public doors, by address. */

@@ -32,7 +32,7 @@ const DROPPING = [
   'platform.set_up',
 ] as const
 
-export interface PlatformAuthenticating {
+interface PlatformAuthenticating {
   readonly db: Kysely<Tables>
   readonly realm: PlatformRealm
   readonly denied: Denied

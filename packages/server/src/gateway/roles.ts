@@ -4,7 +4,7 @@ import type { PlatformPrincipal, Principal, ProjectPrincipal, Resource } from '.
 /** The built-in roles of members, bound to an organisation or to one project. */
 export const ROLES = ['owner', 'admin', 'developer', 'viewer', 'billing'] as const
 export type Role = (typeof ROLES)[number]
-export const isRole = (text: string): text is Role => (ROLES as readonly string[]).includes(text)
+const isRole = (text: string): text is Role => (ROLES as readonly string[]).includes(text)
 
 /** What everyone with any role may know. */
 const KNOWS: readonly ControlAction[] = ['organisation:read', 'project:read']
@@ -70,7 +70,7 @@ const MAY: Readonly<Record<Role, ReadonlySet<string>>> = {
 export const roleMay = (role: string, action: Action): boolean => isRole(role) && MAY[role].has(action)
 
 /** hide: the caller may not even know that the thing exists, so the answer is the very same 404. */
-export type Decision = 'allow' | 'deny' | 'hide'
+type Decision = 'allow' | 'deny' | 'hide'
 
 const ADMINISTERS_USERS = new Set(['service_role', 'supabase_admin'])
 const DATA: ReadonlySet<string> = new Set(DATA_ACTIONS)

@@ -6,7 +6,7 @@ import type { RealmKey } from '../realms/keys.ts'
 import type { Claims, VerificationSet } from '../realms/tokens.ts'
 
 /** A service as the gateway needs it: where, never in which state. */
-export interface ServiceSummary {
+interface ServiceSummary {
   readonly id: string
   readonly name: string
   readonly engine: string

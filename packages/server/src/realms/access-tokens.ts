@@ -12,7 +12,7 @@ const SHOWN_CHARS = 6
 /** `last_used_at` is written at most this often (ms). */
 const USE_NOTED_EVERY = 600_000
 
-export interface AccessToken {
+interface AccessToken {
   readonly id: string
   readonly userId: string
   readonly name: string

@@ -9,7 +9,7 @@ import { signToken } from './tokens.ts'
 
 /** anon, service_role: JWTs of the shared secret, what supabase-js expects. publishable, secret: opaque, the same two roles. */
 export type ApiKeyKind = 'anon' | 'service_role' | 'publishable' | 'secret'
-export type ApiKeyRole = 'anon' | 'service_role'
+type ApiKeyRole = 'anon' | 'service_role'
 
 const ROLE: Record<ApiKeyKind, ApiKeyRole> = { anon: 'anon', service_role: 'service_role', publishable: 'anon', secret: 'service_role' }
 const OPAQUE = { publishable: 'sb_publishable_', secret: 'sb_secret_' } as const
@@ -52,12 +52,12 @@ const view = (row: ApiKeys): ApiKey => ({
 })
 
 /** As Supabase's: claims iss 'supabase', ref, role, iat, exp in ten years; HS256 by the shared secret, no kid. `now` in ms. */
-export function apiKeyToken(ref: string, role: ApiKeyRole, key: RealmKey, now: number): string {
+function apiKeyToken(ref: string, role: ApiKeyRole, key: RealmKey, now: number): string {
   const iat = Math.floor(now / 1000)
   return signToken({ iss: 'supabase', ref, role, iat, exp: iat + TEN_YEARS, jti: randomToken(9) }, { alg: 'HS256', key: key.key })
 }
 
-export interface NewApiKey {
+interface NewApiKey {
   readonly realm: string
   readonly name: string
   readonly kind: ApiKeyKind

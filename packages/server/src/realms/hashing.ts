@@ -12,7 +12,7 @@ const MEMORY_LIMIT_KIB = 262_144
 const PASSES_LIMIT = 16
 const LANES_LIMIT = 8
 /** Bytes of a password: more is an attack on our time, not a better secret. */
-export const PASSWORD_BYTES_MAX = 1024
+const PASSWORD_BYTES_MAX = 1024
 
 interface Argon2Hash {
   readonly memory: number
@@ -49,7 +49,7 @@ const derive = (password: string, like: Omit<Argon2Hash, 'tag'>, tagLength: numb
     argon2('argon2id', options, (error, tag) => (error ? reject(error) : resolve(tag)))
   })
 
-export interface Verdict {
+interface Verdict {
   readonly ok: boolean
   /** The password is right but its hash is weaker than what we make now: hash it again. */
   readonly outdated: boolean
@@ -64,7 +64,7 @@ export interface Hasher {
   readonly waiting: number
 }
 
-export interface HasherOptions {
+interface HasherOptions {
   /** Hashes at a time: each takes 19 MiB and one thread of libuv's pool. */
   readonly concurrency?: number
   /** Hashes that may wait; beyond, sign-ins are refused with 429. */

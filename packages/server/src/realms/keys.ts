@@ -16,8 +16,8 @@ import type { RealmKeys, Tables } from '../metadata/tables.ts'
 import { type Alg, isAlg, type VerificationSet, type VerifyKey } from './tokens.ts'
 
 /** user: signs users' tokens. legacy: the project's shared `jwt_secret`. url: signs URLs, so that rotating user tokens does not kill them. */
-export type KeyUse = 'user' | 'legacy' | 'url'
-export type KeyState = 'next' | 'current' | 'retired'
+type KeyUse = 'user' | 'legacy' | 'url'
+type KeyState = 'next' | 'current' | 'retired'
 
 export interface RealmKey {
   readonly realm: string
@@ -92,7 +92,7 @@ export function currentKey(keys: readonly RealmKey[], use: KeyUse): RealmKey {
   return key
 }
 
-export interface NewKey {
+interface NewKey {
   readonly realm: string
   readonly use: KeyUse
   readonly alg: Alg
@@ -138,7 +138,7 @@ const projectOf = (realm: string): { project_ref?: string } => (realm === 'platf
 export const keysChanged = (change: Change, realm: string, subject: string): Promise<void> =>
   change.event({ name: 'key.changed', subject, ...projectOf(realm) })
 
-export interface Rotation {
+interface Rotation {
   readonly realm: string
   readonly use: KeyUse
   readonly now: number

@@ -26,7 +26,7 @@ export const LINK_LIFE = 30 * 60_000
 const FAILURES = { amount: 10, window: 15 * 60_000 }
 const HOUR = 3_600_000
 
-export type LinkKind = 'admin_link'
+type LinkKind = 'admin_link'
 
 /** What a member gets at sign-in; times in seconds as OAuth has them. */
 export interface MemberSession {
@@ -38,7 +38,7 @@ export interface MemberSession {
   readonly user: { readonly id: string; readonly email: string | null }
 }
 
-export interface MemberToken {
+interface MemberToken {
   readonly userId: string
   readonly sessionId: string
   /** ms */
@@ -51,7 +51,7 @@ export interface Caller {
   readonly requestId: string | null
 }
 
-export interface PlatformRealmOptions {
+interface PlatformRealmOptions {
   readonly db: Kysely<Tables>
   readonly change: Changer
   readonly hasher: Hasher

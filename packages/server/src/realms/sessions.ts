@@ -14,12 +14,12 @@ export interface SessionRules {
 
 export const REUSE_INTERVAL = 10_000
 
-export interface StartedSession {
+interface StartedSession {
   readonly session: RealmSession
   readonly refreshToken: string
 }
 
-export interface SessionOf {
+interface SessionOf {
   readonly userId: string
   readonly ip: string | null
   readonly userAgent: string | null
@@ -60,7 +60,7 @@ async function addToken(
   return text
 }
 
-export type Refreshed =
+type Refreshed =
   | { readonly kind: 'refreshed'; readonly session: RealmSession; readonly refreshToken: string }
   | { readonly kind: 'unknown' }
   /** The session is over (time-box), or its token was used by two: the caller ends the session for good. */

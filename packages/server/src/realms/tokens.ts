@@ -1,9 +1,9 @@
-import { createHmac, createPublicKey, type KeyObject, sign, timingSafeEqual, verify } from 'node:crypto'
+import { createHmac, type KeyObject, sign, timingSafeEqual, verify } from 'node:crypto'
 import { fail } from '../base/errors.ts'
 
 /** JSON Web Tokens (RFC 7519) in compact form, with the algorithms of RFC 7518 and RFC 8037 that realms use. */
 export type Alg = 'HS256' | 'ES256' | 'RS256' | 'EdDSA'
-export const ALGS: readonly Alg[] = ['HS256', 'ES256', 'RS256', 'EdDSA']
+const ALGS: readonly Alg[] = ['HS256', 'ES256', 'RS256', 'EdDSA']
 export const isAlg = (text: unknown): text is Alg => ALGS.includes(text as Alg)
 
 export type Claims = Readonly<Record<string, unknown>>
@@ -33,7 +33,7 @@ export interface VerificationSet {
   readonly audience: string
 }
 
-export interface VerifiedToken {
+interface VerifiedToken {
   readonly claims: Claims
   /** The claims as PostgreSQL gets them: what was checked, never the raw text. */
   readonly claimsJson: string
@@ -96,12 +96,6 @@ export function signToken(claims: Claims, key: { alg: Alg; key: KeyObject; kid?:
   const input = `${encode(header)}.${encode(claims)}`
   return `${input}.${signature(key.alg, key.key, input).toString('base64url')}`
 }
-
-/** The public half of a private key object. */
-export const publicHalf = (key: KeyObject): KeyObject => createPublicKey(key)
-
-/** Cheap look: three parts of base64url. Says nothing of validity. */
-export const looksLikeToken = (text: string): boolean => text.startsWith('eyJ') && text.split('.', 4).length === 3
 
 function candidates(set: VerificationSet, alg: Alg, kid: string | undefined): readonly VerifyKey[] {
   const named = kid === undefined ? undefined : set.byKid.get(kid)
