@@ -1,8 +1,7 @@
 import { isSection, type Key, keysOf, type NamedKey } from '@sovrabase/server/base/keys'
 import { ConfigSchema, VARIABLE_PREFIX } from '@sovrabase/server/config'
-import type { TSchema } from 'typebox'
 
-type Schema = TSchema & { readonly description?: string }
+type Schema = Parameters<typeof keysOf>[0] & { readonly description?: string }
 
 const WIDTH = 118
 
