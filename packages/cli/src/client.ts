@@ -71,7 +71,10 @@ async function read(target: Target, response: Response): Promise<unknown> {
   if (!isEnvelope(body)) throw stop('server_unreachable', { url: target.url, reason: `status ${response.status}: is this Sovrabase?` })
   if (body.code === 'unauthenticated') throw stop('not_signed_in', { server: target.name, url: target.url })
   const { code, message, hint, details, request_id } = body
-  throw new CliError({ code, message, ...(hint ? { hint } : {}), ...(details === undefined ? {} : { details }), request_id }, response.status)
+  throw new CliError(
+    { code, message, ...(hint ? { hint } : {}), ...(details === undefined ? {} : { details }), request_id },
+    response.status,
+  )
 }
 
 export function makeClient(target: Target): Client {

@@ -28,7 +28,11 @@ export interface Context {
 }
 
 /** flags as commander writes them, meaning, default; a list of words narrows the values. */
-export type Flag = readonly [flags: string, says: string, more?: { readonly default?: string; readonly choices?: readonly string[]; readonly many?: boolean }]
+export type Flag = readonly [
+  flags: string,
+  says: string,
+  more?: { readonly default?: string; readonly choices?: readonly string[]; readonly many?: boolean },
+]
 
 /** One command: what completion, help and the program are made of. */
 export interface Spec<O = object, A extends readonly unknown[] = readonly string[]> {
@@ -37,6 +41,8 @@ export interface Spec<O = object, A extends readonly unknown[] = readonly string
   readonly says: string
   readonly examples: readonly string[]
   readonly flags?: readonly Flag[]
+  /** Arguments that are one of a few words. */
+  readonly choices?: Readonly<Record<string, readonly string[]>>
   /** Longer words after the flags of the help. */
   readonly more?: string
   run(context: Context, options: O, ...args: A): Promise<Answer | undefined> | Answer | undefined
@@ -87,8 +93,15 @@ function option([flags, says, more = {}]: Flag): Option {
 function add(parent: Command, spec: Spec): void {
   const made = parent.command(spec.use).description(spec.says)
   for (const flag of [...(spec.flags ?? []), ...GLOBAL]) made.addOption(option(flag))
+  for (const argument of made.registeredArguments) {
+    const choices = spec.choices?.[argument.name()]
+    if (choices) argument.choices(choices)
+  }
   const more = spec.more === undefined ? '' : `\n${spec.more}\n`
-  made.addHelpText('after', `${more}\nExample${spec.examples.length > 1 ? 's' : ''}:\n${spec.examples.map((line) => `  ${line}`).join('\n')}`)
+  made.addHelpText(
+    'after',
+    `${more}\nExample${spec.examples.length > 1 ? 's' : ''}:\n${spec.examples.map((line) => `  ${line}`).join('\n')}`,
+  )
   made.action(async (...given: unknown[]) => {
     const options = made.optsWithGlobals<GlobalOptions>()
     const context = contextOf(options)

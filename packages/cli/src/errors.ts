@@ -28,11 +28,15 @@ export interface Shown {
 export class CliError extends Error {
   readonly shown: Shown
   readonly exit: number
+  /** What people read below the message; scripts have it in `details`. */
+  readonly lines: readonly string[]
 
-  constructor(shown: Shown, status: number, cause?: unknown) {
+  constructor(shown: Shown, status: number, options: { cause?: unknown; lines?: readonly string[] } = {}) {
+    const { cause, lines = [] } = options
     super(shown.message, cause === undefined ? undefined : { cause })
     this.name = 'CliError'
     this.shown = shown
+    this.lines = lines
     this.exit = EXITS[shown.code] ?? STATUSES[status] ?? EXIT.failed
   }
 }
@@ -41,16 +45,24 @@ const fill = (text: string, params: Record<string, string | number>): string =>
   text.replace(/\{(\w+)\}/g, (whole, name: string) => String(params[name] ?? whole))
 
 /** Makes (does not throw) an error of the common table. */
-export function stop(code: ErrorCode, params: Record<string, string | number> = {}, options: { details?: unknown; cause?: unknown } = {}) {
+export function stop(
+  code: ErrorCode,
+  params: Record<string, string | number> = {},
+  options: { details?: unknown; cause?: unknown; lines?: readonly string[] } = {},
+): CliError {
   const [status, message, hint] = ERRORS[code]
   const shown = { code, message: fill(message, params), hint: fill(hint, params) }
-  return new CliError(options.details === undefined ? shown : { ...shown, details: options.details }, status, options.cause)
+  return new CliError(options.details === undefined ? shown : { ...shown, details: options.details }, status, options)
 }
 
 /** Anything thrown as a CliError: those of the server package (config, secrets) have code, status and hint too. */
 export function known(error: unknown): CliError {
   if (error instanceof CliError) return error
   if (error instanceof Error && 'code' in error && 'hint' in error && 'status' in error)
-    return new CliError({ code: String(error.code), message: error.message, hint: String(error.hint) }, Number(error.status), error)
-  return new CliError({ code: 'internal', message: error instanceof Error ? (error.stack ?? error.message) : String(error) }, 500, error)
+    return new CliError({ code: String(error.code), message: error.message, hint: String(error.hint) }, Number(error.status), {
+      cause: error,
+    })
+  return new CliError({ code: 'internal', message: error instanceof Error ? (error.stack ?? error.message) : String(error) }, 500, {
+    cause: error,
+  })
 }

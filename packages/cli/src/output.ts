@@ -24,16 +24,15 @@ export function width(text: string): number {
   return columns
 }
 
-/** Columns under their headings, left-aligned; numbers right-aligned. */
-export function table(headings: readonly string[], rows: readonly (readonly Cell[])[]): string {
+/** Columns under their headings, left-aligned; those in `numeric` right-aligned. */
+export function table(headings: readonly string[], rows: readonly (readonly Cell[])[], numeric: ReadonlySet<number> = new Set()): string {
   const cells = rows.map((row) => headings.map((_, i) => plain(String(row[i] ?? ''))))
-  const isNumber = headings.map((_, i) => rows.length > 0 && rows.every((row) => typeof row[i] === 'number'))
   const widths = headings.map((heading, i) => Math.max(width(heading), ...cells.map((row) => width(row[i] ?? ''))))
   const line = (row: readonly string[]) =>
     row
       .map((cell, i) => {
         const fill = ' '.repeat((widths[i] ?? 0) - width(cell))
-        return isNumber[i] ? fill + cell : cell + fill
+        return numeric.has(i) ? fill + cell : cell + fill
       })
       .join(GAP)
       .trimEnd()

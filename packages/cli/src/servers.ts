@@ -60,7 +60,10 @@ export function writeServers(servers: Servers, file = serversFile()): void {
 
 export function checkName(name: string): string {
   if (!NAME.test(name) || name === LOCAL)
-    throw stop('usage_wrong', { reason: `'${name}' is no name for a server`, hint: 'Use lower-case letters, digits, dots and hyphens; `local` is this machine.' })
+    throw stop('usage_wrong', {
+      reason: `'${name}' is no name for a server`,
+      hint: 'Use lower-case letters, digits, dots and hyphens; `local` is this machine.',
+    })
   return name
 }
 

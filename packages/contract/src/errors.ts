@@ -381,7 +381,13 @@ export const ERRORS = {
   organisation_needed: [400, 'There is more than one organisation: say which.', 'Add --org with one of: {known}.'],
   organisation_none: [404, 'There is no organisation yet.', 'Make one: `sovra orgs create NAME`.'],
   name_ambiguous: [400, 'The name {name} means more than one thing.', 'Say which: {known}.'],
-  project_not_ready: [503, 'The project {ref} was made, but its service {service} is {status}: {reason}.', 'See `sovra projects show {ref}`.'],
+  project_not_ready: [
+    503,
+    'The project {ref} was made, but its service {service} is {status}: {reason}.',
+    'See `sovra projects show {ref}`.',
+  ],
+  member_unknown: [404, 'There is no member {name} in {organisation}.', '`sovra members list` shows them.'],
+  key_unknown: [404, 'There is no living key {name}.', '`sovra keys list PROJECT` shows them.'],
   sql_failed: [400, '{message} (SQLSTATE {sqlstate})', '{hint}'],
 } as const satisfies Record<string, readonly [status: number, message: string, hint: string]>
 

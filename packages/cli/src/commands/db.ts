@@ -1,0 +1,72 @@
+import { readFileSync } from 'node:fs'
+import { type Context, command, type Group } from '../command.ts'
+import { stop } from '../errors.ts'
+import { findProject } from '../find.ts'
+import { allOfStdin } from '../prompt.ts'
+import { type Connection, connect, objects, render, run } from '../sql.ts'
+
+async function connectionOf(context: Context, given: string): Promise<Connection> {
+  const client = await context.client()
+  const { ref } = await findProject(client, given)
+  return client.request<Connection>('POST', `/projects/${ref}/connection/reveal`)
+}
+
+const url = command<object, [project: string]>({
+  use: 'url <project>',
+  says: 'the connection string for psql, ORMs and migration tools',
+  examples: ['sovra db url demo', 'pg_dump "$(sovra db url demo)"'],
+  more: 'It holds the password of the role postgres; showing it is recorded.',
+  async run(context, _options, given) {
+    const found = await connectionOf(context, given)
+    return { data: found, text: found.db_url }
+  },
+})
+
+async function readSql(sql: string | undefined, file: string | undefined): Promise<string> {
+  if ((sql === undefined) === (file === undefined))
+    throw stop('usage_wrong', { reason: 'Say which SQL to run', hint: "Write sovra db exec PROJECT 'select 1', or -f FILE." })
+  if (file === undefined) return sql ?? ''
+  if (file === '-') return allOfStdin()
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw stop('usage_wrong', {
+      reason: `${file} cannot be read: ${(error as Error).message}`,
+      hint: 'Name a file with SQL, or - for standard input.',
+    })
+  }
+}
+
+const exec = command<{ file?: string }, [project: string, sql?: string]>({
+  use: 'exec <project> [sql]',
+  says: 'run SQL as the owner of the project',
+  examples: ["sovra db exec demo 'select * from todos'", 'sovra db exec demo -f schema.sql', "sovra db exec demo 'select 1 as one' --json"],
+  flags: [['-f, --file <file>', 'read the SQL from this file; - is standard input']],
+  more: `Several statements are one transaction, unless they say BEGIN themselves.
+--json: the rows as a list of objects; of several statements, a list of such lists.`,
+  async run(context, { file }, given, text) {
+    const sql = await readSql(text, file)
+    const at = await connectionOf(context, given)
+    const client = await context.spin('Connecting', () => connect(at, context.note))
+    try {
+      const results = await run(client, sql)
+      const lists = results.map(objects)
+      return { data: lists.length === 1 ? lists[0] : lists, text: results.map(render).join('\n\n') }
+    } finally {
+      await client.end().catch(() => {})
+    }
+  },
+})
+
+const shell = command<object, [project: string]>({
+  use: 'shell <project>',
+  says: 'a SQL prompt: psql where it is installed, else a small one of our own',
+  examples: ['sovra db shell demo'],
+  async run(context, _options, given) {
+    const at = await connectionOf(context, given)
+    const { hasPsql, psql, repl } = await import('../shell.ts')
+    return { data: null, text: '', exit: hasPsql() && process.env.SOVRA_SHELL !== 'small' ? await psql(at) : await repl(at) }
+  },
+})
+
+export const db: Group = { name: 'db', says: "a project's PostgreSQL", commands: [url, exec, shell] }

@@ -1,0 +1,94 @@
+import type { ApiKey as ApiKeySchema, ApiKeyWithText, RevealedKeys } from '@sovrabase/contract/project'
+import type { Static } from 'typebox'
+import { command, type Group } from '../command.ts'
+import { stop } from '../errors.ts'
+import { findProject } from '../find.ts'
+import { localTime, pairs, table } from '../output.ts'
+
+type ApiKey = Static<typeof ApiKeySchema>
+type Revealed = Static<typeof RevealedKeys>
+
+function stateOf({ revoked_at, expires_at }: ApiKey): string {
+  if (revoked_at !== null) return `revoked ${localTime(revoked_at)}`
+  return expires_at === null ? 'good' : `good until ${localTime(expires_at)}`
+}
+
+const list = command<{ reveal?: boolean }, [project: string]>({
+  use: 'list <project>',
+  says: 'the keys of a project',
+  examples: ['sovra keys list demo', 'sovra keys list demo --reveal --json'],
+  flags: [['--reveal', 'the living keys in full; it is recorded']],
+  async run(context, { reveal }, given) {
+    const client = await context.client()
+    const { ref } = await findProject(client, given)
+    if (reveal) {
+      const found = await client.request<Revealed>('POST', `/projects/${ref}/keys/reveal`)
+      return {
+        data: found.keys,
+        text: table(
+          ['NAME', 'KIND', 'KEY'],
+          found.keys.map((key) => [key.name, key.kind, key.key]),
+        ),
+      }
+    }
+    const all = await client.all<ApiKey>(`/projects/${ref}/keys`)
+    const rows = all.map((key) => [key.name, key.kind, key.role, `${key.prefix}…`, stateOf(key), key.id])
+    return { data: all, text: table(['NAME', 'KIND', 'ROLE', 'BEGINS', 'STATE', 'ID'], rows) }
+  },
+})
+
+const create = command<{ kind: string }, [project: string, name: string]>({
+  use: 'create <project> <name>',
+  says: 'make a named key: publishable for browsers, secret for servers',
+  examples: ['sovra keys create demo website', 'sovra keys create demo worker --kind secret'],
+  flags: [
+    [
+      '--kind <kind>',
+      'publishable acts as anon, secret passes row-level security',
+      { choices: ['publishable', 'secret'], default: 'publishable' },
+    ],
+  ],
+  async run(context, { kind }, given, name) {
+    const client = await context.client()
+    const { ref } = await findProject(client, given)
+    const made = await client.request<Static<typeof ApiKeyWithText>>('POST', `/projects/${ref}/keys`, { body: { name, kind } })
+    return { data: made, text: made.key }
+  },
+})
+
+const revoke = command<object, [project: string, key: string]>({
+  use: 'revoke <project> <key>',
+  says: 'end a key at once, everywhere; by name or id',
+  examples: ['sovra keys revoke demo worker'],
+  async run(context, _options, given, wanted) {
+    const client = await context.client()
+    const { ref } = await findProject(client, given)
+    const all = await client.all<ApiKey>(`/projects/${ref}/keys`)
+    const found = all.filter(({ id, name, revoked_at }) => revoked_at === null && (id === wanted || name === wanted))
+    if (found.length > 1) throw stop('name_ambiguous', { name: wanted, known: found.map(({ id, kind }) => `${id} (${kind})`).join(', ') })
+    const key = found[0]
+    if (!key) throw stop('key_unknown', { name: wanted })
+    await client.request('DELETE', `/projects/${ref}/keys/${key.id}`)
+    return { data: key, text: `Revoked ${key.name} (${key.prefix}…).` }
+  },
+})
+
+const rotate = command<{ overlap?: string }, [project: string]>({
+  use: 'rotate <project>',
+  says: 'a new signing secret with new anon and service_role keys; the former stay good for a while',
+  examples: ['sovra keys rotate demo --overlap 48h'],
+  flags: [['--overlap <duration>', 'how long the former secret and keys stay good; 24h by default']],
+  async run(context, { overlap }, given) {
+    const client = await context.client()
+    const { ref } = await findProject(client, given)
+    const made = await client.request<Revealed>('POST', `/projects/${ref}/keys/rotate`, { ...(overlap ? { body: { overlap } } : {}) })
+    const text = pairs([
+      ['Anon key', made.anon_key],
+      ['Service role', made.service_role_key],
+      ['JWT secret', made.jwt_secret],
+    ])
+    return { data: made, text }
+  },
+})
+
+export const keys: Group = { name: 'keys', says: 'API keys of a project', commands: [list, create, revoke, rotate] }

@@ -1,0 +1,10 @@
+import type { Group } from '../command.ts'
+import { create } from './projects-create.ts'
+import { list, show } from './projects-read.ts'
+import { label, move, remove, rename, restore, sleep, wake } from './projects-verbs.ts'
+
+export const projects: Group = {
+  name: 'projects',
+  says: 'projects, each with a PostgreSQL of its own',
+  commands: [create, list, show, sleep, wake, rename, label, move, remove, restore],
+}

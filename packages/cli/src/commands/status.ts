@@ -1,0 +1,37 @@
+import { command } from '../command.ts'
+import { localTime, pairs } from '../output.ts'
+
+interface Status {
+  readonly version: string
+  readonly node: { readonly name: string; readonly region: string }
+  readonly started_at: string
+  readonly url: string
+  readonly wire: { readonly host: string; readonly port: number } | null
+  readonly metadata: string
+  readonly isolation: string
+  readonly projects: { readonly active: number; readonly awake: number; readonly queued: number; readonly degraded: number }
+}
+
+export const status = command({
+  use: 'status',
+  says: 'whether the server runs, where, how isolated, with how many projects awake',
+  examples: ['sovra status', 'sovra status --json | jq .isolation'],
+  async run(context) {
+    const client = await context.client()
+    const found = await client.request<Status>('GET', '/status')
+    const { projects, wire, node } = found
+    const text = pairs([
+      ['Server', `${client.name}, version ${found.version}`],
+      ['URL', found.url],
+      ['PostgreSQL', wire ? `${wire.host}:${wire.port}` : 'off'],
+      ['Isolation', found.isolation],
+      ['Node', `${node.name}, region ${node.region}`],
+      ['Metadata', found.metadata],
+      ['Running since', localTime(found.started_at)],
+      ['Projects', `${projects.active}, ${projects.awake} awake`],
+      ['Waiting', projects.queued > 0 ? `${projects.queued} for a place` : null],
+      ['Degraded', projects.degraded > 0 ? `${projects.degraded} (see sovra projects list)` : null],
+    ])
+    return { data: { server: client.name, ...found }, text }
+  },
+})

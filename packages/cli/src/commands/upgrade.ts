@@ -1,0 +1,97 @@
+import type { Project } from '@sovrabase/contract/project'
+import type { Client } from '../client.ts'
+import { command } from '../command.ts'
+import { CliError, stop } from '../errors.ts'
+import { findProject } from '../find.ts'
+import { count } from '../output.ts'
+
+interface Options {
+  readonly all?: boolean
+  readonly parallel: string
+}
+
+interface Outcome {
+  readonly ref: string
+  readonly name: string
+  readonly system_version: number | null
+  /** Null: it is current. */
+  readonly failure: { readonly code: string; readonly message: string } | null
+}
+
+const PARALLEL_MAX = 32
+const dbOf = (project: Project) => project.services.find(({ name }) => name === 'db')
+
+/** System schemas are brought forward inside a wake: one that sleeps is woken and put back, a degraded one is tried anew. */
+async function bringForward(client: Client, before: Project): Promise<Outcome> {
+  const { ref } = before
+  const status = dbOf(before)?.status
+  const sleep = (query: { force?: boolean } = {}) => client.request<Project>('POST', `/projects/${ref}/sleep`, { query })
+  try {
+    if (status === 'degraded') await sleep()
+    const after = dbOf(await client.request<Project>('POST', `/projects/${ref}/wake`))
+    // Somebody may use it by now: then it stays awake.
+    if (status === 'asleep') await sleep().catch(() => undefined)
+    const { code = 'degraded', message = 'it is degraded' } = after?.detail ?? {}
+    const failed = after?.status === 'degraded' || after?.status === 'failed'
+    return { ref, name: before.name, system_version: after?.system_version ?? null, failure: failed ? { code, message } : null }
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error
+    const { code, message } = error.shown
+    return { ref, name: before.name, system_version: dbOf(before)?.system_version ?? null, failure: { code, message } }
+  }
+}
+
+async function inParallel<T, R>(
+  items: readonly T[],
+  workers: number,
+  work: (item: T) => Promise<R>,
+  done: (n: number) => void,
+): Promise<R[]> {
+  const results: R[] = []
+  const left = items.values()
+  const worker = async () => {
+    for (const item of left) {
+      results.push(await work(item))
+      done(results.length)
+    }
+  }
+  await Promise.all(Array.from({ length: workers }, worker))
+  return results
+}
+
+export const upgrade = command<Options, [project?: string]>({
+  use: 'upgrade [project]',
+  says: 'bring the system schemas of projects forward now, not at their next wake',
+  examples: ['sovra upgrade --all --parallel 4', 'sovra upgrade shop'],
+  flags: [
+    ['--all', 'every project'],
+    ['--parallel <n>', 'how many at once', { default: '2' }],
+  ],
+  more: 'A project that fails stays on its former version, and its neighbours are not touched. Exit code 1 when one failed.',
+  async run(context, { all = false, parallel }, given) {
+    if (all === (given !== undefined))
+      throw stop('usage_wrong', { reason: 'Say which project, or --all', hint: 'sovra upgrade PROJECT, or sovra upgrade --all.' })
+    const workers = Number(parallel)
+    if (!Number.isInteger(workers) || workers < 1 || workers > PARALLEL_MAX)
+      throw stop('usage_wrong', {
+        reason: `--parallel is 1 to ${PARALLEL_MAX}`,
+        hint: 'Each takes a start of PostgreSQL: about one a core.',
+      })
+    const client = await context.client()
+    const projects = given === undefined ? await client.all<Project>('/projects') : [await findProject(client, given)]
+    const outcomes = await context.spin(`0 of ${projects.length}`, (spinner) =>
+      inParallel(
+        projects,
+        workers,
+        (project) => bringForward(client, project),
+        (n) => spinner.say(`${n} of ${projects.length}`),
+      ),
+    )
+    const failed = outcomes.filter(({ failure }) => failure !== null)
+    const lines = [
+      `${count(outcomes.length - failed.length, 'project')} current, ${failed.length} failed.`,
+      ...failed.map(({ ref, name, failure }) => `${name} (${ref}): ${failure?.message}`),
+    ]
+    return { data: outcomes, text: lines.join('\n'), exit: failed.length > 0 ? 1 : 0 }
+  },
+})

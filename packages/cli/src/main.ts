@@ -1,0 +1,57 @@
+/** `sovra`: exit codes 0 done, 1 refused or failed, 2 used or configured wrongly, 3 already running, 4 not found, 5 not signed in, 6 no server. */
+import { readFileSync } from 'node:fs'
+import { CommanderError } from 'commander'
+import { makeProgram } from './command.ts'
+import { admin } from './commands/admin.ts'
+import { auth } from './commands/auth.ts'
+import { completion } from './commands/completion.ts'
+import { db } from './commands/db.ts'
+import { keys } from './commands/keys.ts'
+import { login } from './commands/login.ts'
+import { logout } from './commands/logout.ts'
+import { members } from './commands/members.ts'
+import { orgs } from './commands/orgs.ts'
+import { projects } from './commands/projects.ts'
+import { servers } from './commands/servers.ts'
+import { start } from './commands/start.ts'
+import { status } from './commands/status.ts'
+import { tokens } from './commands/tokens.ts'
+import { upgrade } from './commands/upgrade.ts'
+import { whoami } from './commands/whoami.ts'
+import { EXIT, known } from './errors.ts'
+import { json, plain } from './output.ts'
+
+const MORE = `Beside a running server no login is needed. A PROJECT is its ref, its name, or organisation/name.
+
+Exit codes: 0 done · 1 refused or failed · 2 used or configured wrongly · 3 already running · 4 not found · 5 not signed in · 6 no server
+
+Example:
+  sovra projects create shop --wait && sovra db exec shop 'select now()'`
+
+const entries = [start, status, login, logout, whoami, servers, admin, orgs, members, projects, keys, db, auth, tokens, upgrade]
+
+const version = (): string => (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version
+
+function report(error: unknown): void {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage
+    return
+  }
+  const { shown, exit, lines: more } = known(error)
+  const lines = process.argv.includes('--json')
+    ? [json(shown)]
+    : [
+        `error: ${shown.message.split('\n').map(plain).join('\n')}`,
+        ...more.map(plain),
+        ...(shown.hint ? shown.hint.split('\n').map((line) => `hint: ${plain(line)}`) : []),
+        ...(shown.request_id ? [`request: ${plain(shown.request_id)}`] : []),
+      ]
+  process.stderr.write(`${lines.join('\n')}\n`)
+  process.exitCode = exit
+}
+
+// `sovra … | head`: whoever reads has seen enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failed))
+
+const program = makeProgram(version(), [...entries, completion(() => program)], MORE)
+program.parseAsync().catch(report)

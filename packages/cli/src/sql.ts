@@ -1,0 +1,121 @@
+import type { Connection as ConnectionSchema } from '@sovrabase/contract/project'
+import type { CustomTypesConfig, DatabaseError, FieldDef, Client as PgClient, QueryArrayResult } from 'pg'
+import type { Static } from 'typebox'
+import { stop } from './errors.ts'
+import { type Cell, count, plain, table } from './output.ts'
+
+export type Connection = Static<typeof ConnectionSchema>
+
+/** ms: connecting wakes the project, which may have to wait for a place. */
+const CONNECT_LIMIT = 90_000
+
+/** What one statement answered. */
+export interface Result {
+  /** `SELECT`, `INSERT` …; null for an empty statement. */
+  readonly command: string | null
+  readonly rowCount: number | null
+  readonly fields: readonly FieldDef[]
+  /** PostgreSQL's own text of each value. */
+  readonly rows: readonly (readonly (string | null)[])[]
+}
+
+const reasonOf = (error: unknown): string =>
+  error instanceof Error ? error.message || String((error as { code?: string }).code) : String(error)
+
+/** Notices go to `note`. Rejects with `sql_failed` (the listener's refusal) or `server_unreachable`. */
+export async function connect(at: Connection, note: (text: string) => void): Promise<PgClient> {
+  const { default: pg } = await import('pg')
+  const { host, port, user, password, database } = at
+  const client = new pg.Client({ host, port, user, password, database, application_name: 'sovra', connectionTimeoutMillis: CONNECT_LIMIT })
+  client.on('notice', (notice) => note(`${notice.severity ?? 'NOTICE'}: ${plain(notice.message ?? '')}`))
+  // The statement that runs is told of a lost connection too; alone it must not end the process.
+  client.on('error', () => {})
+  try {
+    await client.connect()
+  } catch (error) {
+    if (isDatabaseError(error)) throw sqlError(error, '')
+    throw stop('server_unreachable', { url: `${host}:${port}`, reason: reasonOf(error) }, { cause: error })
+  }
+  return client
+}
+
+const isDatabaseError = (error: unknown): error is DatabaseError => error instanceof Error && 'severity' in error && 'code' in error
+
+/** Line, and the place in it, of a position that counts characters from 1. */
+function placeOf(sql: string, position: number): { line: number; column: number; text: string } {
+  const before = [...sql].slice(0, position - 1).join('')
+  const line = before.split('\n').length
+  const start = before.lastIndexOf('\n') + 1
+  return { line, column: [...before.slice(start)].length, text: sql.split('\n')[line - 1] ?? '' }
+}
+
+function sqlError(error: DatabaseError, sql: string) {
+  const { code = '', detail, hint, position, where, constraint, table: relation, column, schema } = error
+  const lines = [error.message]
+  const details: Record<string, unknown> = { sqlstate: code, detail, hint, position, where, constraint, schema, table: relation, column }
+  if (position !== undefined && sql !== '') {
+    const place = placeOf(sql, Number(position))
+    details.line = place.line
+    details.column = place.column + 1
+    const label = `LINE ${place.line}: `
+    lines.push(`${label}${place.text}`, `${' '.repeat(label.length + place.column)}^`)
+  }
+  if (detail) lines.push(`detail: ${detail}`)
+  if (where) lines.push(`where: ${where}`)
+  const [first = '', ...rest] = lines
+  return stop('sql_failed', { message: first, sqlstate: code, hint: hint ?? '' }, { details, cause: error, lines: rest })
+}
+
+const TEXT: CustomTypesConfig = { getTypeParser: () => (text: string) => text }
+
+/** One or more statements as one message: without BEGIN of their own they are one transaction. */
+export async function run(client: PgClient, sql: string): Promise<Result[]> {
+  try {
+    const answer: unknown = await client.query<(string | null)[]>({ text: sql, rowMode: 'array', types: TEXT })
+    const results = (Array.isArray(answer) ? answer : [answer]) as QueryArrayResult<(string | null)[]>[]
+    return results.map(({ command, rowCount, fields, rows }) => ({ command, rowCount, fields, rows }))
+  } catch (error) {
+    if (isDatabaseError(error)) throw sqlError(error, sql)
+    throw stop('connection_lost', { reason: reasonOf(error) }, { cause: error })
+  }
+}
+
+const BOOL = 16
+const INTEGERS = new Set([20, 21, 23, 26])
+const FLOATS = new Set([700, 701])
+const JSONS = new Set([114, 3802])
+
+/** As JSON: numbers where none of their digits is lost; times, numerics and the rest as PostgreSQL's text. */
+function jsonOf(text: string | null, { dataTypeID }: FieldDef): unknown {
+  if (text === null) return null
+  if (dataTypeID === BOOL) return text === 't'
+  if (JSONS.has(dataTypeID)) return JSON.parse(text)
+  if (INTEGERS.has(dataTypeID) || FLOATS.has(dataTypeID)) {
+    const number = Number(text)
+    return Number.isFinite(number) && (FLOATS.has(dataTypeID) || Number.isSafeInteger(number)) ? number : text
+  }
+  return text
+}
+
+/** Rows as objects; a column whose name comes again is numbered. */
+export function objects({ fields, rows }: Result): Record<string, unknown>[] {
+  const names: string[] = []
+  for (const { name } of fields) {
+    let free = name
+    for (let n = 2; names.includes(free); n++) free = `${name}_${n}`
+    names.push(free)
+  }
+  return rows.map((row) => Object.fromEntries(fields.map((field, i) => [names[i], jsonOf(row[i] ?? null, field)])))
+}
+
+const NUMERIC = 1700
+const isNumber = ({ dataTypeID }: FieldDef) => INTEGERS.has(dataTypeID) || FLOATS.has(dataTypeID) || dataTypeID === NUMERIC
+
+/** The rows under their columns, or what was done. */
+export function render({ command, rowCount, fields, rows }: Result): string {
+  if (fields.length === 0) return [command, rowCount].filter((part) => part !== null).join(' ')
+  const cells = rows.map((row) => row.map((cell): Cell => cell ?? 'NULL'))
+  const numeric = new Set(fields.flatMap((field, i) => (isNumber(field) ? [i] : [])))
+  const heads = fields.map(({ name }) => plain(name))
+  return `${table(heads, cells, numeric)}\n(${count(rows.length, 'row')})`
+}
