@@ -31,10 +31,12 @@ if ! { [ -x "$node" ] && new_enough "$node"; }; then
   fi
 fi
 
-# Compiled sources are kept: a start takes about a quarter of the time. Where the checkout is read-only, beside the data.
+# Compiled sources are kept: a start takes about a quarter of the time. Where the checkout is read-only, beside the data; but not as root,
+# since the server may write there and what root runs must not come from it.
 if [ -z "${NODE_COMPILE_CACHE:-}" ]; then
   for folder in "$here/.cache/compile" "${SOVRABASE_DATA_DIR:-$PWD/data}/cache/compile"; do
-    if { [ -d "$folder" ] || { [ -w "$here" ] && [ "$folder" = "$here/.cache/compile" ] && mkdir -p "$folder" 2>/dev/null; }; } && [ -w "$folder" ]; then
+    if { [ -d "$folder" ] || { [ -w "$here" ] && [ "$folder" = "$here/.cache/compile" ] && mkdir -p "$folder" 2>/dev/null; }; } && [ -w "$folder" ] &&
+      { [ "$(id -u)" -ne 0 ] || [ "$(stat -c %u "$folder")" -eq 0 ]; }; then
       export NODE_COMPILE_CACHE="$folder"
       break
     fi

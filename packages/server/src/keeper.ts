@@ -128,6 +128,8 @@ function configFor(options: KeeperOptions, { layout, accounts }: Ground): Record
   return { CONFIG_PATH: copy }
 }
 
+const ownCache = ({ data }: Layout) => ({ NODE_COMPILE_CACHE: join(data, 'cache', 'compile') })
+
 function startServer(options: KeeperOptions, ground: Ground, facts: HandsFacts): ChildProcess {
   const { layout, accounts, reached, shown } = ground
   const uid = accounts.server ?? 0
@@ -142,7 +144,8 @@ function startServer(options: KeeperOptions, ground: Ground, facts: HandsFacts):
   const rights = [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--no-new-privs', '--pdeathsig=KILL', '--']
   return spawn('setpriv', [...rights, reached.node, ...process.execArgv, ...ground.argv], {
     cwd: reached.app,
-    env: { ...process.env, ...configFor(options, ground), [MOUNTED]: undefined, [SEAT]: JSON.stringify(seat) },
+    // Its own compile cache: what the server may write, the keeper must never run.
+    env: { ...process.env, ...configFor(options, ground), ...ownCache(layout), [MOUNTED]: undefined, [SEAT]: JSON.stringify(seat) },
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
     // A session of its own: a signal to the process group (Ctrl-C) reaches the keeper only, which lets it drain.
     detached: true,
