@@ -21,8 +21,7 @@ import { type Channel, remoteHands, serveHands } from './runtime/drivers/embedde
  *   seat.onStop(() => drain().then(() => process.exit(0)))        // SIGTERM, SIGINT: from the keeper, or our own
  *   seat.announce(url)                                            // what a second start is told
  *
- * Under a keeper use `seat.dataDir` and `seat.app` (paths that this uid can enter) and show people `seat.shownDataDir`. The keeper loads
- * no HTTP, XML, YAML or image code; import those after `needsKeeper()`.
+ * Under a keeper use `seat.dataDir` and `seat.app` (paths that this uid can enter), show people `seat.shownDataDir`; import HTTP after `needsKeeper()`.
  */
 
 export interface KeeperOptions {
