@@ -7,6 +7,10 @@ set -euo pipefail
 TOOLS=(
   'mariadbd mariadb-server'
   'setpriv util-linux'
+  'chromium chromium'
+  'psql postgresql-client'
+  'openssl openssl'
+  'unshare util-linux'
 )
 
 missing=()
