@@ -22,7 +22,7 @@ export interface JobTables {
 }
 
 /** The table, for migrations: one unfinished job per (kind, key) is the database's word, not ours. */
-export const jobsShape: TableShape = {
+export const jobsShape = {
   columns: {
     id: 'id',
     kind: 'word',
@@ -42,4 +42,4 @@ export const jobsShape: TableShape = {
   primary: ['id'],
   computed: { unfinished_key: ['name', "case when {state} in ('queued', 'running') then {key} end"] },
   unique: [['kind', 'unfinished_key']],
-}
+} as const satisfies TableShape

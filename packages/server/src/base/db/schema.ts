@@ -12,7 +12,7 @@ export interface Migration {
  * indexed. text, json: long. millis: ms since the epoch. serial: ascending primary key made by the database. A '?' makes it nullable.
  * All text compares by its bytes.
  */
-type Kind = 'id' | 'word' | 'hash' | 'token' | 'name' | 'line' | 'text' | 'json' | 'millis' | 'int' | 'bool' | 'serial'
+export type Kind = 'id' | 'word' | 'hash' | 'token' | 'name' | 'line' | 'text' | 'json' | 'millis' | 'int' | 'bool' | 'serial'
 export type Column = Kind | `${Kind}?`
 
 const ASCII: Partial<Record<Kind, number>> = { id: 36, word: 64, hash: 128, token: 255 }

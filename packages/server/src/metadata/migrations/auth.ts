@@ -1,4 +1,5 @@
-import { index, type Migration, table } from '../../base/db/schema.ts'
+import { index, type Migration } from '../../base/db/schema.ts'
+import { metadataTable as table } from './define.ts'
 
 /** The platform realm: names and columns of GoTrue's `auth.*`, each with the prefix `auth_`. Shapes: tables.ts. */
 export const AUTH_TABLES: readonly Migration[] = [

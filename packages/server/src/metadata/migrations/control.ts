@@ -1,4 +1,5 @@
-import { index, type Migration, table } from '../../base/db/schema.ts'
+import { index, type Migration } from '../../base/db/schema.ts'
+import { metadataTable as table } from './define.ts'
 
 /** What operators manage. Shapes: tables.ts. */
 export const CONTROL_TABLES: readonly Migration[] = [

@@ -1,5 +1,6 @@
-import { index, type Migration, table } from '../../base/db/schema.ts'
+import { index, type Migration } from '../../base/db/schema.ts'
 import { jobsShape } from '../../base/job-table.ts'
+import { metadataTable as table } from './define.ts'
 
 /** What happened, what must still happen, and what is kept for a while. Shapes: tables.ts. */
 export const WORK_TABLES: readonly Migration[] = [
