@@ -3,7 +3,7 @@ import type { Log } from '../base/log.ts'
 import { type Capacity, makeCapacity } from './capacity.ts'
 import type { Driver } from './driver.ts'
 import type { Attachment, Copied, Engine } from './engine.ts'
-import { type Entry, type Hold, holdEntry, lastSeen, newEntry } from './entry.ts'
+import { type Entry, type Hold, holdEntry, isBusy, lastSeen, newEntry } from './entry.ts'
 import type { SeenStatus, Service, ServiceStatus } from './services.ts'
 
 export type { Hold, Link } from './entry.ts'
@@ -228,7 +228,7 @@ export class Connector {
     if (!entry) return true
     while (entry.turning) await entry.turning.catch(() => {})
     if (entry.state === 'asleep') return true
-    if (entry.holds > 0 && !options.force) return false
+    if (!options.force && (entry.holds > 0 || [...entry.links].some((link) => link.busy()))) return false
     entry.state = 'sleeping'
     entry.turning = this.#sleep(entry, options.reason ?? 'sleep').finally(() => {
       entry.turning = null
@@ -297,7 +297,7 @@ export class Connector {
   async #sleepIdlest(): Promise<boolean> {
     const now = this.#now()
     const idle = [...this.#entries.values()]
-      .filter((entry) => entry.state === 'awake' && entry.holds === 0 && ![...entry.links].some((link) => link.keepsAwake))
+      .filter((entry) => entry.state === 'awake' && !isBusy(entry))
       .sort((a, b) => lastSeen(a, now) - lastSeen(b, now))
     for (const entry of idle) if (await this.sleep(entry.id)) return true
     return false

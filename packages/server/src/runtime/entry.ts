@@ -6,6 +6,8 @@ import type { Service } from './services.ts'
 export interface Link {
   /** ms since the epoch of the last bytes or statement. */
   lastActivity(): number
+  /** True while a statement of its peer runs. */
+  busy(): boolean
   /** The service goes to sleep or ended: say so to the peer and close. */
   end(reason: 'sleep' | 'crash' | 'deleted' | 'shutdown'): void
   /** Kept open at any price: the service then does not sleep under it. */
@@ -104,6 +106,9 @@ export function holdEntry(entry: Entry, reason: string, now: () => number, onFre
     },
   }
 }
+
+/** Something runs on it, or it may not sleep at all: it is put to sleep by force only. */
+export const isBusy = (entry: Entry): boolean => entry.holds > 0 || [...entry.links].some((link) => link.busy() || link.keepsAwake)
 
 /** ms since the epoch at which anything was last seen on the entry, without asking the engine. */
 export function lastSeen(entry: Entry, now: number): number {

@@ -370,7 +370,12 @@ class Listener implements WireListener {
     this.#splices.add(splice)
     // The hold ends here: from now on the session counts by its statements only, or by being open where the project wants that.
     if (!client.socket.destroyed) {
-      forget = hold.relax({ lastActivity: () => splice.lastActivity, end: (reason) => splice.end(ENDINGS[reason]), keepsAwake: keepIdle })
+      forget = hold.relax({
+        lastActivity: () => splice.lastActivity,
+        busy: () => splice.busy,
+        end: (reason) => splice.end(ENDINGS[reason]),
+        keepsAwake: keepIdle,
+      })
     }
     splice.start(client.release(), cluster.release())
     if (!ready) cluster.socket.destroy()
