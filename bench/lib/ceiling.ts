@@ -1,0 +1,99 @@
+/** The ceiling: pgbench on the project's own cluster, with the statements that the API plans, prepared, all before one Sync. */
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { bind, type Param } from '@sovrabase/server/apis/rest/plan/sql'
+import { cpuOfTree } from './proc.ts'
+
+export interface Cluster {
+  /** Main process. */
+  readonly pid: number
+  /** Directory of its socket. */
+  readonly socket: string
+  readonly password: string
+}
+
+/** A value that differs from request to request: its text in the plan's parameters, and the same as a pgbench expression. */
+export interface Varying {
+  readonly text: string
+  readonly expression: string
+}
+
+export interface CeilingOptions {
+  readonly cluster: Cluster
+  readonly roles: readonly string[]
+  readonly clients: number
+  /** `\set` lines, run before each transaction. */
+  readonly setup: readonly string[]
+  readonly plan: { readonly sql: string; readonly params: readonly Param[] }
+  readonly values: readonly string[]
+  readonly body: string
+  readonly varying: readonly Varying[]
+  /** Claims before and after the expression of the user. */
+  readonly claims: (role: string) => readonly [before: string, user: string, after: string]
+  /** Further settings: what the API sets beside role and claims. */
+  readonly settings: Readonly<Record<string, string>>
+}
+
+export interface CeilingRound {
+  /** CPU µs of PostgreSQL a transaction. */
+  readonly cpu: number
+  /** pgbench's own beside it. */
+  readonly own: number
+  readonly rate: number
+}
+
+export interface Ceiling {
+  run(seconds: number): Promise<CeilingRound>
+  stop(): void
+}
+
+export function makeCeiling(options: CeilingOptions): Ceiling {
+  const { cluster, plan, roles } = options
+  const folder = mkdtempSync(join(tmpdir(), 'sovra-bench-pg-'))
+  const variables = new Map<string, string>()
+  const variable = (value: string): string => {
+    const name = `v${variables.size}`
+    variables.set(name, value)
+    return `:${name}`
+  }
+  const bound = bind(plan.params, options.values, options.body)
+  const expressions = bound.map((text) => options.varying.find((one) => one.text === text)?.expression ?? variable(text))
+  const query = plan.sql.replaceAll(/\$(\d+)/g, (_, n: string) => expressions[Number(n) - 1] ?? '')
+  const more = Object.entries(options.settings).map(([name, value]) => ` or set_config('${name}', ${variable(value)}, true) is null`)
+  const scripts = roles.map((role) => {
+    const [before, user, after] = options.claims(role)
+    const claims = `${variable(before)}::text || ${user} || ${variable(after)}`
+    const text = `${options.setup.join('\n')}
+\\startpipeline
+select where set_config('role', '${role}', true) is null or set_config('request.jwt.claims', ${claims}, true) is null${more.join('')};
+${query};
+\\endpipeline
+`
+    const path = join(folder, role)
+    writeFileSync(path, text)
+    return path
+  })
+
+  async function run(seconds: number): Promise<CeilingRound> {
+    const at = ['-h', cluster.socket, '-U', 'postgres']
+    const how = ['-n', '-M', 'prepared', '-c', String(options.clients), '-j', '1', '-T', String(seconds)]
+    const files = scripts.flatMap((path) => ['-f', path])
+    const given = [...variables].flatMap(([name, value]) => ['-D', `${name}=${value}`])
+    const env = { PATH: process.env.PATH, PGPASSWORD: cluster.password, PGOPTIONS: '-c search_path=public,extensions' }
+    const before = cpuOfTree(cluster.pid)
+    const child = spawn('pgbench', [...at, ...how, ...files, ...given, 'postgres'], { env })
+    let out = ''
+    let own = 0
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (out += chunk.toString()))
+    const watch = setInterval(() => (own = cpuOfTree(child.pid!) || own), 20)
+    const code = await new Promise((done) => child.once('close', done))
+    clearInterval(watch)
+    const done = Number(/actually processed: (\d+)/.exec(out)?.[1] ?? 0)
+    const failed = Number(/failed transactions: (\d+)/.exec(out)?.[1] ?? 0)
+    if (code !== 0 || done === 0 || failed > 0) throw new Error(`pgbench: ${out}`)
+    return { cpu: (cpuOfTree(cluster.pid) - before) / done, own: own / done, rate: done / seconds }
+  }
+  return { run, stop: () => rmSync(folder, { recursive: true, force: true }) }
+}

