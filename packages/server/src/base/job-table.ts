@@ -43,3 +43,21 @@ export const jobsShape = {
   computed: { unfinished_key: ['name', "case when {state} in ('queued', 'running') then {key} end"] },
   unique: [['kind', 'unfinished_key']],
 } as const satisfies TableShape
+
+export interface NewJob {
+  readonly kind: string
+  /** What it is about; a second one of the same kind and key joins the first while that is unfinished. */
+  readonly key: string
+  readonly payload?: unknown
+  /** ms since the epoch; default now. */
+  readonly due_at?: number
+}
+
+export interface Job {
+  readonly id: string
+  readonly kind: string
+  readonly key: string
+  readonly payload: unknown
+  /** 1 at the first run. */
+  readonly attempt: number
+}

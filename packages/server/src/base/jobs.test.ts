@@ -253,6 +253,18 @@ eachMetadata((name, openMetadata) => {
     await close()
   })
 
+  test('who joins a job whose process died at its last attempt is not forgotten', async () => {
+    const { db, make, close } = await open()
+    const queue = make(db)
+    await add(db, queue)
+    await db.kysely.updateTable('jobs').set({ state: 'running', attempts: 2, leased_by: 'gone', leased_until: 1 }).execute()
+    await add(db, queue)
+    queue.handle('k', { maxAttempts: 2, run: async () => {} })
+    queue.start()
+    await until(async () => (await rows(db))[0]?.state === 'done')
+    await close()
+  })
+
   test('a lease that another took aborts the run, whose end is not written', async () => {
     const { db, make, close } = await open()
     const queue = make(db)

@@ -1,27 +1,10 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
-import { insertIfAbsent } from './db/insert.ts'
-import { isSovraError } from './errors.ts'
 import { uuid } from './ids.ts'
-import type { JobRow, JobTables } from './job-table.ts'
+import { enqueueJob, jobStore } from './job-store.ts'
+import type { Job, JobRow, JobTables, NewJob } from './job-table.ts'
 import { type Log, silentLog } from './log.ts'
 
-export interface NewJob {
-  readonly kind: string
-  /** What it is about; a second one of the same kind and key joins the first while that is unfinished. */
-  readonly key: string
-  readonly payload?: unknown
-  /** ms since the epoch; default now. */
-  readonly due_at?: number
-}
-
-export interface Job {
-  readonly id: string
-  readonly kind: string
-  readonly key: string
-  readonly payload: unknown
-  /** 1 at the first run. */
-  readonly attempt: number
-}
+export type { Job, NewJob } from './job-table.ts'
 
 export interface JobHandler {
   /** ms without a heartbeat after which another process may claim it; heartbeats go at a third of it. Default 30 s. */
@@ -34,7 +17,8 @@ export interface JobHandler {
   readonly backoff?: number
   readonly backoffMost?: number
   /** Idempotent: at least once. The signal aborts when the lease is lost or the queue closes. `again_at` queues it once more. */
-  run(job: Job, signal: AbortSignal): Promise<undefined | { again_at: number }>
+  // biome-ignore lint/suspicious/noConfusingVoidType: most handlers answer nothing
+  run(job: Job, signal: AbortSignal): Promise<void | { again_at: number }>
   /** Called once when it failed for good. */
   failed?(job: Job, error: unknown): Promise<void> | void
 }
@@ -73,16 +57,6 @@ const HEARTBEATS = 3
 const PAGE = 50
 /** A timer longer than 24.8 days would go off at once. */
 const LONGEST_TIMER = 2_147_483_647
-const ENQUEUE_ROUNDS = 5
-const UNFINISHED = ['queued', 'running']
-
-/** What is kept of an error: its code, never a foreign text, which may quote people's values. */
-function errorText(error: unknown): string {
-  if (isSovraError(error)) return `${error.code}: ${error.message}`
-  const { name, code } = error as { name?: unknown; code?: unknown }
-  return [name ?? 'Error', code].filter((part) => part !== undefined).join(' ')
-}
-
 const jobOf = (row: Selectable<JobRow>, attempt: number): Job => ({
   id: row.id,
   kind: row.kind,
@@ -91,152 +65,71 @@ const jobOf = (row: Selectable<JobRow>, attempt: number): Job => ({
   attempt,
 })
 
+const pauseAfter = ({ backoff = BACKOFF, backoffMost = BACKOFF_MOST }: JobHandler, attempt: number): number =>
+  Math.round(Math.min(backoff * 2 ** (attempt - 1), backoffMost) * (0.5 + Math.random() / 2))
+
+type Store = ReturnType<typeof jobStore>
+interface Running {
+  readonly kind: string
+  readonly abort: AbortController
+  readonly done: Promise<void>
+}
+
+/** Keeps the lease while a run works; aborts it when the lease is lost or could not be renewed in time. Answers how to stop. */
+function keep(store: Store, id: string, lease: number, abort: AbortController, now: () => number): () => void {
+  let until = now() + lease
+  const beat = setInterval(async () => {
+    const next = now() + lease
+    try {
+      if (await store.beat(id, next)) until = next
+      else abort.abort()
+    } catch {
+      if (now() >= until) abort.abort()
+    }
+  }, lease / HEARTBEATS)
+  return () => clearInterval(beat)
+}
+
 /** A queue over any Kysely handle with a `jobs` table: SQLite, PostgreSQL, MySQL, and a project's own cluster. */
 export function makeQueue<T extends JobTables>(database: Kysely<T>, options: QueueOptions = {}): Queue {
   const { schema, poll = POLL, log = silentLog, now = Date.now, grace = GRACE } = options
-  const worker = uuid()
-  const handlers = new Map<string, JobHandler>()
-  const running = new Map<string, { kind: string; abort: AbortController; done: Promise<void> }>()
   const within = (db: unknown) => (schema === undefined ? (db as Kysely<JobTables>) : (db as Kysely<JobTables>).withSchema(schema))
-  const db = within(database)
+  const store = jobStore(within(database), uuid(), now)
+  const handlers = new Map<string, JobHandler>()
+  const running = new Map<string, Running>()
   let timer: NodeJS.Timeout | undefined
   let looking: Promise<void> | null = null
   let lookAgain = false
   let open = false
 
-  async function enqueue(trx: Kysely<JobTables>, job: NewJob): Promise<void> {
-    const handle = within(trx)
-    const payload = JSON.stringify(job.payload ?? null)
-    const due_at = job.due_at ?? now()
-    for (let round = 0; round < ENQUEUE_ROUNDS; round++) {
-      const row = { id: uuid(), kind: job.kind, key: job.key, payload, state: 'queued', attempts: 0, max_attempts: 0, due_at, wanted: 1 }
-      const rest = { leased_until: null, leased_by: null, last_error: null, created_at: now(), finished_at: null }
-      if (await insertIfAbsent(handle, 'jobs', { ...row, ...rest })) return
-      const joined = await handle
-        .updateTable('jobs')
-        .set((eb) => ({
-          wanted: eb('wanted', '+', 1),
-          payload,
-          // The earlier of both for one that waits; what runs now is run again when it is through.
-          due_at: eb
-            .case()
-            .when(eb.and([eb('state', '=', 'queued'), eb('due_at', '<', due_at)]))
-            .then(eb.ref('due_at'))
-            .else(due_at)
-            .end(),
-        }))
-        .where('kind', '=', job.kind)
-        .where('key', '=', job.key)
-        .where('state', 'in', UNFINISHED)
-        .executeTakeFirst()
-      // None: it ended between our two statements, so now there is room for a new one.
-      if (joined.numUpdatedRows > 0n) return
-    }
-  }
-
-  /** Only while it is still ours, and in the state that we left it. */
-  const ours = (id: string) => db.updateTable('jobs').where('id', '=', id).where('leased_by', '=', worker).where('state', '=', 'running')
-  const released = { leased_until: null, leased_by: null }
-
-  async function finish(row: Selectable<JobRow>, again: { again_at: number } | undefined): Promise<void> {
-    const end = again ? { state: 'queued', attempts: 0, due_at: again.again_at } : { state: 'done', finished_at: now() }
-    const ended = await ours(row.id)
-      .where('wanted', '=', row.wanted)
-      .set({ ...released, ...end, last_error: null })
-      .executeTakeFirst()
-    // Asked for once more while it ran: what it saw may be old, so it runs again with a fresh count.
-    if (ended.numUpdatedRows === 0n)
-      await ours(row.id)
-        .set({ ...released, state: 'queued', attempts: 0 })
-        .execute()
-  }
-
   async function failOnce(row: Selectable<JobRow>, handler: JobHandler, attempt: number, error: unknown): Promise<void> {
     const last = attempt >= (handler.maxAttempts ?? MAX_ATTEMPTS)
-    log[last ? 'error' : 'warn'](
-      { err: error, job: row.id, kind: row.kind, key: row.key, attempt },
-      last ? 'job failed for good' : 'job failed',
-    )
-    const wait =
-      Math.min((handler.backoff ?? BACKOFF) * 2 ** (attempt - 1), handler.backoffMost ?? BACKOFF_MOST) * (0.5 + Math.random() / 2)
-    const end = last ? { state: 'failed', finished_at: now() } : { state: 'queued', due_at: now() + Math.round(wait) }
-    const ended = await ours(row.id)
-      .where('wanted', '=', row.wanted)
-      .set({ ...released, ...end, last_error: errorText(error) })
-      .executeTakeFirst()
-    if (ended.numUpdatedRows > 0n) {
-      if (last) await handler.failed?.(jobOf(row, attempt), error)
-      return
-    }
-    await ours(row.id)
-      .set({ ...released, state: 'queued', attempts: 0, last_error: errorText(error) })
-      .execute()
-  }
-
-  /** Keeps the lease while `run` works; aborts it when the lease is lost or could not be renewed in time. */
-  function keep(id: string, lease: number, abort: AbortController): () => void {
-    let until = now() + lease
-    const beat = setInterval(async () => {
-      const next = now() + lease
-      try {
-        const kept = await ours(id).set({ leased_until: next }).executeTakeFirst()
-        if (kept.numUpdatedRows > 0n) until = next
-        else abort.abort()
-      } catch {
-        if (now() >= until) abort.abort()
-      }
-    }, lease / HEARTBEATS)
-    return () => clearInterval(beat)
+    const what = { err: error, job: row.id, kind: row.kind, key: row.key, attempt }
+    log[last ? 'error' : 'warn'](what, last ? 'job failed for good' : 'job failed')
+    if (!last) await store.retry(row, now() + pauseAfter(handler, attempt), error)
+    else if (await store.failed(row, error)) await handler.failed?.(jobOf(row, attempt), error)
   }
 
   async function work(row: Selectable<JobRow>, handler: JobHandler, abort: AbortController): Promise<void> {
     const attempt = row.attempts + 1
-    const stop = keep(row.id, handler.lease ?? LEASE, abort)
+    const stop = keep(store, row.id, handler.lease ?? LEASE, abort, now)
     try {
       const again = await handler.run(jobOf(row, attempt), abort.signal)
-      await finish(row, again)
+      if (again) await store.again(row, again.again_at)
+      else await store.done(row)
     } catch (error) {
       if (open) await failOnce(row, handler, attempt, error)
-      else
-        await ours(row.id)
-          .set({ ...released, state: 'queued', attempts: row.attempts })
-          .execute()
+      else await store.giveBack(row)
     } finally {
       stop()
     }
   }
 
-  const claimable = (at: number) =>
-    db
-      .selectFrom('jobs')
-      .selectAll()
-      .where((eb) =>
-        eb.or([
-          eb.and([eb('state', '=', 'queued'), eb('due_at', '<=', at)]),
-          eb.and([eb('state', '=', 'running'), eb('leased_until', '<', at)]),
-        ]),
-      )
-
-  /** Optimistic, without locks: of several that try, one sees its row changed. */
-  async function claim(row: Selectable<JobRow>, handler: JobHandler): Promise<boolean> {
-    const spent = row.attempts >= (handler.maxAttempts ?? MAX_ATTEMPTS)
-    const set = spent
-      ? { ...released, state: 'failed', finished_at: now(), last_error: row.last_error ?? 'its process ended at each attempt' }
-      : { state: 'running', attempts: row.attempts + 1, leased_by: worker, leased_until: now() + (handler.lease ?? LEASE) }
-    const update = db
-      .updateTable('jobs')
-      .set({ ...set, max_attempts: handler.maxAttempts ?? MAX_ATTEMPTS })
-      .where('id', '=', row.id)
-      .where('state', '=', row.state)
-      .where('attempts', '=', row.attempts)
-      .where('wanted', '=', row.wanted)
-    const lease = row.leased_until === null ? update.where('leased_until', 'is', null) : update.where('leased_until', '=', row.leased_until)
-    const won = (await lease.executeTakeFirst()).numUpdatedRows > 0n
-    if (won && spent) await handler.failed?.(jobOf(row, row.attempts), null)
-    return won && !spent
-  }
-
-  function begin(row: Selectable<JobRow>, handler: JobHandler): void {
+  /** True when it runs here now. */
+  async function begin(row: Selectable<JobRow>, handler: JobHandler): Promise<boolean> {
+    const won = await store.claim(row, handler.lease ?? LEASE, handler.maxAttempts ?? MAX_ATTEMPTS)
+    if (won === 'spent') await handler.failed?.(jobOf(row, row.attempts), null)
+    if (won !== 'claimed') return false
     const abort = new AbortController()
     const done = work(row, handler, abort)
       .catch((error: unknown) => log.error({ err: error, job: row.id, kind: row.kind }, 'the end of a job could not be written'))
@@ -245,6 +138,7 @@ export function makeQueue<T extends JobTables>(database: Kysely<T>, options: Que
         poke()
       })
     running.set(row.id, { kind: row.kind, abort, done })
+    return true
   }
 
   /** Kinds of which this process may run more now, with how many. */
@@ -257,18 +151,12 @@ export function makeQueue<T extends JobTables>(database: Kysely<T>, options: Que
   async function fill(): Promise<void> {
     const room = rooms()
     if (room.size === 0) return
-    const rows = await claimable(now())
-      .where('kind', 'in', [...room.keys()])
-      .orderBy('due_at')
-      .orderBy('id')
-      .limit(PAGE)
-      .execute()
+    const rows = await store.due([...room.keys()], PAGE)
     for (const row of rows) {
       const left = room.get(row.kind) ?? 0
       const handler = handlers.get(row.kind)
-      if (!open || left === 0 || !handler || running.has(row.id) || !(await claim(row, handler))) continue
-      room.set(row.kind, left - 1)
-      begin(row, handler)
+      if (!open || left === 0 || !handler || running.has(row.id)) continue
+      if (await begin(row, handler)) room.set(row.kind, left - 1)
     }
     // A full page may hide more; each round claims some, or fills a kind, which then leaves the question.
     if (rows.length === PAGE) lookAgain = true
@@ -282,7 +170,7 @@ export function makeQueue<T extends JobTables>(database: Kysely<T>, options: Que
     } while (lookAgain && open)
     if (!open) return
     if (poll > 0) return sleepFor(poll)
-    const due = await nextDue(at)
+    const due = await store.nextDue(at)
     if (due !== null) sleepFor(Math.max(due - now(), 0))
   }
 
@@ -309,45 +197,24 @@ export function makeQueue<T extends JobTables>(database: Kysely<T>, options: Que
       })
   }
 
-  async function nextDue(after = Number.NEGATIVE_INFINITY): Promise<number | null> {
-    const since = Math.max(after, 0)
-    const queued = await db
-      .selectFrom('jobs')
-      .select('due_at as at')
-      .where('state', '=', 'queued')
-      .where('due_at', '>', since)
-      .orderBy('due_at')
-      .limit(1)
-      .executeTakeFirst()
-    const leased = await db
-      .selectFrom('jobs')
-      .select('leased_until as at')
-      .where('state', '=', 'running')
-      .where('leased_by', '!=', worker)
-      .orderBy('leased_until')
-      .limit(1)
-      .executeTakeFirst()
-    const times = [queued?.at, leased?.at].filter((at) => typeof at === 'number')
-    return times.length > 0 ? Math.min(...times) : null
-  }
-
   async function close(): Promise<void> {
     open = false
     clearTimeout(timer)
     await looking
     for (const { abort } of running.values()) abort.abort()
     const all = Promise.all([...running.values()].map(({ done }) => done))
-    let patience: NodeJS.Timeout | undefined
+    const patience = Promise.withResolvers<void>()
+    const limit = setTimeout(patience.resolve, grace)
     // What does not heed its signal is left to its lease.
-    await Promise.race([all, new Promise((resolve) => (patience = setTimeout(resolve, grace)))])
-    clearTimeout(patience)
+    await Promise.race([all, patience.promise])
+    clearTimeout(limit)
   }
 
   return {
     handle: (kind, handler) => void handlers.set(kind, handler),
-    enqueue,
+    enqueue: (trx, job) => enqueueJob(within(trx), job, now()),
     poke,
-    nextDue: () => nextDue(),
+    nextDue: () => store.nextDue(),
     start() {
       open = true
       poke()

@@ -181,8 +181,8 @@ eachMetadata((name, open) => {
   })
 
   test('what is past its retention goes, the rest stays', async () => {
-    const { metadata, change, queue } = await open()
-    const now = 2_000 * DAY
+    const now = 20_000 * DAY
+    const { metadata, change, queue } = await open({ now: () => now })
     const db = metadata.kysely
     await change(SYSTEM, async (c) => {
       for (let n = 0; n < 3; n++) await c.event({ name: 'node.started', subject: String(n) })

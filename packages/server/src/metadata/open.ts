@@ -1,5 +1,5 @@
 import { mkdirSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { type Database, type DatabaseOptions, openDatabase } from '../base/db/database.ts'
 import { migrate } from '../base/db/migrate.ts'
 import { fail } from '../base/errors.ts'
@@ -48,6 +48,3 @@ export async function openMetadata(config: MetadataConfig, options: OpenOptions 
   }
   return metadata
 }
-
-/** Where SQLite's file lies by default, below the data directory. */
-export const defaultFile = (dataDir: string): string => join(dataDir, FILE)

@@ -1,0 +1,138 @@
+import type { Kysely, Selectable } from 'kysely'
+import { insertIfAbsent } from './db/insert.ts'
+import { isSovraError } from './errors.ts'
+import { uuid } from './ids.ts'
+import type { JobRow, JobTables, NewJob } from './job-table.ts'
+
+type Row = Selectable<JobRow>
+
+const ENQUEUE_ROUNDS = 5
+const UNFINISHED = ['queued', 'running']
+const RELEASED = { leased_until: null, leased_by: null }
+
+/** What is kept of an error: its code, never a foreign text, which may quote people's values. */
+function errorText(error: unknown): string {
+  if (isSovraError(error)) return `${error.code}: ${error.message}`
+  const { name, code } = Object(error) as { name?: unknown; code?: unknown }
+  return [name ?? 'Error', code].filter((part) => part !== undefined).join(' ')
+}
+
+/** Within the caller's transaction. One unfinished job per (kind, key): a second one joins it, and what it asks for is done with a fresh count. */
+export async function enqueueJob(db: Kysely<JobTables>, job: NewJob, now: number): Promise<void> {
+  const payload = JSON.stringify(job.payload ?? null)
+  const due_at = job.due_at ?? now
+  for (let round = 0; round < ENQUEUE_ROUNDS; round++) {
+    const row = { id: uuid(), kind: job.kind, key: job.key, payload, state: 'queued', attempts: 0, max_attempts: 0, due_at, wanted: 1 }
+    if (await insertIfAbsent(db, 'jobs', { ...row, ...RELEASED, last_error: null, created_at: now, finished_at: null })) return
+    const joined = await db
+      .updateTable('jobs')
+      .set((eb) => ({
+        wanted: eb('wanted', '+', 1),
+        attempts: 0,
+        payload,
+        // The earlier of both for one that waits; what runs now is run again when it is through.
+        due_at: eb
+          .case()
+          .when(eb.and([eb('state', '=', 'queued'), eb('due_at', '<', due_at)]))
+          .then(eb.ref('due_at'))
+          .else(due_at)
+          .end(),
+      }))
+      .where('kind', '=', job.kind)
+      .where('key', '=', job.key)
+      .where('state', 'in', UNFINISHED)
+      .executeTakeFirst()
+    // None: it ended between our two statements, so now there is room for a new one.
+    if (joined.numUpdatedRows > 0n) return
+  }
+}
+
+/** What one worker reads and writes of the table; every write holds only while the row is as the worker left it. */
+export function jobStore(db: Kysely<JobTables>, worker: string, now: () => number) {
+  const ours = (id: string) => db.updateTable('jobs').where('id', '=', id).where('leased_by', '=', worker).where('state', '=', 'running')
+
+  /** False: it was asked for once more while it ran (what it saw may be old), so it is queued again with a fresh count. Or it is ours no more. */
+  async function end(row: Row, values: Partial<JobRow>): Promise<boolean> {
+    const ended = await ours(row.id)
+      .where('wanted', '=', row.wanted)
+      .set({ ...RELEASED, ...values })
+      .executeTakeFirst()
+    if (ended.numUpdatedRows > 0n) return true
+    const { last_error = null } = values
+    await ours(row.id)
+      .set({ ...RELEASED, state: 'queued', attempts: 0, last_error })
+      .execute()
+    return false
+  }
+
+  return {
+    /** Due, or left by a worker whose lease ended. */
+    due: (kinds: readonly string[], limit: number): Promise<Row[]> =>
+      db
+        .selectFrom('jobs')
+        .selectAll()
+        .where('kind', 'in', [...kinds])
+        .where((eb) =>
+          eb.or([
+            eb.and([eb('state', '=', 'queued'), eb('due_at', '<=', now())]),
+            eb.and([eb('state', '=', 'running'), eb('leased_until', '<', now())]),
+          ]),
+        )
+        .orderBy('due_at')
+        .orderBy('id')
+        .limit(limit)
+        .execute(),
+
+    /** Optimistic, without locks: of several that try, one finds the row as it was read. `spent`: its attempts are used up, it has failed. */
+    async claim(row: Row, lease: number, maxAttempts: number): Promise<'claimed' | 'spent' | 'lost'> {
+      const spent = row.attempts >= maxAttempts
+      const set = spent
+        ? { ...RELEASED, state: 'failed', finished_at: now(), last_error: row.last_error ?? 'its process ended at each attempt' }
+        : { state: 'running', attempts: row.attempts + 1, leased_by: worker, leased_until: now() + lease }
+      const { numUpdatedRows } = await db
+        .updateTable('jobs')
+        .set({ ...set, max_attempts: maxAttempts })
+        .where('id', '=', row.id)
+        .where('state', '=', row.state)
+        .where('attempts', '=', row.attempts)
+        .where('wanted', '=', row.wanted)
+        .where((eb) => (row.leased_until === null ? eb('leased_until', 'is', null) : eb('leased_until', '=', row.leased_until)))
+        .executeTakeFirst()
+      if (numUpdatedRows === 0n) return 'lost'
+      return spent ? 'spent' : 'claimed'
+    },
+
+    /** False: the lease is another's. */
+    beat: async (id: string, until: number): Promise<boolean> =>
+      (await ours(id).set({ leased_until: until }).executeTakeFirst()).numUpdatedRows > 0n,
+
+    done: (row: Row) => end(row, { state: 'done', finished_at: now(), last_error: null }),
+    again: (row: Row, due_at: number) => end(row, { state: 'queued', attempts: 0, due_at, last_error: null }),
+    retry: (row: Row, due_at: number, error: unknown) => end(row, { state: 'queued', due_at, last_error: errorText(error) }),
+    failed: (row: Row, error: unknown) => end(row, { state: 'failed', finished_at: now(), last_error: errorText(error) }),
+    /** As if it had never been claimed. */
+    giveBack: (row: Row) => end(row, { state: 'queued', attempts: row.attempts }),
+
+    /** When something that waits, later than `after`, falls due, or another's lease ends. */
+    async nextDue(after = 0): Promise<number | null> {
+      const queued = await db
+        .selectFrom('jobs')
+        .select('due_at as at')
+        .where('state', '=', 'queued')
+        .where('due_at', '>', after)
+        .orderBy('due_at')
+        .limit(1)
+        .executeTakeFirst()
+      const leased = await db
+        .selectFrom('jobs')
+        .select('leased_until as at')
+        .where('state', '=', 'running')
+        .where('leased_by', '!=', worker)
+        .orderBy('leased_until')
+        .limit(1)
+        .executeTakeFirst()
+      const times = [queued?.at, leased?.at].filter((at) => typeof at === 'number')
+      return times.length > 0 ? Math.min(...times) : null
+    },
+  }
+}
