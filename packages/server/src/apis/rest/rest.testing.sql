@@ -71,3 +71,16 @@ grant select, insert, update, delete on all tables in schema public to authentic
 
 create function public.tell() returns event_trigger language plpgsql as $$ begin perform pg_notify('sovrabase_ddl', ''); end $$;
 create event trigger tell on ddl_command_end execute function public.tell();
+
+-- views as ends of relations
+create view project_list as select id as pid, name as title, client_id as owner from projects where id > 0;
+create view client_list as select x.id, x.name from (select id, upper(name) as name from clients) x;
+create view project_view_of_view as select pid, owner, owner as again from project_list;
+create materialized view project_copy as select id, client_id from projects;
+create table notes (id int primary key); create table labels (id int primary key);
+create table notes_labels (note int references notes, label int references labels, primary key (note, label));
+create view labelled as select note, label from notes_labels;
+insert into notes values (1), (2); insert into labels values (1), (2); insert into notes_labels values (1, 1), (1, 2), (2, 1);
+create view "we ird{(" as select p.id as "i} d", c.id as "c id" from projects p join clients c on c.id = p.client_id;
+grant select on all tables in schema public to anon;
+revoke all on private from anon;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { type Case, startRest, type TestRest } from './rest.testing.ts'
 import { READS } from './routes.read.cases.ts'
+import { VIEWS } from './routes.views.cases.ts'
 import { CALLS, WRITES } from './routes.write.cases.ts'
 
 let rest: TestRest
@@ -41,6 +42,7 @@ const run = (name: string, rows: readonly Case[], prefer = '') =>
   })
 
 run('reading', READS)
+run('views', VIEWS)
 run('writing', WRITES, 'tx=rollback')
 run('functions', CALLS)
 

@@ -27,6 +27,8 @@ const key: ForeignKey = {
   foreignSchema: 'public',
   foreignTable: 'users',
   foreignColumns: ['id'],
+  unique: false,
+  traced: false,
 }
 const table = (name: string, columns: readonly Column[], references: ForeignKey[], referencedBy: ForeignKey[]): Table => ({
   schema: 'public',

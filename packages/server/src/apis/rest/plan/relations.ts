@@ -37,22 +37,21 @@ export function relationsOf(catalogue: Catalogue, table: Table): readonly Relati
 }
 
 const find = (catalogue: Catalogue, schema: string, name: string) => catalogue.schemas.get(schema)?.tables.get(name)
-const sameSet = (a: readonly string[], b: readonly string[]) => a.length === b.length && a.every((item) => b.includes(item))
-const isUnique = (table: Table, columns: readonly string[]) =>
-  sameSet(table.primaryKey, columns) || table.uniques.some((unique) => sameSet(unique, columns))
+/** Keys of views are traced, and go by no name but the view's. */
+const isView = ({ kind }: Table) => kind === 'v' || kind === 'm'
 const zip = (a: readonly string[], b: readonly string[]): Pair[] => a.map((item, i) => [item, b[i] ?? ''])
 
 function* direct(catalogue: Catalogue, table: Table): Generator<Relation> {
   for (const key of table.references) {
     const target = find(catalogue, key.foreignSchema, key.foreignTable)
     if (target?.schema !== table.schema) continue
-    const kind = isUnique(table, key.columns) ? 'one-to-one' : 'many-to-one'
+    const kind = key.unique ? 'one-to-one' : 'many-to-one'
     yield made(kind, true, table, target, key, zip(key.columns, key.foreignColumns))
   }
   for (const key of table.referencedBy) {
     const target = find(catalogue, key.schema, key.table)
     if (target?.schema !== table.schema) continue
-    const one = isUnique(target, key.columns)
+    const one = key.unique
     yield made(one ? 'one-to-one' : 'one-to-many', one, table, target, key, zip(key.foreignColumns, key.columns))
   }
 }
@@ -74,7 +73,13 @@ function* junctions(catalogue: Catalogue, table: Table): Generator<Relation> {
     const junction = find(catalogue, near.schema, near.table)
     if (!junction || junction.schema !== table.schema) continue
     for (const far of junction.references) {
-      if (far === near || ![...near.columns, ...far.columns].every((column) => junction.primaryKey.includes(column))) continue
+      if (
+        far.name === near.name ||
+        far.unique ||
+        near.unique ||
+        ![...near.columns, ...far.columns].every((column) => junction.primaryKey.includes(column))
+      )
+        continue
       const target = find(catalogue, far.foreignSchema, far.foreignTable)
       if (target?.schema !== table.schema) continue
       yield {
@@ -124,7 +129,10 @@ function matches(relation: Relation, target: string, hint: string | null): boole
   if (relation.routine) return target === relation.routine.name
   if (relation.source === relation.target) return matchesSelf(relation, target, hint)
   if (hint === null)
-    return target === relation.target.name || (!relation.junction && (target === relation.constraint || target === ownColumn(relation)))
+    return (
+      target === relation.target.name ||
+      (!relation.junction && !isView(relation.target) && (target === relation.constraint || target === ownColumn(relation)))
+    )
   if (target !== relation.target.name) return false
   if (relation.junction) return hint === relation.junction.table.name
   return hint === relation.constraint || hint === ownColumn(relation) || hint === otherColumn(relation)

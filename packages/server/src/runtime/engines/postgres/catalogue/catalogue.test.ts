@@ -76,7 +76,9 @@ describe('catalogue', () => {
 
   it('reads foreign keys from both sides', () => {
     assert.deepEqual(
-      table('members').references.map((key) => [key.name, key.columns, key.foreignTable, key.foreignColumns]),
+      table('members')
+        .references.filter((key) => !key.traced)
+        .map((key) => [key.name, key.columns, key.foreignTable, key.foreignColumns]),
       [
         ['members_tenant_team_fkey', ['tenant', 'team'], 'teams', ['tenant', 'id']],
         ['members_usr_fkey', ['usr'], 'users', ['id']],
@@ -86,6 +88,16 @@ describe('catalogue', () => {
       table('teams').referencedBy.map((key) => key.table),
       ['members'],
     )
+  })
+
+  it('traces the keys of views to those of their tables', () => {
+    const [key] = table('happy').referencedBy
+    assert.deepEqual(
+      [key?.name, key?.table, key?.columns, key?.foreignColumns, key?.traced],
+      ['members_usr_fkey', 'members', ['usr'], ['id'], true],
+    )
+    assert.deepEqual(table('happy').primaryKey, ['id'])
+    assert.deepEqual([table('counts').referencedBy, table('counts').primaryKey], [[], []])
   })
 
   it('reads views, row security, policies and grants', () => {

@@ -91,6 +91,25 @@ with namespaces as materialized (
       'pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.jsonb'::pg_catalog.regtype, 'pg_catalog.text'::pg_catalog.regtype,
       'pg_catalog.bytea'::pg_catalog.regtype, 'pg_catalog.xml'::pg_catalog.regtype))
       or (g.total = 1 and exists (select 1 from relations r where r.reltype = p.proargtypes[0])))
+), view_tokens as (
+  -- The tree of a view's query as it is stored: braces tell the depth, an entry of depth 2 is a column of the view itself (deeper ones are
+  -- of subqueries), and knows the column of a relation that it shows. Names have braces and spaces escaped.
+  select w.ev_class, m.place, m.token,
+    pg_catalog.sum(case m.token[1] when '{' then 1 when '}' then -1 else 0 end) over (partition by w.ev_class order by m.place) as depth
+  from pg_catalog.pg_rewrite w join relations r on r.oid = w.ev_class and r.relkind in ('v', 'm')
+  cross join lateral pg_catalog.regexp_matches(w.ev_action::text,
+    '(\\.|[{}]|:resno (\d+) :resname (?:[^\s\\]|\\.)+ :ressortgroupref \d+ :resorigtbl (\d+) :resorigcol (\d+))', 'g') with ordinality m(token, place)
+  where w.ev_type = '1' and w.is_instead
+), views as (
+  select pg_catalog.json_agg(pg_catalog.json_build_array(v.nspname, v.relname, v.list) order by v.nspname, v.relname) as list from (
+    select n.nspname, r.relname, pg_catalog.json_agg(pg_catalog.json_build_array(a.attname, bn.nspname, b.relname, ba.attname) order by a.attnum) as list
+    from view_tokens t
+    join relations r on r.oid = t.ev_class join namespaces n on n.oid = r.relnamespace
+    join pg_catalog.pg_attribute a on a.attrelid = r.oid and a.attnum = t.token[2]::int
+    join relations b on b.oid = t.token[3]::pg_catalog.oid join namespaces bn on bn.oid = b.relnamespace
+    join pg_catalog.pg_attribute ba on ba.attrelid = b.oid and ba.attnum = t.token[4]::int and ba.attnum > 0
+    where t.depth = 2 and t.token[2] is not null
+    group by n.nspname, r.relname) v
 ), foreign_keys as (
   select pg_catalog.json_agg(pg_catalog.json_build_array(
     k.conname, sn.nspname, s.relname, tn.nspname, t.relname,
@@ -114,6 +133,7 @@ select pg_catalog.json_build_object(
     from relations r join namespaces n on n.oid = r.relnamespace
     left join columns c on c.attrelid = r.oid left join keys k on k.indrelid = r.oid
     left join policies p on p.polrelid = r.oid left join grants g on g.oid = r.oid),
+  'views', (select v.list from views v),
   'foreignKeys', (select f.list from foreign_keys f),
   'functions', (select f.list from functions f),
   'enums', (select pg_catalog.json_object_agg(e.name, e.labels) from (

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type pg from 'pg'
 import type { Argument, Catalogue, Column, ForeignKey, Policy, Routine, Schema, Table } from './types.ts'
+import { keyOf, type RawView, tracedKeys, tracedPrimaryKey, traceViews } from './views.ts'
 
 type Bit = 0 | 1
 type RawColumn = [
@@ -56,6 +57,7 @@ interface Raw {
   version: number
   schemas: [name: string, usage: string[] | null, comment: string | null][] | null
   tables: RawTable[] | null
+  views: RawView[] | null
   foreignKeys: RawKey[] | null
   functions: RawRoutine[] | null
   enums: Record<string, string[]> | null
@@ -82,10 +84,9 @@ export async function readCatalogue(client: pg.Client, known?: Catalogue): Promi
 export function buildCatalogue(digest: string, text: string): Catalogue {
   const raw = JSON.parse(text) as Raw
   const share = sharer()
-  const keysFrom = group((raw.foreignKeys ?? []).map(toForeignKey), (key) => qualified(key.schema, key.table))
-  const keysTo = group([...keysFrom.values()].flat(), (key) => qualified(key.foreignSchema, key.foreignTable))
+  const keys = keysOf(raw)
   const tables = group(
-    (raw.tables ?? []).map((table) => toTable(table, keysFrom, keysTo, share)),
+    (raw.tables ?? []).map((table) => toTable(table, keys, share)),
     (table) => table.schema,
   )
   const routines = group(
@@ -112,10 +113,31 @@ export function buildCatalogue(digest: string, text: string): Catalogue {
   }
 }
 
+interface Keys {
+  readonly from: ReadonlyMap<string, ForeignKey[]>
+  readonly to: ReadonlyMap<string, ForeignKey[]>
+  readonly ofViews: ReadonlyMap<string, readonly string[]>
+}
+
+function keysOf(raw: Raw): Keys {
+  const tables = new Map((raw.tables ?? []).map((table) => [keyOf(table[0], table[1]), table]))
+  const views = traceViews(raw.views ?? [])
+  const own = (raw.foreignKeys ?? []).map((key) => toForeignKey(key, tables.get(keyOf(key[1], key[2]))))
+  const all = [...own, ...tracedKeys(own, views)]
+  return {
+    from: group(all, (key) => keyOf(key.schema, key.table)),
+    to: group(all, (key) => keyOf(key.foreignSchema, key.foreignTable)),
+    ofViews: new Map(
+      views.map((view) => [keyOf(view.schema, view.name), tracedPrimaryKey(view, (table) => tables.get(table)?.[4] ?? NONE)]),
+    ),
+  }
+}
+
+const sameSet = (a: readonly string[], b: readonly string[]) => a.length === b.length && a.every((item) => b.includes(item))
+
 const NONE: readonly string[] = []
 const NO_KEYS: readonly ForeignKey[] = []
 const NO_POLICIES: readonly Policy[] = []
-const qualified = (schema: string, name: string) => `${schema}\0${name}`
 
 function group<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>()
@@ -140,7 +162,10 @@ function sharer(): Share {
   }
 }
 
-const toForeignKey = ([name, schema, table, foreignSchema, foreignTable, columns, foreignColumns]: RawKey): ForeignKey => ({
+const toForeignKey = (
+  [name, schema, table, foreignSchema, foreignTable, columns, foreignColumns]: RawKey,
+  from?: RawTable,
+): ForeignKey => ({
   name,
   schema,
   table,
@@ -148,6 +173,8 @@ const toForeignKey = ([name, schema, table, foreignSchema, foreignTable, columns
   foreignSchema,
   foreignTable,
   foreignColumns,
+  unique: [from?.[4] ?? NONE, ...(from?.[5] ?? [])].some((unique) => sameSet(unique, columns)),
+  traced: false,
 })
 
 function toColumn([name, type, notNull, initial, generated, identity, base, enumType, comment]: RawColumn, share: Share): Column {
@@ -166,18 +193,18 @@ function toColumn([name, type, notNull, initial, generated, identity, base, enum
 
 const toPolicy = ([name, command, roles]: RawPolicy): Policy => ({ name, command, roles: roles ?? NONE })
 
-function toTable(raw: RawTable, from: ReadonlyMap<string, ForeignKey[]>, to: ReadonlyMap<string, ForeignKey[]>, share: Share): Table {
+function toTable(raw: RawTable, keys: Keys, share: Share): Table {
   const [schema, name, kind, columns, primaryKey, uniques, rls, forced, policies, grants, writable, comment] = raw
-  const key = qualified(schema, name)
+  const key = keyOf(schema, name)
   return {
     schema: share(schema),
     name,
     kind: share(kind),
     columns: new Map((columns ?? []).map((column) => [column[0], toColumn(column, share)])),
-    primaryKey: primaryKey ?? NONE,
+    primaryKey: primaryKey ?? keys.ofViews.get(key) ?? NONE,
     uniques: uniques ?? [],
-    references: from.get(key) ?? NO_KEYS,
-    referencedBy: to.get(key) ?? NO_KEYS,
+    references: keys.from.get(key) ?? NO_KEYS,
+    referencedBy: keys.to.get(key) ?? NO_KEYS,
     rowSecurity: rls === 1,
     rowSecurityForced: forced === 1,
     policies: policies?.map(toPolicy) ?? NO_POLICIES,

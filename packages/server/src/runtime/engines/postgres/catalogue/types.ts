@@ -30,10 +30,11 @@ export interface Table {
   /** r table, p partitioned, v view, m materialized view, f foreign table */
   readonly kind: string
   readonly columns: ReadonlyMap<string, Column>
+  /** Of a view: the columns that show the primary keys of its tables. */
   readonly primaryKey: readonly string[]
   /** Column lists of the other unique indexes (not partial, no expressions). */
   readonly uniques: readonly (readonly string[])[]
-  /** Foreign keys of this table, and those of others that point to it. */
+  /** Foreign keys of this table, and those of others that point to it; those that views have by their tables too. */
   readonly references: readonly ForeignKey[]
   readonly referencedBy: readonly ForeignKey[]
   readonly rowSecurity: boolean
@@ -72,6 +73,10 @@ export interface ForeignKey {
   readonly foreignSchema: string
   readonly foreignTable: string
   readonly foreignColumns: readonly string[]
+  /** No two rows of its table have the same columns: the relation is one to one. */
+  readonly unique: boolean
+  /** Not a constraint: one end at least is a view that shows the columns of one. */
+  readonly traced: boolean
 }
 
 export interface Policy {
