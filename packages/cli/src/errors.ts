@@ -51,7 +51,8 @@ export function stop(
   options: { details?: unknown; cause?: unknown; lines?: readonly string[] } = {},
 ): CliError {
   const [status, message, hint] = ERRORS[code]
-  const shown = { code, message: fill(message, params), hint: fill(hint, params) }
+  const says = fill(hint, params)
+  const shown: Shown = { code, message: fill(message, params), ...(says === '' ? {} : { hint: says }) }
   return new CliError(options.details === undefined ? shown : { ...shown, details: options.details }, status, options)
 }
 

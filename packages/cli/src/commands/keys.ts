@@ -13,6 +13,9 @@ function stateOf({ revoked_at, expires_at }: ApiKey): string {
   return expires_at === null ? 'good' : `good until ${localTime(expires_at)}`
 }
 
+/** The beginning of an opaque key, the end of a JWT: those begin alike. */
+const shortOf = ({ prefix }: ApiKey): string => (prefix.startsWith('...') ? `…${prefix.slice(3)}` : `${prefix}…`)
+
 const list = command<{ reveal?: boolean }, [project: string]>({
   use: 'list <project>',
   says: 'the keys of a project',
@@ -32,8 +35,8 @@ const list = command<{ reveal?: boolean }, [project: string]>({
       }
     }
     const all = await client.all<ApiKey>(`/projects/${ref}/keys`)
-    const rows = all.map((key) => [key.name, key.kind, key.role, `${key.prefix}…`, stateOf(key), key.id])
-    return { data: all, text: table(['NAME', 'KIND', 'ROLE', 'BEGINS', 'STATE', 'ID'], rows) }
+    const rows = all.map((key) => [key.name, key.kind, key.role, shortOf(key), stateOf(key), key.id])
+    return { data: all, text: table(['NAME', 'KIND', 'ROLE', 'KEY', 'STATE', 'ID'], rows) }
   },
 })
 
@@ -69,7 +72,7 @@ const revoke = command<object, [project: string, key: string]>({
     const key = found[0]
     if (!key) throw stop('key_unknown', { name: wanted })
     await client.request('DELETE', `/projects/${ref}/keys/${key.id}`)
-    return { data: key, text: `Revoked ${key.name} (${key.prefix}…).` }
+    return { data: key, text: `Revoked ${key.name} (${shortOf(key)}).` }
   },
 })
 

@@ -40,6 +40,10 @@ export async function mountControl(
       scope.addHook('onRoute', (route) => {
         route.bodyLimit ??= options.bodyLimit
       })
+      // No body is an empty one: where all of it is optional nothing need be sent.
+      scope.addHook('preValidation', async (request) => {
+        if (request.body === undefined && request.routeOptions.schema?.body !== undefined) request.body = {}
+      })
       scope.setErrorHandler((error, request, reply) => answerError(error, request, reply))
       await scope.register(idempotency, { metadata: control.metadata, now: control.now })
       for (const routes of [organisationRoutes, memberRoutes, keyRoutes, auditRoutes, sessionRoutes, platformRoutes, settingRoutes])

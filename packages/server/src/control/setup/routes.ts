@@ -87,15 +87,17 @@ export const setupPages =
     app.post('/setup', { config, schema: { body: SetupBody } }, async (request, reply) => {
       const { lang, t } = textsFor(request.headers['accept-language'])
       const { body } = request
+      let organisation: string
       try {
-        const { session } = await setUp(control, body, originOf(request))
-        signedIn(reply, session)
+        const made = await setUp(control, body, originOf(request))
+        organisation = made.organisation
+        signedIn(reply, made.session)
       } catch (error) {
         if (mendable(error)) return send(reply.code(error.status), page(lang, t.setup, setupForm(t, body.token, body, error.message)))
         if (isSovraError(error) && error.code !== 'internal') return over(request, reply)
         throw error
       }
-      const commands = 'npx sovra projects list\nnpx sovra projects create my-app\nnpx sovra projects show my-app'
+      const commands = `npx sovra projects list\nnpx sovra projects create my-app --org ${organisation}\nnpx sovra projects show my-app`
       return send(
         reply,
         page(lang, t.done, `<h1>${t.done}</h1><p>${t.next}</p><pre>${commands}</pre><p><a href="/docs">${t.readReference}</a></p>`),
