@@ -143,6 +143,8 @@ interface Started {
   readonly signal: 'QUIT' | 'KILL'
   readonly template: string
   readonly socket: string
+  /** Beyond taking connections. */
+  ready(dir: string): boolean
   command(dir: string): [program: string, args: string[]]
   url(dir: string, database: string): string
 }
@@ -166,7 +168,7 @@ async function start(engine: Started): Promise<Engine> {
     })
     child = started
     started.unref()
-    await until(async () => started.exitCode !== null || (await accepts(socket)), 60_000)
+    await until(async () => started.exitCode !== null || (engine.ready(dir) && (await accepts(socket))), 60_000)
     if (started.exitCode !== null) throw new Error(`${engine.name} ended: ${readFileSync(log, 'utf8').slice(-2000)}`)
   }
 
@@ -219,6 +221,8 @@ export async function startPostgres(settings: readonly string[] = []): Promise<E
     signal: 'QUIT',
     template: join(template, 'data'),
     socket: '.s.PGSQL.5432',
+    // It takes connections, to refuse them, while it recovers.
+    ready: (dir) => /^ready/m.test(readFileSync(join(dir, 'data/postmaster.pid'), 'utf8')),
     command: (dir) => [
       join(bin, 'postgres'),
       ['-D', join(dir, 'data'), ...[...POSTGRES, `unix_socket_directories=${dir}`, ...settings].flatMap((setting) => ['-c', setting])],
@@ -271,6 +275,7 @@ export async function startMariadb(): Promise<Engine> {
     signal: 'KILL',
     template: join(template, 'data'),
     socket: 'mysql.sock',
+    ready: () => true,
     command: (dir) => {
       const places = { datadir: join(dir, 'data'), socket: join(dir, 'mysql.sock'), 'pid-file': join(dir, 'pid'), tmpdir: dir }
       return [server, ['--no-defaults', ...MARIADB, ...Object.entries(places).map(([name, place]) => `--${name}=${place}`)]]

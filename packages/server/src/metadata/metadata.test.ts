@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { Type } from 'typebox'
 import { eachMetadata } from '../../../../test/databases.ts'
+import { startPostgres } from '../../../../test/engines.ts'
 import { until } from '../../../../test/until.ts'
 import { makeVault } from '../base/crypto.ts'
 import { isUniqueViolation } from '../base/db/errors.ts'
@@ -273,6 +274,17 @@ test('where the metadata is', async () => {
     openMetadata({ database: { type: 'postgresql', connection_string: 'mysql://x' }, data: { dir: '/data' } }),
     (error) => isSovraError(error, 'metadata_malformed'),
   )
+})
+
+test('a start waits for a database server that starts too, but not for ever', async () => {
+  const engine = await startPostgres()
+  const config = { database: { type: 'postgresql' as const, connection_string: engine.url('postgres') }, data: { dir: '/nowhere' } }
+  await engine.kill()
+  await assert.rejects(openMetadata(config, { patience: 0 }), (error) => isSovraError(error, 'metadata_unavailable'))
+  const opening = openMetadata(config, { patience: 60_000 })
+  await engine.start()
+  await (await opening).close()
+  await engine.kill()
 })
 
 test('a new data directory is made for its owner only', async () => {

@@ -2,8 +2,8 @@ import { mkdirSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { type Database, type DatabaseOptions, openDatabase } from '../base/db/database.ts'
 import { migrate } from '../base/db/migrate.ts'
-import { fail } from '../base/errors.ts'
-import type { Log } from '../base/log.ts'
+import { fail, isSovraError } from '../base/errors.ts'
+import { type Log, silentLog } from '../base/log.ts'
 import { MIGRATIONS } from './migrations/index.ts'
 import type { Tables } from './tables.ts'
 
@@ -19,6 +19,26 @@ export interface OpenOptions {
   readonly log?: Log
   /** Default: the migrations of this version. */
   readonly migrations?: typeof MIGRATIONS
+  /** How long to wait for a database server that does not answer yet (both may start with the machine), ms; default 15 s. */
+  readonly patience?: number
+}
+
+const PATIENCE = 15_000
+const ASK_AGAIN = 250
+
+/** Brings it forward as soon as it answers. */
+async function bring(metadata: Metadata, { log = silentLog, migrations = MIGRATIONS, patience = PATIENCE }: OpenOptions): Promise<void> {
+  const end = Date.now() + patience
+  for (let tried = 1; ; tried++) {
+    try {
+      await migrate(metadata, migrations, { log })
+      return
+    } catch (error) {
+      if (!isSovraError(error, 'metadata_unavailable') || Date.now() > end) throw error
+      if (tried === 1) log.warn({ err: error }, 'the metadata database does not answer yet')
+    }
+    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN))
+  }
 }
 
 const FILE = 'metadata.sqlite'
@@ -41,7 +61,7 @@ export async function openMetadata(config: MetadataConfig, options: OpenOptions 
   if (where.type === 'sqlite' && where.file !== ':memory:') mkdirSync(dirname(where.file), { recursive: true, mode: PRIVATE })
   const metadata = openDatabase<Tables>(where)
   try {
-    await migrate(metadata, options.migrations ?? MIGRATIONS, { log: options.log })
+    await bring(metadata, options)
   } catch (error) {
     await metadata.close().catch(() => {})
     throw error
