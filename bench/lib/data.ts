@@ -22,7 +22,7 @@ export const ROWS = 15_000
 const UUID = '00000000-0000-4000-8000-000000000'
 const FIRST_USER = 100
 export const uuidOf = (user: number): string => `${UUID}${FIRST_USER + user}`
-const SUB = `(:uuid::text || :sub)::uuid`
+const SUB = `('${UUID}' || :sub)::uuid`
 
 const SCHEMA = `
 create table public.todos (
@@ -137,18 +137,13 @@ async function ceilingsOf(server: BenchServer, project: BenchProject, one: Case)
     cluster: { pid, socket, password: project.password },
     roles: ROLES,
     clients: 32,
-    setup: [
-      `\\set u random(0, ${USERS - 1})`,
-      `\\set id :u + ${USERS} * random(1, ${ROWS / USERS - 2})`,
-      `\\set sub :u + ${FIRST_USER}`,
-      `\\set uuid '${UUID}'`,
-    ].slice(0, 3),
+    setup: [`\\set u random(0, ${USERS - 1})`, `\\set id :u + ${USERS} * random(1, ${ROWS / USERS - 2})`, `\\set sub :u + ${FIRST_USER}`],
     plan,
     values,
     body: one.body ?? '',
     varying: [
       { text: String(rowOf(1, 1)), expression: ':id' },
-      { text: uuidOf(1), expression: SUB.replace(':uuid', `'${UUID}'`) },
+      { text: uuidOf(1), expression: SUB },
     ],
     claims(role: string) {
       const [before = '', after = ''] = JSON.stringify(claimsOf(UUID, role)).split(UUID)
@@ -185,7 +180,7 @@ export async function compare(one: Case): Promise<void> {
   })
   const seconds = Number(flags.seconds)
   await withCleanup(async (later) => {
-    const profile = flags.profile ? { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${flags.profile}` } : {}
+    const profile: Record<string, string> = flags.profile ? { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${flags.profile}` } : {}
     const server = await startBench({ SOVRABASE_SLEEP_AFTER: 'off', ...profile })
     later(() => server.stop())
     const project = await server.project('data', { db: { engine: 'postgres', connections: 80 } })

@@ -138,7 +138,7 @@ class Client {
         this.#held = data
         return
       }
-      const head = data.latin1Slice(0, end).toLowerCase()
+      const head = data.toString('latin1', 0, end).toLowerCase()
       this.#status = head.slice(9, 12)
       const at = head.indexOf(LENGTH)
       if (at < 0 && head.includes('transfer-encoding: chunked')) {
@@ -149,7 +149,7 @@ class Client {
         this.#left = (at < 0 ? 0 : Number.parseInt(head.slice(at + LENGTH.length), 10)) - (data.length - end - HEAD_END.length)
       }
       this.#held = null
-      if (this.#status[0] !== '2') this.#status = `${this.#status} ${data.utf8Slice(end + 4).slice(0, 300)}`
+      if (this.#status[0] !== '2') this.#status = `${this.#status} ${data.toString('utf8', end + 4, end + 304)}`
     } else this.#left -= data.length
     if (this.#left > 0) return
     this.#left = -1

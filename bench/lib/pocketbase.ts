@@ -47,9 +47,12 @@ const idOf = (prefix: string, number: number): string => `${prefix}${String(numb
 const userId = (user: number): string => idOf('user', user)
 const rowId = (row: number): string => idOf('row', row)
 
+/** All that it writes lies in `folder`. */
+const placesOf = (folder: string): string[] => ['--dir', folder, '--migrationsDir', join(folder, 'migrations'), '--automigrate=0']
+
 async function serve(binary: string, folder: string) {
   const port = await freePort()
-  const child = spawn('setpriv', ['--pdeathsig=KILL', '--', binary, 'serve', '--http', `127.0.0.1:${port}`, '--dir', folder], {
+  const child = spawn('setpriv', ['--pdeathsig=KILL', '--', binary, 'serve', '--http', `127.0.0.1:${port}`, ...placesOf(folder)], {
     stdio: 'ignore',
   })
   const url = `http://127.0.0.1:${port}`
@@ -118,7 +121,7 @@ function fill(folder: string, users: number, rows: number): void {
 export async function startPocketBase(users: number, rows: number): Promise<PocketBase> {
   const binary = program()
   const folder = mkdtempSync(join(tmpdir(), 'sovra-bench-pb-'))
-  execFileSync(binary, ['superuser', 'upsert', ...SUPERUSER, '--dir', folder], { stdio: 'ignore' })
+  execFileSync(binary, ['superuser', 'upsert', ...SUPERUSER, ...placesOf(folder)], { stdio: 'ignore' })
   const first = await serve(binary, folder)
   const rule = 'owner = @request.auth.id'
   const owner = { name: 'owner', type: 'relation', collectionId: '_pb_users_auth_', maxSelect: 1, required: true }
