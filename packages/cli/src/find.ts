@@ -30,7 +30,7 @@ export async function findProject(client: Client, given: string, state: 'active'
     // The same name in two organisations, or deleted twice in one.
     const names = found.map((project) => `${project.organisation.name}/${project.name}`)
     const known = new Set(names).size === names.length ? names : found.map((project) => project.ref)
-    throw stop('name_ambiguous', { name: given, known: known.sort().join(', ') })
+    throw stop('name_ambiguous', { name: given, known: known.toSorted().join(', ') })
   }
   const project = found[0]
   if (!project) throw stop('project_unknown', { name: given })

@@ -1,16 +1,36 @@
 /** What reaches the server package: the one file of the CLI that does. */
-import { accessSync, existsSync } from 'node:fs'
+import { accessSync, existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { lockHolder } from '@sovrabase/server/base/lock'
-import { type Config, isLoopback, loadConfig } from '@sovrabase/server/config'
 import { readLocalToken } from '@sovrabase/server/realms/local-token'
 import { stop } from './errors.ts'
 
 const ROOT = resolve(import.meta.dirname, '../../..')
 const MAIN = join(ROOT, 'packages/server/src/main.ts')
+const CONFIG = 'config.yaml'
+const DATA = 'data'
+const LOOPBACK = /^(127\..*|\[::1\]|(.*\.)?localhost)$/
 
 /** Where `config.yaml` and `data/` are looked for: the working directory when it has a configuration, else the installation's. */
-const folder = (): string => (existsSync(join(process.cwd(), 'config.yaml')) ? process.cwd() : ROOT)
+const folder = (): string => (existsSync(join(process.cwd(), CONFIG)) ? process.cwd() : ROOT)
+
+/** The schema of the configuration costs five times the start of the CLI: it is loaded where nothing else can tell. */
+const wholeConfig = async () => (await import('@sovrabase/server/config')).loadConfig({ cwd: folder() }).config
+
+/** Whether this file may say where the data lies; one that cannot be read is for `loadConfig` to complain about. */
+function namesDir(file: string): boolean {
+  try {
+    return /\bdir["']?\s*:/.test(readFileSync(file, 'utf8').replace(/^\s*#.*$/gm, ''))
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ENOENT'
+  }
+}
+
+async function dataDir(): Promise<string> {
+  const { SOVRABASE_DATA_DIR: given, CONFIG_PATH: named } = process.env
+  if (given) return resolve(given)
+  return namesDir(resolve(folder(), named || CONFIG)) ? (await wholeConfig()).data.dir : join(folder(), DATA)
+}
 
 export interface Local {
   readonly dataDir: string
@@ -21,31 +41,35 @@ export interface Local {
 }
 
 /** The address for the local token, which is taken from loopback peers only: not the public one of a proxy. */
-function ownUrl({ api }: Config, announced: string): string {
-  if (isLoopback(new URL(announced).hostname) || api.port === 0 || api.tls.cert_file !== null) return announced
-  const any = api.host === '0.0.0.0' || api.host === '::'
-  return `http://${any ? '127.0.0.1' : api.host.includes(':') ? `[${api.host}]` : api.host}:${api.port}`
+async function ownUrl(announced: string): Promise<string> {
+  if (LOOPBACK.test(new URL(announced).hostname)) return announced
+  const { host, port, tls } = (await wholeConfig()).api
+  if (port === 0 || tls.cert_file !== null) return announced
+  const any = host === '0.0.0.0' || host === '::'
+  return `http://${any ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 /** The server that runs on this machine's data directory. `server_not_running`, `data_closed`, those of config and token. */
 export async function localServer(): Promise<Local> {
-  const { config } = loadConfig({ cwd: folder() })
-  const dataDir = config.data.dir
+  const dir = await dataDir()
   try {
-    accessSync(join(dataDir, 'lock'))
+    accessSync(join(dir, 'lock'))
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EACCES') throw stop('data_closed', { dir: dataDir })
-    throw stop('server_not_running', { dir: dataDir })
+    if ((error as NodeJS.ErrnoException).code === 'EACCES') throw stop('data_closed', { dir })
+    throw stop('server_not_running', { dir })
   }
-  const holder = await lockHolder(dataDir)
-  if (!holder) throw stop('server_not_running', { dir: dataDir })
+  const holder = await lockHolder(dir)
+  if (!holder) throw stop('server_not_running', { dir })
   if (!URL.canParse(holder.url)) throw stop('server_starting', { pid: holder.pid })
-  return { dataDir, pid: holder.pid, url: ownUrl(config, holder.url), token: readLocalToken(join(dataDir, 'keys/local.token')) }
+  return { dataDir: dir, pid: holder.pid, url: await ownUrl(holder.url), token: readLocalToken(join(dir, 'keys/local.token')) }
 }
 
 /** Becomes the server: same process, so that signals and exit codes are its own. */
 export function startServer(): never {
+  const { SOVRABASE_DATA_DIR: given } = process.env
+  // A relative path means the directory that it was given in.
+  const env = { ...process.env, ...(given ? { SOVRABASE_DATA_DIR: resolve(given) } : {}) } as Record<string, string>
   process.chdir(folder())
-  process.execve!(process.execPath, [process.execPath, MAIN], process.env as Record<string, string>)
+  process.execve!(process.execPath, [process.execPath, MAIN], env)
   throw stop('internal')
 }
