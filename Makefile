@@ -11,7 +11,7 @@ install-dependencies: node_modules/.package-lock.json
 
 node_modules/.package-lock.json: package-lock.json package.json packages/*/package.json
 	@command -v npm >/dev/null || { echo 'npm is missing: install Node 20 or newer with npm (apt install npm), then run this again.' >&2; exit 1; }
-	npm ci --ignore-scripts --no-fund --no-audit --loglevel=error
+	npm ci --ignore-scripts --prefer-offline --no-fund --no-audit --loglevel=error
 	@touch $@
 
 config.yaml:
