@@ -98,6 +98,11 @@ const limits = section('Limits. They belong to a node, or to one project where t
     queue: whole(1000, 'Callers that wait for a place; more are answered 503.'),
     patience: duration('30s', 'How long a caller waits for a place and for the wake.'),
   }),
+  watch: section('How often the limits of what runs are held against it.', {
+    statements: duration('2s', 'Statements and transactions over their time, on the wire protocol.'),
+    disk: duration('10s', 'Disk of a project in use, against its quota.'),
+    memory: duration('30s', 'Memory of awake clusters, where limits.awake.memory is set.'),
+  }),
   wire: section('The wire listener.', {
     connections: whole(2000, 'Connections at once, of all projects.', { minimum: 1 }),
     startup: duration('10s', 'Until a client has sent its start-up packet and signed in, without the wake.'),

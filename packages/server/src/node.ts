@@ -12,7 +12,7 @@ import { PURGE, purgeProject } from './control/projects/verbs.ts'
 import { setupSecret } from './control/setup/store.ts'
 import { type Foundation, lay } from './foundation.ts'
 import { type Gateway, makeGateway, mountProjectApi } from './gateway/gateway.ts'
-import { makeRewrite, projectOf } from './gateway/resolve.ts'
+import { makeRewrite, onSharedOrigin, projectOf } from './gateway/resolve.ts'
 import type { ProjectPrincipal } from './gateway/types.ts'
 import type { Addressing } from './gateway/urls.ts'
 import type { Seat } from './keeper.ts'
@@ -26,15 +26,10 @@ import { makeHasher } from './realms/hashing.ts'
 import { ensureLocalToken } from './realms/local-token.ts'
 import { makePlatformRealm, type PlatformRealm } from './realms/platform.ts'
 import { makeRegistry, type Registry } from './registry.ts'
-import { Connector } from './runtime/connect.ts'
+import { makeRuntime, type Runtime } from './run.ts'
 import { embeddedDriver } from './runtime/drivers/embedded/driver.ts'
 import type { Cluster } from './runtime/engines/postgres/cluster.ts'
 import { postgresEngine } from './runtime/engines/postgres/index.ts'
-import { makePrepared, type Prepared } from './runtime/prepared.ts'
-import { makeReconciler, RECONCILE } from './runtime/reconcile.ts'
-import { type ServiceStore, serviceStore } from './runtime/services.ts'
-import { makeSleeper } from './runtime/sleep.ts'
-import { makeWatch } from './runtime/watch.ts'
 import { startWire, wireHost } from './wire.ts'
 
 export interface NodeOptions {
@@ -62,7 +57,6 @@ export interface Node {
 
 const DRIVER = 'embedded'
 const DATABASE = 'db'
-const SECOND = 1000
 
 /** Engines and drivers of this server: each is one line. */
 async function register(registry: Registry, { config, seat, log }: NodeOptions, foundation: Foundation): Promise<string> {
@@ -77,56 +71,7 @@ async function register(registry: Registry, { config, seat, log }: NodeOptions, 
   return program.version
 }
 
-const sleepAfterOf =
-  (config: Config) =>
-  (spec: { sleep_after?: number }): number =>
-    spec.sleep_after === undefined ? (config.sleep_after ?? 0) : spec.sleep_after * SECOND
-
-function makeConnector(
-  options: NodeOptions,
-  foundation: Foundation,
-  registry: Registry,
-  services: ServiceStore,
-  onWake: (ms: number) => void,
-) {
-  const { config, log } = options
-  const { metadata } = foundation
-  const { awake } = config.limits
-  const connector = new Connector({
-    engine: registry.engine,
-    driver: registry.driver,
-    load: (id) => services.byId(metadata.kysely, id),
-    find: (project, name) => services.byName(metadata.kysely, project, name),
-    copied: async ({ source }) => {
-      const from = source ? await services.byId(metadata.kysely, source.service) : undefined
-      return source && from ? { secrets: from.secrets, data: source.data } : undefined
-    },
-    seen: (id, status, seen) => services.setStatus(metadata.kysely, id, status, seen),
-    maxAwake: awake.clusters,
-    maxQueue: awake.queue,
-    patience: awake.patience,
-    log,
-    onWake,
-  })
-  for (const driver of registry.drivers.values()) driver.onExit((id, detail) => connector.crashed(id, detail))
-  return connector
-}
-
-function handleJobs(control: Control, foundation: Foundation, registry: Registry, log: Log): void {
-  const { metadata, change, queue } = foundation
-  const { services, connector } = control
-  const reconcile = makeReconciler({ metadata, change, services, connector, driver: registry.driver, log })
-  queue.handle(RECONCILE, {
-    concurrency: 4,
-    run: async (job) => {
-      await reconcile(job.key)
-      return undefined
-    },
-    failed: (job) =>
-      change(SYSTEM, (c) => c.event({ name: 'service.failed', subject: job.key })).catch((error: unknown) =>
-        log.error({ err: error, service: job.key }, 'could not record a failed service'),
-      ),
-  })
+function handlePurges(control: Control, { queue }: Foundation): void {
   queue.handle(PURGE, {
     run: async (job) => {
       await purgeProject(control, SYSTEM, job.key, { force: false })
@@ -142,6 +87,7 @@ function mountApis(app: Http, gateway: Gateway, control: Control, config: Config
     '/rest/v1',
     restApi({
       bodyLimit: config.limits.body.rest,
+      shared: (request) => onSharedOrigin(request.raw),
       principal: (request) => request.principal as ProjectPrincipal,
       settings: (request) => projectOf(request).settings.rest as object | undefined,
       url: (request) => new URL(`${projectOf(request).url}/rest/v1`),
@@ -171,30 +117,35 @@ function awaitEventOf({ bus }: Foundation): Control['awaitEvent'] {
 
 interface Parts {
   readonly registry: Registry
-  readonly services: ServiceStore
-  readonly connector: Connector
-  readonly prepared: Prepared
+  readonly runtime: Runtime
   readonly realm: PlatformRealm
   readonly addressing: Addressing
   readonly wire: Control['wire']
 }
 
 function makeControl({ config, log, version }: NodeOptions, foundation: Foundation, parts: Parts): Control {
+  const { registry, runtime, realm, addressing, wire } = parts
   return {
-    ...parts,
-    engines: parts.registry.engines,
-    drivers: parts.registry.drivers,
+    realm,
+    addressing,
+    wire,
+    services: runtime.services,
+    connector: runtime.connector,
+    prepared: runtime.prepared,
+    specDefaults: runtime.specDefaults,
+    sleepAfter: runtime.sleepAfter,
+    engines: registry.engines,
+    drivers: registry.drivers,
     metadata: foundation.metadata,
     db: foundation.metadata.kysely,
     change: foundation.change,
     vault: foundation.secrets.vault,
     log,
-    wire: parts.wire,
     node: { id: foundation.nodeName, name: foundation.nodeName, region: config.node.region },
     driver: DRIVER,
     projectsPerOrganisation: 0,
     keepDeleted: config.limits.retention.deleted_projects,
-    sleepAfter: sleepAfterOf(config),
+    keepAnswers: config.limits.retention.idempotency,
     awaitEvent: awaitEventOf(foundation),
     version,
     startedAt: Date.now(),
@@ -202,40 +153,17 @@ function makeControl({ config, log, version }: NodeOptions, foundation: Foundati
   }
 }
 
-/** What the last run of this node left as awake sleeps now: its clusters ended with it. */
-async function settle({ metadata, nodeName }: Foundation): Promise<void> {
-  await metadata.kysely
-    .updateTable('services')
-    .set({ status: 'asleep' })
-    .where('node', '=', nodeName)
-    .where('status', 'in', ['awake', 'waking', 'sleeping'])
-    .execute()
-}
-
 /** The wiring: config → foundation → runtime → realms → gateway → control and APIs → listeners. */
 export async function startNode(options: NodeOptions): Promise<Node> {
   const { config, seat, log } = options
   const foundation = await lay(config, seat.dataDir, log)
   const { metadata, bus, queue, change, secrets, nodeName } = foundation
-  await settle(foundation)
   const registry = makeRegistry()
   const engineVersion = await register(registry, options, foundation)
   const metrics = makeMetrics()
-  const wakes = metrics.histogram('sovrabase_runtime_wake_seconds', 'Time from the first request to an awake service')
-  const services = serviceStore(secrets.vault)
-  const connector = makeConnector(options, foundation, registry, services, (ms) => wakes.observe(ms / SECOND))
-  metrics.gauge('sovrabase_runtime_awake_services', 'Services awake on this node', [], (gauge) => gauge.set([...connector.awake()].length))
-  const prepared = makePrepared({
-    metadata,
-    change,
-    services,
-    engine: registry.engine('postgres'),
-    driver: DRIVER,
-    region: config.node.region,
-    node: nodeName,
-    size: config.engines.postgres.pool,
-    log,
-  })
+  const runtime = makeRuntime({ config, foundation, registry, metrics, log, driver: DRIVER, engine: 'postgres' })
+  const { services, connector } = runtime
+  await services.settle(metadata.kysely, nodeName)
   let port = config.api.port
   let wire: WireListener | undefined
   const addressing: Addressing = {
@@ -268,14 +196,12 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   })
   const control = makeControl(options, foundation, {
     registry,
-    services,
-    connector,
-    prepared,
+    runtime,
     realm,
     addressing,
     wire: () => (wire ? { host: wireHost(config, addressing.publicUrl()), port: wire.port } : null),
   })
-  handleJobs(control, foundation, registry, log)
+  handlePurges(control, foundation)
 
   const app = makeHttp({
     log,
@@ -301,14 +227,11 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     url: config.api.public_url,
     roles: ['control', 'gateway', 'runtime'],
   })
-  const sleeper = makeSleeper({ connector, sleepAfter: (entry) => control.sleepAfter(entry.service.spec as { sleep_after?: number }), log })
-  const watch = makeWatch({ connector, driver: registry.driver, log })
-
   async function close(): Promise<void> {
     ready = false
     await Promise.race([app.close(), new Promise((resolve) => setTimeout(resolve, config.limits.timeouts.drain).unref())])
     await wire?.close(config.limits.timeouts.drain)
-    await Promise.allSettled([sleeper.close(), watch.close(), prepared.close()])
+    await runtime.close()
     await queue.close()
     await connector.close()
     await admin?.close()
@@ -331,9 +254,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     })
     queue.start()
     const demoRef = options.demo ? await ensureDemo(control, log) : null
-    prepared.refill()
-    sleeper.start()
-    watch.start()
+    await runtime.start()
     ready = true
     const setup = await setupSecret(control)
     return {

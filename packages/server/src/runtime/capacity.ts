@@ -1,83 +1,123 @@
-import { fail } from '../base/errors.ts'
+import { fail, type SovraError } from '../base/errors.ts'
 
 export interface CapacityOptions {
   /** Most services awake at once on this node; 0: no limit. */
   readonly maxAwake: number
   /** True while the node has too little memory for one more. */
   readonly short: () => boolean
-  /** Most callers that wait for a place. */
-  readonly maxQueue: number
   /** ms that one waits for a place. */
   readonly patience: number
   /** Puts the service that has been idle longest to sleep; false when all are busy. */
   readonly makeRoom: () => Promise<boolean>
+  /** ms between two looks for room while somebody waits: memory and statements of links end without a word. */
+  readonly every?: number
 }
 
-/**
- * Places for awake services. At the limit the one idle longest is put to sleep first; only when all are busy do callers wait,
- * in a bounded queue, and then get `node_busy` (503 with Retry-After).
- */
-export function makeCapacity(options: CapacityOptions) {
-  let taken = 0
-  const waiting: (() => void)[] = []
+interface Waiting {
+  readonly admit: () => void
+  readonly refuse: (error: SovraError) => void
+}
 
-  /** A place given back goes to who waits longest; the number of taken ones then stays as it is. */
-  const free = () => {
-    const next = waiting.shift()
-    if (next) next()
-    else taken--
+const EVERY = 250
+
+export const nodeBusy = () => fail('node_busy', {}, { headers: { 'retry-after': '2' } })
+export const nodeClosing = () => fail('node_closing', {}, { headers: { 'retry-after': '1' } })
+
+/**
+ * Places for awake services. At the limit the one idle longest is put to sleep first; only when all are busy does a wake wait, in order, and
+ * then get `node_busy` (503 with Retry-After). Every place taken, by `tryTake()` or `take()`, is given back by one `free()`.
+ */
+export class Capacity {
+  readonly #options: CapacityOptions
+  readonly #waiting: Waiting[] = []
+  #taken = 0
+  #looking = false
+  #timer: NodeJS.Timeout | null = null
+  #closed = false
+
+  constructor(options: CapacityOptions) {
+    this.#options = options
   }
 
-  const refuse = () => fail('node_busy', {}, { headers: { 'retry-after': '2' } })
+  get taken(): number {
+    return this.#taken
+  }
 
-  function queue(): Promise<void> {
-    if (waiting.length >= options.maxQueue) return Promise.reject(refuse())
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
+  /** One is let in whatever memory is left: a node that runs nothing at all helps nobody. */
+  get #fits(): boolean {
+    const { maxAwake, short } = this.#options
+    return (maxAwake === 0 || this.#taken < maxAwake) && (this.#taken === 0 || !short())
+  }
+
+  /** A place at once, or none. Who waits already is not overtaken. */
+  tryTake(): boolean {
+    if (this.#closed || this.#waiting.length > 0 || !this.#fits) return false
+    this.#taken++
+    return true
+  }
+
+  /** Resolves when there is a place. Rejects with `node_busy` past the patience, with `node_closing`. */
+  take(): Promise<void> {
+    if (this.#closed) return Promise.reject(nodeClosing())
+    if (this.tryTake()) return Promise.resolve()
     return new Promise((resolve, reject) => {
-      const taker = () => {
+      const end = (how: () => void) => {
         clearTimeout(timer)
-        resolve()
+        const at = this.#waiting.indexOf(one)
+        if (at >= 0) this.#waiting.splice(at, 1)
+        how()
       }
-      const timer = setTimeout(() => {
-        const at = waiting.indexOf(taker)
-        if (at >= 0) waiting.splice(at, 1)
-        reject(refuse())
-      }, options.patience)
-      waiting.push(taker)
-      void nudge()
+      const one: Waiting = { admit: () => end(resolve), refuse: (error) => end(() => reject(error)) }
+      const timer = setTimeout(() => one.refuse(nodeBusy()), this.#options.patience)
+      this.#waiting.push(one)
+      this.look()
     })
   }
 
-  let nudging = false
-  /** Someone waits: try to make room, also when a service has just become idle. */
-  async function nudge(): Promise<void> {
-    if (nudging) return
-    nudging = true
-    try {
-      while (waiting.length > 0 && (await options.makeRoom()));
-    } finally {
-      nudging = false
+  /** A place given back goes to who waits longest; the number of taken ones then stays as it is. */
+  free(): void {
+    const [next] = this.#waiting
+    if (next) next.admit()
+    else this.#taken--
+  }
+
+  /** Tries to make room for who waits: called when a service has just become idle. */
+  look(): void {
+    if (this.#looking || this.#waiting.length === 0) return
+    this.#looking = true
+    void this.#makeRoom()
+      .catch(() => {})
+      .finally(() => {
+        this.#looking = false
+        this.#later()
+      })
+  }
+
+  async #makeRoom(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      if (this.#fits) {
+        this.#taken++
+        this.#waiting[0]?.admit()
+      } else if (!(await this.#options.makeRoom())) return
     }
   }
 
-  return {
-    /** Resolves when there is a place; it must be given back with `free()`. */
-    async take(): Promise<void> {
-      const places = options.maxAwake === 0 || taken < options.maxAwake
-      if (places && (!options.short() || taken === 0)) {
-        taken++
-        return
-      }
-      await queue()
-    },
-    free,
-    nudge,
-    get taken() {
-      return taken
-    },
-    get waiting() {
-      return waiting.length
-    },
+  #later(): void {
+    if (this.#timer || this.#waiting.length === 0) return
+    this.#timer = setTimeout(() => {
+      this.#timer = null
+      this.look()
+    }, this.#options.every ?? EVERY)
+  }
+
+  /** Nobody gets a place any more. */
+  close(): void {
+    this.#closed = true
+    if (this.#timer) clearTimeout(this.#timer)
+    for (const one of [...this.#waiting]) one.refuse(nodeClosing())
   }
 }
-
-export type Capacity = ReturnType<typeof makeCapacity>

@@ -1,14 +1,18 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { fail, isSovraError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
-import { type Capacity, makeCapacity } from './capacity.ts'
+import { Capacity, nodeBusy, nodeClosing } from './capacity.ts'
 import type { Driver } from './driver.ts'
 import type { Attachment, Copied, Engine } from './engine.ts'
-import { type Entry, type Hold, holdEntry, isBusy, lastSeen, newEntry } from './entry.ts'
+import { type Ending, type Entry, type Hold, holdEntry, isBusy, isKept, lastSeen, newEntry } from './entry.ts'
 import type { SeenStatus, Service, ServiceStatus } from './services.ts'
+import { start } from './start.ts'
 
 export type { Hold, Link } from './entry.ts'
 
 export interface ConnectorOptions {
+  /** Name of this node: services of others are not started here. */
+  readonly node: string
   readonly engine: (name: string) => Engine
   readonly driver: (name: string) => Driver
   /** The wanted state of a service, from metadata. */
@@ -21,21 +25,46 @@ export interface ConnectorOptions {
   readonly maxAwake: number
   /** True while the node's memory does not suffice for one more. */
   readonly short?: () => boolean
+  /** Most callers that wait because no place is free. */
   readonly maxQueue: number
+  /** ms that a caller waits for a place and for the wake. */
   readonly patience: number
+  /** ms that what is under way may take where a service must stop (another spec, a copy of it). */
+  readonly drain: number
   readonly log: Log
   readonly now?: () => number
   /** Called with ms of each successful wake. */
   readonly onWake?: (ms: number) => void
 }
 
+export interface SleepOptions {
+  /** Also while something is under way. */
+  readonly force?: boolean
+  /** With `force`: ms that what is under way may still take; nothing new begins meanwhile. Default 0. */
+  readonly drain?: number
+  readonly reason?: Ending
+}
+
 /** First pause after a failed start, doubled at each further one up to the limit. */
 const FAILURE_PAUSE = 500
 const FAILURE_PAUSE_LIMIT = 30_000
+/** ms between two looks whether the statements of links have ended: they end without a word. */
+const DRAIN_LOOK = 20
+/** Errors of a wake that say nothing against the service. */
+const NOT_ITS_FAULT = ['node_busy', 'node_closing', 'service_not_found', 'service_elsewhere'] as const
+
+const settled = (promise: Promise<unknown>): Promise<void> =>
+  promise.then(
+    () => {},
+    () => {},
+  )
 
 /**
  * The way to every running service: `hold()` wakes it when it sleeps (all callers share one wake) and keeps it awake until released.
  * Requests that come while it goes to sleep wait and wake it again. A service that ends by itself is started again by its next caller.
+ *
+ * One rule keeps the states apart: whoever changes a state does it in the same tick in which it saw that no other change is under way
+ * (`entry.turning`), and everyone else waits on that one promise and looks again.
  */
 export class Connector {
   readonly #options: ConnectorOptions
@@ -44,15 +73,16 @@ export class Connector {
   readonly #named = new Map<string, Entry>()
   readonly #capacity: Capacity
   readonly #now: () => number
+  /** Callers that wait because no place is free. */
+  #callers = 0
   #closing = false
 
   constructor(options: ConnectorOptions) {
     this.#options = options
     this.#now = options.now ?? Date.now
-    this.#capacity = makeCapacity({
+    this.#capacity = new Capacity({
       maxAwake: options.maxAwake,
       short: options.short ?? (() => false),
-      maxQueue: options.maxQueue,
       patience: options.patience,
       makeRoom: () => this.#sleepIdlest(),
     })
@@ -64,30 +94,50 @@ export class Connector {
     return entry?.state === 'awake' ? this.#take(entry, reason) : null
   }
 
-  /** Wakes it if need be. Rejects with `project_not_found`, `project_unavailable` (did not start) or `node_busy`. */
+  /** Wakes it if need be. Rejects with `service_not_found`, `project_unavailable` (did not start), `node_busy` or `node_closing`. */
   async hold(project: string, name: string, reason: string): Promise<Hold> {
     const quick = this.now(project, name, reason)
     if (quick) return quick
-    return this.#hold(await this.#entry(project, name), reason)
+    return this.#hold(await this.#entry(project, name), reason, this.#options.patience)
   }
 
-  /** The same by id; also for a service that no project has claimed. */
+  /** The same by id, for the server's own work: waits as long as the wake takes; also for a service that no project has claimed. */
   async holdById(id: string, reason: string): Promise<Hold> {
-    return this.#hold(await this.#entryById(id), reason)
+    return this.#hold(await this.#entryById(id), reason, null)
   }
 
   #take(entry: Entry, reason: string): Hold {
-    return holdEntry(entry, reason, this.#now, () => {
-      if (this.#capacity.waiting > 0) void this.#capacity.nudge()
-    })
+    return holdEntry(entry, reason, this.#now, () => this.#capacity.look())
   }
 
-  async #hold(entry: Entry, reason: string): Promise<Hold> {
+  async #hold(entry: Entry, reason: string, patience: number | null): Promise<Hold> {
+    const until = patience === null ? null : this.#now() + patience
     for (;;) {
       if (entry.state === 'awake') return this.#take(entry, reason)
-      if (this.#closing) throw fail('node_closing', {}, { headers: { 'retry-after': '1' } })
+      if (this.#closing) throw nodeClosing()
       if (entry.state === 'asleep') this.#startWake(entry)
-      await entry.turning
+      if (entry.placing && this.#callers >= this.#options.maxQueue) throw nodeBusy()
+      await this.#wait(entry, until)
+    }
+  }
+
+  /** Until the change under way is through, or the caller's patience. */
+  async #wait(entry: Entry, until: number | null): Promise<void> {
+    const { placing } = entry
+    if (placing) this.#callers++
+    let timer: NodeJS.Timeout | undefined
+    try {
+      if (until === null) return void (await entry.turning)
+      const late = new Promise<never>((_, reject) => {
+        timer = setTimeout(
+          () => reject(entry.placing ? nodeBusy() : fail('project_unavailable', { seconds: 2 }, { headers: { 'retry-after': '2' } })),
+          Math.max(0, until - this.#now()),
+        )
+      })
+      await Promise.race([entry.turning, late])
+    } finally {
+      clearTimeout(timer)
+      if (placing) this.#callers--
     }
   }
 
@@ -115,39 +165,69 @@ export class Connector {
     return entry
   }
 
-  #startWake(entry: Entry): void {
-    const left = entry.failedUntil - this.#now()
-    if (left > 0) {
-      const seconds = String(Math.ceil(left / 1000))
-      throw fail('project_unavailable', { seconds }, { cause: entry.failure, headers: { 'retry-after': seconds } })
-    }
-    entry.state = 'waking'
-    entry.turning = this.#wake(entry).finally(() => {
-      entry.turning = null
-    })
-    entry.turning.catch(() => {})
+  /** Drops what is known of a service, within its own change of state: its place is accounted for there. */
+  #forget(entry: Entry): void {
+    if (this.#entries.get(entry.id) === entry) this.#entries.delete(entry.id)
+    for (const [name, named] of this.#named) if (named === entry) this.#named.delete(name)
   }
 
-  async #wake(entry: Entry): Promise<void> {
-    const start = this.#now()
-    let placed = false
+  /** Begins a change of state; the caller has seen in this very tick that none is under way. */
+  #turn<R>(entry: Entry, state: 'waking' | 'sleeping', work: () => Promise<R>): Promise<R> {
+    entry.state = state
+    const done = work().finally(() => {
+      entry.turning = null
+    })
+    // Who waits for a wake is told why it failed; who waits for the end of something else is not concerned.
+    entry.turning = state === 'waking' ? done.then(() => {}) : settled(done)
+    entry.turning.catch(() => {})
+    return done
+  }
+
+  #startWake(entry: Entry): void {
+    const left = entry.failedUntil - this.#now()
+    if (left > 0) throw this.#unavailable(left, entry.failure)
+    const placed = this.#capacity.tryTake()
+    if (!placed && this.#callers >= this.#options.maxQueue) throw nodeBusy()
+    entry.placing = !placed
+    this.#turn(entry, 'waking', () => this.#wake(entry, placed)).catch(() => {})
+  }
+
+  async #wake(entry: Entry, placedAlready: boolean): Promise<void> {
+    const began = this.#now()
+    let placed = placedAlready
     try {
-      await this.#capacity.take()
+      if (!placed) await this.#capacity.take()
       placed = true
+      entry.placing = false
       const service = await this.#wanted(entry)
-      await this.#run(entry, service)
+      if (this.#closing) throw nodeClosing()
+      const started = await start(this.#partsOf(service), entry, service)
+      entry.endpoint = started.endpoint
+      entry.attachment = started.attachment
     } catch (error) {
       entry.state = 'asleep'
+      entry.placing = false
       if (placed) this.#capacity.free()
-      if (isSovraError(error, 'node_busy') || isSovraError(error, 'service_not_found')) throw error
+      if (this.#closing) throw nodeClosing()
+      if (NOT_ITS_FAULT.some((code) => isSovraError(error, code))) throw error
       throw this.#failed(entry, error)
     }
     entry.failures = 0
     entry.failure = null
+    entry.failedUntil = 0
     entry.wokenAt = this.#now()
     entry.lastUsed = entry.wokenAt
     entry.state = 'awake'
-    this.#options.onWake?.(entry.wokenAt - start)
+    this.#report(entry, entry.attachment?.degraded ? 'degraded' : 'awake', this.#seenAwake(entry))
+    this.#options.onWake?.(entry.wokenAt - began)
+  }
+
+  #partsOf(service: Service) {
+    const driver = this.#options.driver(service.driver)
+    const copy = async ({ source, volume }: Service) => {
+      if (source) await this.still(source.service, () => driver.copy(source.volume, volume), { drain: this.#options.drain })
+    }
+    return { engine: this.#options.engine(service.engine), driver, copy, copied: this.#options.copied, log: this.#options.log }
   }
 
   /** The wanted state as metadata has it now; the last one known while metadata is away. */
@@ -158,157 +238,140 @@ export class Connector {
     } catch (error) {
       this.#options.log.warn({ err: error, service: entry.id }, 'metadata is away: waking with the last known spec')
     }
-    if (!service || service.wanted !== 'active') {
-      this.forget(entry.id)
+    if (service?.wanted !== 'active') {
+      this.#forget(entry)
       throw fail('service_not_found', { name: entry.service.name })
     }
+    // Its data is there: here an empty volume would be made.
+    if (service.node !== null && service.node !== this.#options.node) throw fail('service_elsewhere', { node: service.node })
     return this.#remember(service).service
   }
 
-  async #run(entry: Entry, service: Service): Promise<void> {
-    const engine = this.#options.engine(service.engine)
-    const driver = this.#options.driver(service.driver)
-    const workload = engine.workload(service)
-    const ended = new Promise<never>((_, reject) => {
-      entry.abort = (detail) => reject(fail('service_ended', { detail }))
-    })
-    ended.catch(() => {})
-    const steps = async () => {
-      const endpoint = await driver.apply(workload)
-      entry.endpoint = endpoint
-      await engine.ready(endpoint, service)
-      const copied = service.observedVersion === 0 && service.source ? await this.#options.copied?.(service) : undefined
-      if (copied) await engine.adopt?.(endpoint, service, copied)
-      await engine.prepare(endpoint, service)
-      entry.attachment = (await engine.attach?.(endpoint, service)) ?? null
-    }
-    try {
-      await Promise.race([steps(), ended])
-    } catch (error) {
-      entry.abort = null
-      await driver
-        .sleep(entry.id)
-        .catch((stopping: unknown) => this.#options.log.error({ err: stopping, service: entry.id }, 'could not stop'))
-      entry.endpoint = null
-      throw error
-    }
-    entry.abort = null
-    this.#report(entry, entry.attachment?.degraded ? 'degraded' : 'awake', {
-      detail: { ...entry.attachment?.degraded, since: this.#now() },
-      observedVersion: service.specVersion,
-      ...versions(entry.attachment),
-    })
+  #unavailable(ms: number, cause: unknown) {
+    const seconds = String(Math.ceil(ms / 1000))
+    return fail('project_unavailable', { seconds }, { cause, headers: { 'retry-after': seconds } })
   }
 
   #failed(entry: Entry, error: unknown): Error {
     entry.failures++
     entry.failure = error
-    entry.failedUntil = this.#now() + Math.min(FAILURE_PAUSE * 2 ** (entry.failures - 1), FAILURE_PAUSE_LIMIT)
+    const wait = Math.min(FAILURE_PAUSE * 2 ** Math.min(entry.failures - 1, 10), FAILURE_PAUSE_LIMIT)
+    entry.failedUntil = this.#now() + wait
     this.#options.log.error({ err: error, service: entry.id, project: entry.service.project }, 'service did not start')
     const known = isSovraError(error)
-    this.#report(entry, 'failed', {
-      detail: { code: known ? error.code : 'internal', message: known ? error.message : 'See the server log.', since: this.#now() },
-    })
-    const seconds = String(Math.ceil((entry.failedUntil - this.#now()) / 1000))
-    return fail('project_unavailable', { seconds }, { cause: error, headers: { 'retry-after': seconds } })
+    const told = { code: known ? error.code : 'internal', message: known ? error.message : 'See the server log.' }
+    this.#report(entry, 'failed', { detail: { ...told, since: this.#now() } })
+    return this.#unavailable(wait, error)
   }
 
   #report(entry: Entry, status: ServiceStatus, seen: SeenStatus): void {
-    this.#options.seen(entry.id, status, seen).catch((error: unknown) => {
-      this.#options.log.warn({ err: error, service: entry.id, status }, 'could not record a status')
-    })
+    entry.reporting = entry.reporting
+      .then(() => this.#options.seen(entry.id, status, seen))
+      .catch((error: unknown) => this.#options.log.warn({ err: error, service: entry.id, status }, 'could not record a status'))
+  }
+
+  #seenAwake({ attachment, service }: Entry): SeenStatus {
+    return {
+      detail: { ...attachment?.degraded, since: this.#now() },
+      observedVersion: service.specVersion,
+      ...(attachment?.engineVersion === undefined ? {} : { engineVersion: attachment.engineVersion }),
+      ...(attachment?.systemVersion === undefined ? {} : { systemVersion: attachment.systemVersion }),
+    }
+  }
+
+  /** Resolves when all that was seen of it so far is written. */
+  async reported(id: string): Promise<void> {
+    await this.#entries.get(id)?.reporting
   }
 
   /**
    * Puts it to sleep; true when it then sleeps. Without `force` only if nothing is under way. Connections of its own that are open but idle
    * are ended with a word.
    */
-  async sleep(id: string, options: { force?: boolean; reason?: 'sleep' | 'deleted' | 'shutdown' } = {}): Promise<boolean> {
+  async sleep(id: string, { force = false, drain = 0, reason = 'sleep' }: SleepOptions = {}): Promise<boolean> {
     const entry = this.#entries.get(id)
     if (!entry) return true
-    while (entry.turning) await entry.turning.catch(() => {})
+    while (entry.turning) await settled(entry.turning)
     if (entry.state === 'asleep') return true
-    if (!options.force && (entry.holds > 0 || [...entry.links].some((link) => link.busy()))) return false
-    entry.state = 'sleeping'
-    entry.turning = this.#sleep(entry, options.reason ?? 'sleep').finally(() => {
-      entry.turning = null
-    })
-    await entry.turning
+    if (!force && isBusy(entry)) return false
+    await this.#turn(entry, 'sleeping', () => this.#stop(entry, reason, drain).finally(() => this.#slept(entry)))
     return true
   }
 
-  async #sleep(entry: Entry, reason: 'sleep' | 'deleted' | 'shutdown'): Promise<void> {
-    for (const link of entry.links) link.end(reason)
-    entry.links.clear()
-    const { attachment } = entry
-    entry.attachment = null
+  #slept(entry: Entry): void {
+    entry.state = 'asleep'
+  }
+
+  /** Ends the run; the state stays the caller's. */
+  async #stop(entry: Entry, reason: Ending, drain: number): Promise<void> {
+    const until = this.#now() + drain
+    while (isBusy(entry) && this.#now() < until) await pause(DRAIN_LOOK)
+    const attachment = this.#part(entry, reason)
     try {
-      await attachment?.close()
+      await attachment?.close().catch((error: unknown) => this.#options.log.warn({ err: error, service: entry.id }, 'could not detach'))
       await this.#options.driver(entry.service.driver).sleep(entry.id)
     } catch (error) {
       this.#options.log.error({ err: error, service: entry.id }, 'could not put to sleep cleanly')
     } finally {
-      this.#ended(entry)
+      this.#capacity.free()
     }
     this.#report(entry, 'asleep', {})
   }
 
-  #ended(entry: Entry): void {
-    entry.state = 'asleep'
+  /** The run is over for everybody here: its links are told, later ones find another run. */
+  #part(entry: Entry, reason: Ending): Attachment | null {
+    const { attachment, endpoint } = entry
+    entry.formerRun = endpoint?.run ?? null
+    entry.ending = reason
     entry.endpoint = null
-    this.#capacity.free()
+    entry.attachment = null
+    const links = [...entry.links]
+    entry.links.clear()
+    for (const link of links) link.end(reason)
+    return attachment
   }
 
-  /** The driver says that it ended though nobody asked for it. */
-  crashed(id: string, detail: string): void {
+  /** The driver says that this run ended though nobody asked for it. */
+  crashed(id: string, detail: string, run: string): void {
     const entry = this.#entries.get(id)
-    entry?.abort?.(detail)
-    if (entry?.state !== 'awake') return
+    if (!entry) return
+    if (entry.state === 'waking' && run !== entry.formerRun) entry.abort?.(detail)
+    if (entry.state !== 'awake' || entry.endpoint?.run !== run) return
     this.#options.log.error({ service: id, project: entry.service.project, detail }, 'service ended by itself')
-    const { attachment } = entry
-    entry.attachment = null
-    for (const link of entry.links) link.end('crash')
-    entry.links.clear()
-    this.#ended(entry)
-    void attachment?.close().catch(() => {})
+    const attachment = this.#part(entry, 'crash')
+    entry.state = 'asleep'
+    this.#capacity.free()
+    attachment?.close().catch(() => {})
     this.#report(entry, 'asleep', { detail: { code: 'crashed', message: detail, since: this.#now() } })
   }
 
-  /** Runs `work` while the service is stopped and nobody can wake it (its files are copied): callers wait for the end of it. */
-  async still<R>(id: string, work: (service: Service) => Promise<R>): Promise<R> {
+  /**
+   * Runs `work` while the service is stopped and nobody can wake it (its files are copied or removed): callers wait for the end of it.
+   * What is under way may take `drain` ms first. `forget`: it is gone afterwards.
+   */
+  async still<R>(id: string, work: (service: Service) => Promise<R>, options: StillOptions = {}): Promise<R> {
     const entry = await this.#entryById(id)
-    await this.sleep(id, { force: true })
-    while (entry.turning) await entry.turning.catch(() => {})
-    if (entry.state !== 'asleep') return this.still(id, work)
-    entry.state = 'sleeping'
-    const working = work(entry.service)
-    entry.turning = working.then(
-      () => {},
-      () => {},
-    )
-    try {
-      return await working
-    } finally {
-      entry.state = 'asleep'
-      entry.turning = null
-    }
+    while (entry.turning) await settled(entry.turning)
+    const running = entry.state === 'awake'
+    return this.#turn(entry, 'sleeping', async () => {
+      try {
+        if (running) await this.#stop(entry, options.reason ?? 'sleep', options.drain ?? 0)
+        const result = await work(entry.service)
+        if (options.forget) this.#forget(entry)
+        return result
+      } finally {
+        this.#slept(entry)
+      }
+    })
   }
 
   async #sleepIdlest(): Promise<boolean> {
     const now = this.#now()
     const idle = [...this.#entries.values()]
-      .filter((entry) => entry.state === 'awake' && !isBusy(entry))
+      .filter((entry) => entry.state === 'awake' && !isKept(entry))
       .sort((a, b) => lastSeen(a, now) - lastSeen(b, now))
     for (const entry of idle) if (await this.sleep(entry.id)) return true
     return false
-  }
-
-  /** Drops what is known of a service (its data is gone, or its project's name for it changed). */
-  forget(id: string): void {
-    const entry = this.#entries.get(id)
-    if (!entry) return
-    this.#entries.delete(id)
-    for (const [name, named] of this.#named) if (named === entry) this.#named.delete(name)
   }
 
   /** A prepared service got its project: the next `hold` finds it by that name. */
@@ -320,27 +383,35 @@ export class Connector {
     return this.#entries.get(id)
   }
 
-  entryOf(project: string, name: string): Readonly<Entry> | undefined {
-    return this.#named.get(`${project}/${name}`)
-  }
-
   *awake(): Generator<Readonly<Entry>> {
     for (const entry of this.#entries.values()) if (entry.state === 'awake') yield entry
   }
 
+  /** Callers that wait for a place. */
   get queued(): number {
-    return this.#capacity.waiting
+    return this.#callers
   }
 
-  /** No new wakes; everything is put to sleep. */
+  /** Places in use, those of wakes under way included. */
+  get taken(): number {
+    return this.#capacity.taken
+  }
+
+  /** No new wakes; those under way are broken off and everything is put to sleep. Waits no longer than a caller would. */
   async close(): Promise<void> {
     this.#closing = true
-    const sleeping = [...this.#entries.keys()].map((id) => this.sleep(id, { force: true, reason: 'shutdown' }))
-    await Promise.allSettled(sleeping)
+    this.#capacity.close()
+    for (const entry of this.#entries.values()) entry.abort?.('the server is shutting down')
+    const sleeping = Promise.allSettled([...this.#entries.keys()].map((id) => this.sleep(id, { force: true, reason: 'shutdown' })))
+    const stop = new AbortController()
+    await Promise.race([sleeping, pause(this.#options.patience, undefined, { signal: stop.signal }).catch(() => {})])
+    stop.abort()
+    await Promise.allSettled([...this.#entries.values()].map((entry) => entry.reporting))
   }
 }
 
-const versions = (attachment: Attachment | null): SeenStatus => ({
-  ...(attachment?.engineVersion === undefined ? {} : { engineVersion: attachment.engineVersion }),
-  ...(attachment?.systemVersion === undefined ? {} : { systemVersion: attachment.systemVersion }),
-})
+export interface StillOptions {
+  readonly reason?: Ending
+  readonly drain?: number
+  readonly forget?: boolean
+}

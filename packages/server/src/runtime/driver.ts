@@ -63,6 +63,8 @@ export interface Observed {
   readonly pid?: number
   /** Bytes on disk (allocated), where it was asked for. */
   readonly disk?: number
+  /** Bytes of memory of all its processes, where it was asked for and the driver can tell. */
+  readonly memory?: number
 }
 
 /** *Where* it runs. One folder below drivers/; added by `node.driver()`. Runs any Workload. */
@@ -82,9 +84,9 @@ export interface Driver {
   template?(template: Template): Promise<void>
   /** Copy a stopped service's volume to a new one. */
   copy(from: string, to: string): Promise<void>
-  inspect(id: ServiceId, volume: string, options?: { disk?: boolean }): Promise<Observed>
-  /** Called once for each end of a service that nobody asked for. */
-  onExit(listener: (id: ServiceId, detail: string) => void): void
+  inspect(id: ServiceId, volume: string, options?: { disk?: boolean; memory?: boolean }): Promise<Observed>
+  /** Called once for each end of a service that nobody asked for; `run` is that of its endpoint: the word may come when it runs again. */
+  onExit(listener: (id: ServiceId, detail: string, run: string) => void): void
   /** Ends everything that it started. */
   close(): Promise<void>
 }

@@ -2,6 +2,9 @@ import type { Endpoint } from './driver.ts'
 import type { Attachment } from './engine.ts'
 import type { Service } from './services.ts'
 
+/** Why a run of a service ends. */
+export type Ending = 'sleep' | 'crash' | 'deleted' | 'shutdown'
+
 /** A connection that does not keep its service awake by being open (a session of the wire protocol): busy only while it says so. */
 export interface Link {
   /** ms since the epoch of the last bytes or statement. */
@@ -9,7 +12,7 @@ export interface Link {
   /** True while a statement of its peer runs. */
   busy(): boolean
   /** The service goes to sleep or ended: say so to the peer and close. */
-  end(reason: 'sleep' | 'crash' | 'deleted' | 'shutdown'): void
+  end(reason: Ending): void
   /** Kept open at any price: the service then does not sleep under it. */
   readonly keepsAwake?: boolean
 }
@@ -43,8 +46,15 @@ export interface Entry {
   wokenAt: number
   /** The wake or sleep under way: everyone waits on this one promise. */
   turning: Promise<void> | null
+  /** Its wake waits for a place among the awake ones of this node. */
+  placing: boolean
   /** Ends a wake under way: its process has ended. */
   abort: ((detail: string) => void) | null
+  /** Why the last run ended, and which it was: word of its end may come late. */
+  ending: Ending
+  formerRun: string | null
+  /** Statuses are written one after the other, so that the last one seen is the one that stays. */
+  reporting: Promise<void>
   /** Grows with failed starts, so that a broken one is not started at every request. */
   failures: number
   failedUntil: number
@@ -64,7 +74,11 @@ export function newEntry(service: Service): Entry {
     lastUsed: 0,
     wokenAt: 0,
     turning: null,
+    placing: false,
     abort: null,
+    ending: 'sleep',
+    formerRun: null,
+    reporting: Promise.resolve(),
     failures: 0,
     failedUntil: 0,
     failure: null,
@@ -98,17 +112,32 @@ export function holdEntry(entry: Entry, reason: string, now: () => number, onFre
     attached: <T extends Attachment>() => attachment as T,
     release,
     relax(link) {
+      // Its run has ended meanwhile: nobody would end this link any more.
+      if (entry.endpoint !== endpoint) {
+        release()
+        link.end(entry.ending)
+        return () => {}
+      }
       entry.links.add(link)
       release()
       return () => {
         entry.links.delete(link)
+        if (entry.links.size === 0 && entry.holds === 0) onFree()
       }
     },
   }
 }
 
-/** Something runs on it, or it may not sleep at all: it is put to sleep by force only. */
-export const isBusy = (entry: Entry): boolean => entry.holds > 0 || [...entry.links].some((link) => link.busy() || link.keepsAwake)
+const some = (links: Set<Link>, is: (link: Link) => boolean): boolean => {
+  for (const link of links) if (is(link)) return true
+  return false
+}
+
+/** A request or statement is under way. */
+export const isBusy = (entry: Readonly<Entry>): boolean => entry.holds > 0 || some(entry.links, (link) => link.busy())
+
+/** Busy, or bound to stay awake by a connection that is kept open. */
+export const isKept = (entry: Readonly<Entry>): boolean => isBusy(entry) || some(entry.links, (link) => link.keepsAwake === true)
 
 /** ms since the epoch at which anything was last seen on the entry, without asking the engine. */
 export function lastSeen(entry: Entry, now: number): number {

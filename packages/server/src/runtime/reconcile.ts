@@ -1,11 +1,19 @@
-import type { Log } from '../base/log.ts'
-import type { Actor, Changer } from '../metadata/change.ts'
+import { isSovraError } from '../base/errors.ts'
+import type { NewJob } from '../base/jobs.ts'
+import { type Changer, SYSTEM } from '../metadata/change.ts'
 import type { Metadata } from '../metadata/open.ts'
 import type { Connector } from './connect.ts'
 import type { Driver } from './driver.ts'
 import type { Service, ServiceStore } from './services.ts'
 
-export const RECONCILE = 'reconcile'
+/** Kind of the jobs of a node: where a service's data lies, only that node can do anything about it. */
+export const reconcileKind = (node: string): string => `reconcile.${node}`
+
+/** The job that makes the wanted state of a service true. Asked for twice it runs once more, never twice at once. */
+export const reconcileJob = (service: { readonly id: string; readonly node: string | null }): NewJob => ({
+  kind: reconcileKind(service.node ?? ''),
+  key: service.id,
+})
 
 export interface ReconcilerOptions {
   readonly metadata: Metadata
@@ -13,22 +21,27 @@ export interface ReconcilerOptions {
   readonly services: ServiceStore
   readonly connector: Connector
   readonly driver: (name: string) => Driver
-  readonly log: Log
+  /** ms that what is under way may take where a service must stop for another spec. */
+  readonly drain: number
 }
-
-const SYSTEM: Actor = { id: 'system', kind: 'system', ip: null, requestId: null }
 
 /**
  * Makes the wanted state of one service true. Create, resize, stop, copy and delete are the same act with another wanted state; every step is
- * idempotent, so a crashed node's job is simply run again by whoever claims it.
+ * idempotent, so a crashed node's job is simply run again.
  */
 export function makeReconciler(options: ReconcilerOptions) {
   const { connector, services, metadata } = options
 
+  const ready = async ({ id, project }: Service) => {
+    // Who hears the event finds the status already written.
+    await connector.reported(id)
+    if (project !== '') await options.change(SYSTEM, (c) => c.event({ name: 'service.ready', subject: id, project_ref: project }))
+  }
+
+  /** Nobody can wake it from here on: first because its data is being removed, then because it is gone. */
   async function remove(service: Service): Promise<void> {
-    await connector.sleep(service.id, { force: true, reason: 'deleted' })
-    await options.driver(service.driver).remove(service.id, service.volume)
-    connector.forget(service.id)
+    const driver = options.driver(service.driver)
+    await connector.still(service.id, () => driver.remove(service.id, service.volume), { reason: 'deleted', forget: true })
     await options.change(SYSTEM, async (change) => {
       await services.forget(change.trx, service.id)
       if (service.project !== '') await change.event({ name: 'service.deleted', subject: service.id, project_ref: service.project })
@@ -37,37 +50,32 @@ export function makeReconciler(options: ReconcilerOptions) {
 
   async function stop(service: Service): Promise<void> {
     await connector.sleep(service.id, { force: true, reason: 'deleted' })
-  }
-
-  /** The volume of a copy is made while its source stands still; once it is there, it is never copied again. */
-  async function copy(service: Service): Promise<void> {
-    const { source } = service
-    if (!source) return
-    const driver = options.driver(service.driver)
-    const seen = await driver.inspect(service.id, service.volume)
-    if (seen.state !== 'absent') return
-    await connector.still(source.service, () => driver.copy(source.volume, service.volume))
+    await connector.reported(service.id)
+    if (service.status === 'creating') await services.setStatus(metadata.kysely, service.id, 'pending')
   }
 
   async function make(service: Service): Promise<void> {
-    await services.setStatus(metadata.kysely, service.id, 'creating')
-    await copy(service)
-    const hold = await connector.holdById(service.id, 'create')
-    hold.release()
-    await options.change(SYSTEM, async (change) => {
-      if (service.project !== '') await change.event({ name: 'service.ready', subject: service.id, project_ref: service.project })
-    })
+    await services.begin(metadata.kysely, service.id)
+    try {
+      const hold = await connector.holdById(service.id, 'create')
+      hold.release()
+    } catch (error) {
+      if (!isSovraError((error as Error).cause, 'copy_source_gone')) throw error
+      // No further attempt can help: its status says why.
+      await connector.reported(service.id)
+      await options.change(SYSTEM, (c) => c.event({ name: 'service.failed', subject: service.id, project_ref: service.project }))
+      return
+    }
+    await ready(service)
   }
 
-  /** A new spec of a running service: it sleeps (what is under way ends first, within the driver's patience) and wakes with it. */
+  /** A new spec: what is under way ends first, within its patience; what ran wakes with the new one. */
   async function remake(service: Service): Promise<void> {
-    const awake = connector.entry(service.id)?.state === 'awake'
-    await connector.sleep(service.id, { force: true })
-    if (awake) (await connector.holdById(service.id, 'reconcile')).release()
-    else await services.setStatus(metadata.kysely, service.id, 'asleep', { observedVersion: service.specVersion })
-    await options.change(SYSTEM, async (change) => {
-      await change.event({ name: 'service.ready', subject: service.id, project_ref: service.project })
-    })
+    const state = connector.entry(service.id)?.state ?? 'asleep'
+    await connector.sleep(service.id, { force: true, drain: options.drain })
+    if (state === 'asleep') await services.setObserved(metadata.kysely, service.id, service.specVersion)
+    else (await connector.holdById(service.id, 'reconcile')).release()
+    await ready(service)
   }
 
   return async function reconcile(id: string): Promise<void> {

@@ -70,6 +70,8 @@ type Row = Selectable<Services>
 type Reader = Kysely<Tables> | Transaction<Tables>
 
 const SECRET_BYTES = 24
+/** As many may lose against others that claim at the same time. */
+const CLAIM_TRIES = 10
 
 function toService(row: Row, secrets: Record<string, string>): Service {
   return {
@@ -161,7 +163,7 @@ export function serviceStore(vault: Vault) {
       await trx.insertInto('service_secrets').values({ service_id: id, name, secret: sealed, updated_at: now }).execute()
     },
 
-    /** Gives an unclaimed prepared service to a project; its id, or undefined when none is free. */
+    /** Gives an unclaimed prepared service to a project; its id, or undefined when none is free. Of several that try one gets it, the next one another. */
     async claimPrepared(trx: Transaction<Tables>, project: string, name: string, wanted: { engine: string; node: string; spec: unknown }) {
       const free = await trx
         .selectFrom('services')
@@ -169,19 +171,72 @@ export function serviceStore(vault: Vault) {
         .where('project_ref', '=', '')
         .where('engine', '=', wanted.engine)
         .where('node', '=', wanted.node)
+        .where('wanted', '=', 'active')
         .where('status', 'in', ['awake', 'asleep'])
+        .where('observed_version', '>', 0)
         .where('spec', '=', JSON.stringify(wanted.spec))
         .orderBy('created_at')
-        .limit(1)
-        .executeTakeFirst()
-      if (!free) return undefined
-      const claimed = await trx
+        .limit(CLAIM_TRIES)
+        .execute()
+      for (const { id } of free) {
+        const claimed = await trx
+          .updateTable('services')
+          .set({ project_ref: project, name, updated_at: Date.now() })
+          .where('id', '=', id)
+          .where('project_ref', '=', '')
+          .where('wanted', '=', 'active')
+          .executeTakeFirst()
+        if (claimed.numUpdatedRows > 0n) return id
+      }
+      return undefined
+    },
+
+    /** A prepared one that nobody wants any more; false when a project has claimed it meanwhile. */
+    async dropPrepared(trx: Transaction<Tables>, id: string): Promise<boolean> {
+      const dropped = await trx
         .updateTable('services')
-        .set({ project_ref: project, name, updated_at: Date.now() })
-        .where('id', '=', free.id)
+        .set({ wanted: 'deleted', updated_at: Date.now() })
+        .where('id', '=', id)
         .where('project_ref', '=', '')
         .executeTakeFirst()
-      return Number(claimed.numUpdatedRows) === 1 ? free.id : undefined
+      return dropped.numUpdatedRows > 0n
+    },
+
+    /** Its making begins; what a request has woken meanwhile stays as it is seen. */
+    async begin(db: Reader, id: string): Promise<void> {
+      await db
+        .updateTable('services')
+        .set({ status: 'creating', status_detail: '{}', updated_at: Date.now() })
+        .where('id', '=', id)
+        .where('observed_version', '=', 0)
+        .where('status', 'in', ['pending', 'failed'])
+        .execute()
+    },
+
+    /** It sleeps and takes this version at its next start: nothing is left to do for it. */
+    async setObserved(db: Reader, id: string, version: number): Promise<void> {
+      await db.updateTable('services').set({ observed_version: version, updated_at: Date.now() }).where('id', '=', id).execute()
+    },
+
+    /** What the last run of this node left as running sleeps now: it ended with it. Other nodes' services are not touched. */
+    async settle(db: Reader, node: string): Promise<void> {
+      const mine = () => db.updateTable('services').set({ updated_at: Date.now() }).where('node', '=', node)
+      await mine().set({ status: 'asleep' }).where('status', 'in', ['awake', 'degraded', 'waking', 'sleeping']).execute()
+      await mine().set({ status: 'pending' }).where('status', '=', 'creating').where('observed_version', '=', 0).execute()
+      await mine().set({ status: 'asleep' }).where('status', '=', 'creating').execute()
+    },
+
+    /** Services of a node that are not yet as wanted: their jobs are asked for again at each start. */
+    async unsettled(db: Reader, node: string): Promise<string[]> {
+      const rows = await db
+        .selectFrom('services')
+        .select('id')
+        .where('node', '=', node)
+        .where((eb) =>
+          eb.or([eb('wanted', '=', 'deleted'), eb.and([eb('wanted', '=', 'active'), eb('observed_version', '<', eb.ref('spec_version'))])]),
+        )
+        .execute()
+      return rows.map((row) => row.id)
     },
 
     /** A new wanted spec. */

@@ -110,6 +110,7 @@ export async function directHands(options: DirectOptions): Promise<Hands> {
       crashed: processes.hasCrashed(volume),
     }),
     disk: async (volume) => volumes.disk(checkName(volume)),
+    memory: async (volume) => processes.memory(checkName(volume)),
     start: async (order) => {
       const checked = checkOrder(order)
       return queued([checked.volume], () => processes.start(checked))

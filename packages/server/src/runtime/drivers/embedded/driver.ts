@@ -20,10 +20,10 @@ export interface EmbeddedDriver extends Driver {
 export function embeddedDriver(hands: Hands): EmbeddedDriver {
   const volumeOf = new Map<ServiceId, string>()
   const idOf = new Map<string, ServiceId>()
-  const listeners: ((id: ServiceId, detail: string) => void)[] = []
-  hands.onExit((volume, detail) => {
+  const listeners: Parameters<Driver['onExit']>[0][] = []
+  hands.onExit((volume, detail, run) => {
     const id = idOf.get(volume)
-    if (id !== undefined) for (const listener of listeners) listener(id, detail)
+    if (id !== undefined) for (const listener of listeners) listener(id, detail, run)
   })
 
   async function apply(workload: Workload): Promise<Endpoint> {
@@ -77,7 +77,13 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
       if (!exists) return { state: 'absent' }
       const state = pid !== null ? 'awake' : crashed ? 'crashed' : 'asleep'
       const disk = options?.disk ? await hands.disk(volume) : undefined
-      return { state, ...(pid === null ? {} : { pid }), ...(disk === undefined ? {} : { disk }) }
+      const memory = options?.memory ? await hands.memory(volume) : undefined
+      return {
+        state,
+        ...(pid === null ? {} : { pid }),
+        ...(disk === undefined ? {} : { disk }),
+        ...(memory === undefined ? {} : { memory }),
+      }
     },
 
     onExit: (listener) => void listeners.push(listener),

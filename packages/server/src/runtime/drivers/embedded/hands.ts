@@ -21,6 +21,8 @@ export interface Hands {
   state(volume: string): Promise<VolumeState>
   /** Allocated bytes. */
   disk(volume: string): Promise<number>
+  /** Bytes of memory of all its processes, shared pages by their part (PSS); 0 when none runs. */
+  memory(volume: string): Promise<number>
   /** Starts the process, or answers the running one when nothing in the order changed; a changed order restarts it. */
   start(order: StartOrder): Promise<Started>
   /** Ends the process by the signals of its order, SIGKILL last; idempotent. */
@@ -32,13 +34,13 @@ export interface Hands {
   init(volume: string, command: readonly string[], environment: Readonly<Record<string, string>>): Promise<void>
   /** Makes a stopped volume the template of this name. */
   promote(volume: string, template: string): Promise<void>
-  /** Called once for each end of a process that nobody asked for, when nothing of it is left. */
+  /** Called once for each end of a process that nobody asked for, when nothing of it is left. `run`: as its start answered. */
   onExit(listener: ExitListener): void
   /** Ends every process. */
   close(): Promise<void>
 }
 
-export type ExitListener = (volume: string, detail: string) => void
+export type ExitListener = (volume: string, detail: string, run: string) => void
 
 export interface HandsFacts {
   /** full: each volume's processes run under a uid of their own. */

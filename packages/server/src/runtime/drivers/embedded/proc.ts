@@ -32,6 +32,15 @@ export function processesOf(dir: string, uid: number | null, programs: readonly 
     })
 }
 
+/** Bytes of its memory, shared pages by their part; 0 when it is gone or may not be looked at. */
+export function proportionalSize(pid: number): number {
+  try {
+    return Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0) * 1024
+  } catch {
+    return 0
+  }
+}
+
 export function kill(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)

@@ -9,7 +9,7 @@ import type { ExitListener, Programs, Started, StartOrder } from './hands.ts'
 import { launch } from './launch.ts'
 import type { Layout } from './layout.ts'
 import type { Limits } from './limits.ts'
-import { kill, killAll, processesOf, startTime } from './proc.ts'
+import { kill, killAll, processesOf, proportionalSize, startTime } from './proc.ts'
 import type { Volumes } from './volumes.ts'
 
 interface Running {
@@ -72,6 +72,13 @@ export class Processes {
 
   hasCrashed(volume: string): boolean {
     return this.#crashed.has(volume)
+  }
+
+  /** PSS of the whole tree: the processes of one volume share their buffers. */
+  async memory(volume: string): Promise<number> {
+    const uid = this.#running.has(volume) ? await this.#at.volumes.owner(volume) : null
+    if (uid === null) return 0
+    return this.#stragglers(volume, uid)().reduce((sum, pid) => sum + proportionalSize(pid), 0)
   }
 
   forget(volume: string): void {
@@ -179,7 +186,7 @@ export class Processes {
     this.#crashed.add(volume)
     const words = (await this.#at.volumes.readLog(volume, LAST_WORDS).catch(() => '')).trim()
     const detail = `${signal === null ? `ended with code ${code}` : `ended by ${signal}`}${words === '' ? '' : `: ${words.split('\n').slice(-3).join(' | ')}`}`
-    for (const listener of this.#listeners) listener(volume, detail)
+    for (const listener of this.#listeners) listener(volume, detail, one.started.run)
   }
 
   async #begin(order: StartOrder, fingerprint: string): Promise<Started> {

@@ -12,6 +12,7 @@ const ORDERS = [
   'remove',
   'state',
   'disk',
+  'memory',
   'start',
   'stop',
   'signal',
@@ -34,6 +35,7 @@ interface Answered {
 interface Exited {
   readonly exited: string
   readonly detail: string
+  readonly run: string
 }
 
 /** One end of the socketpair: a child process here, `process` there. */
@@ -62,7 +64,7 @@ export function serveHands(channel: Channel, hands: Hands): void {
       channel.send({ answer: ask, error: { code: known.code, message: known.message, hint: known.hint } } satisfies Answered)
     }
   })
-  hands.onExit((exited, detail) => channel.send({ exited, detail } satisfies Exited))
+  hands.onExit((exited, detail, run) => channel.send({ exited, detail, run } satisfies Exited))
 }
 
 /** The server's side. After the channel is gone every call rejects with `keeper_gone`. */
@@ -74,7 +76,8 @@ export function remoteHands(channel: Channel, facts: HandsFacts): Hands {
 
   channel.on((message) => {
     if (!isObject(message)) return
-    if (typeof message.exited === 'string') for (const listener of listeners) listener(message.exited, String(message.detail))
+    if (typeof message.exited === 'string')
+      for (const listener of listeners) listener(message.exited, String(message.detail), String(message.run))
     if (typeof message.answer !== 'number') return
     const { answer, value, error } = message as unknown as Answered
     const one = waiting.get(answer)
@@ -107,6 +110,7 @@ export function remoteHands(channel: Channel, facts: HandsFacts): Hands {
     remove: (volume) => ask('remove', volume) as Promise<void>,
     state: (volume) => ask('state', volume) as Promise<VolumeState>,
     disk: (volume) => ask('disk', volume) as Promise<number>,
+    memory: (volume) => ask('memory', volume) as Promise<number>,
     start: (order) => ask('start', order) as Promise<Started>,
     stop: (volume) => ask('stop', volume) as Promise<void>,
     signal: (volume, signal) => ask('signal', volume, signal) as Promise<void>,

@@ -1,0 +1,148 @@
+import type { Log } from './base/log.ts'
+import type { Metrics } from './base/metrics.ts'
+import type { Config } from './config.ts'
+import type { Foundation } from './foundation.ts'
+import { SYSTEM } from './metadata/change.ts'
+import type { Registry } from './registry.ts'
+import { Connector } from './runtime/connect.ts'
+import { makeMemory } from './runtime/memory.ts'
+import { makePrepared, type Prepared } from './runtime/prepared.ts'
+import { makeReconciler, reconcileJob, reconcileKind } from './runtime/reconcile.ts'
+import { type ServiceStore, serviceStore } from './runtime/services.ts'
+import { makeSleeper } from './runtime/sleep.ts'
+import { specWith } from './runtime/spec.ts'
+import { makeWatch } from './runtime/watch.ts'
+
+export interface RunParts {
+  readonly config: Config
+  readonly foundation: Foundation
+  readonly registry: Registry
+  readonly metrics: Metrics
+  readonly log: Log
+  /** Driver and engine of prepared services. */
+  readonly driver: string
+  readonly engine: string
+}
+
+/** What makes wanted states true on this node, and keeps services asleep, awake and within their limits. */
+export interface Runtime {
+  readonly services: ServiceStore
+  readonly connector: Connector
+  readonly prepared: Prepared
+  /** What a new service's spec says where nobody says otherwise, by engine. */
+  readonly specDefaults: Readonly<Record<string, object>>
+  /** ms until a service of that spec sleeps; 0: never. */
+  readonly sleepAfter: (spec: { sleep_after?: number }) => number
+  /** Once the queue runs: what an earlier run left half-done, sleep, limits. */
+  start(): Promise<void>
+  close(): Promise<void>
+}
+
+const SECOND = 1000
+const MIB = 1024 * 1024
+const mib = (bytes: number): number => Math.ceil(bytes / MIB)
+
+const sleepAfterOf =
+  (config: Config) =>
+  (spec: { sleep_after?: number }): number =>
+    spec.sleep_after === undefined ? config.sleep_after : spec.sleep_after * SECOND
+
+/** `limits.project` in the units of an engine's spec. */
+function specDefaultsOf({ limits: { project } }: Config): Record<string, object> {
+  const { connections, statement_timeout, wire_statement_timeout } = project
+  const sizes = { memory: mib(project.memory), temp_files: mib(project.temp_files), disk: mib(project.disk) }
+  return { postgres: { connections, statement_timeout, wire_statement_timeout, ...sizes } }
+}
+
+function makeConnector({ config, foundation, registry, metrics, log }: RunParts, services: ServiceStore, short: () => boolean): Connector {
+  const { metadata, nodeName } = foundation
+  const { awake, timeouts } = config.limits
+  const wakes = metrics.histogram('sovrabase_runtime_wake_seconds', 'Time from the first request to an awake service')
+  const connector = new Connector({
+    node: nodeName,
+    engine: registry.engine,
+    driver: registry.driver,
+    load: (id) => services.byId(metadata.kysely, id),
+    find: (project, name) => services.byName(metadata.kysely, project, name),
+    copied: async ({ source }) => {
+      const from = source ? await services.byId(metadata.kysely, source.service) : undefined
+      return source && from ? { secrets: from.secrets, data: source.data } : undefined
+    },
+    seen: (id, status, seen) => services.setStatus(metadata.kysely, id, status, seen),
+    short,
+    maxAwake: awake.clusters,
+    maxQueue: awake.queue,
+    patience: awake.patience,
+    drain: timeouts.drain,
+    log,
+    onWake: (ms) => wakes.observe(ms / SECOND),
+  })
+  for (const driver of registry.drivers.values()) driver.onExit((id, detail, run) => connector.crashed(id, detail, run))
+  metrics.gauge('sovrabase_runtime_awake_services', 'Services awake on this node', [], (gauge) => gauge.set([...connector.awake()].length))
+  return connector
+}
+
+function handleJobs({ config, foundation, registry, log }: RunParts, services: ServiceStore, connector: Connector): void {
+  const { metadata, change, queue, nodeName } = foundation
+  const { drain } = config.limits.timeouts
+  const reconcile = makeReconciler({ metadata, change, services, connector, driver: registry.driver, drain })
+  async function tellFailed(id: string): Promise<void> {
+    const project = (await services.byId(metadata.kysely, id))?.project
+    await change(SYSTEM, (c) => c.event({ name: 'service.failed', subject: id, ...(project ? { project_ref: project } : {}) }))
+  }
+  queue.handle(reconcileKind(nodeName), {
+    concurrency: 4,
+    run: async (job) => {
+      await reconcile(job.key)
+      return undefined
+    },
+    failed: (job) =>
+      tellFailed(job.key).catch((error: unknown) => log.error({ err: error, service: job.key }, 'could not record a failed service')),
+  })
+}
+
+export function makeRuntime(parts: RunParts): Runtime {
+  const { config, foundation, registry, log } = parts
+  const { metadata, change, secrets, nodeName } = foundation
+  const { awake, watch: rounds } = config.limits
+  const services = serviceStore(secrets.vault)
+  const memory = makeMemory({ limit: awake.memory, reserve: awake.reserve, every: rounds.memory, driver: registry.driver, log })
+  const connector = makeConnector(parts, services, memory.short)
+  const engine = registry.engine(parts.engine)
+  const specDefaults = specDefaultsOf(config)
+  const prepared = makePrepared({
+    metadata,
+    change,
+    services,
+    engine,
+    driver: parts.driver,
+    region: config.node.region,
+    node: nodeName,
+    spec: specWith(engine, specDefaults[engine.name], {}),
+    size: config.engines.postgres.pool,
+    log,
+  })
+  const sleepAfter = sleepAfterOf(config)
+  const sleeper = makeSleeper({ connector, sleepAfter: (entry) => sleepAfter(entry.service.spec as { sleep_after?: number }), log })
+  const watch = makeWatch({ connector, driver: registry.driver, log, every: rounds.statements, diskEvery: rounds.disk })
+  handleJobs(parts, services, connector)
+
+  return {
+    services,
+    connector,
+    prepared,
+    specDefaults,
+    sleepAfter,
+    async start() {
+      const left = await services.unsettled(metadata.kysely, nodeName)
+      for (const id of left) await change(SYSTEM, (c) => c.job(reconcileJob({ id, node: nodeName })))
+      prepared.refill()
+      sleeper.start()
+      watch.start()
+      memory.start(connector)
+    },
+    async close() {
+      await Promise.allSettled([sleeper.close(), watch.close(), memory.close(), prepared.close()])
+    },
+  }
+}

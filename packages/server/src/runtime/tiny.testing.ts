@@ -1,0 +1,194 @@
+/** The smallest engine and driver that are real: a process that does nothing, with a directory of its own. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Type } from 'typebox'
+import { fail } from '../base/errors.ts'
+import type { Driver, Endpoint, ServiceId, Workload } from './driver.ts'
+import type { Attachment, Engine } from './engine.ts'
+import type { Service } from './services.ts'
+
+export const TinySpec = Type.Object({ greeting: Type.String({ default: 'hello' }) }, { additionalProperties: false })
+
+export interface TinyDriver extends Driver {
+  /** Of a volume. */
+  path(volume: string): string
+  /** Ids in the order of their starts. */
+  readonly starts: ServiceId[]
+  running(): number
+}
+
+interface Running {
+  readonly child: ChildProcess
+  readonly at: Endpoint
+  readonly order: string
+  readonly exited: Promise<void>
+  asked: boolean
+}
+
+export function tinyDriver(): TinyDriver {
+  const root = mkdtempSync(join(tmpdir(), 'sovra-tiny-'))
+  const running = new Map<ServiceId, Running>()
+  const crashed = new Set<string>()
+  const starts: ServiceId[] = []
+  const listeners: Parameters<Driver['onExit']>[0][] = []
+  let serial = 0
+  const path = (volume: string) => join(root, volume)
+
+  async function stop(id: ServiceId): Promise<void> {
+    const one = running.get(id)
+    if (!one) return
+    one.asked = true
+    one.child.kill('SIGTERM')
+    await one.exited
+  }
+
+  async function apply(workload: Workload): Promise<Endpoint> {
+    const { id, volume } = workload
+    const order = JSON.stringify(workload)
+    if (running.get(id)?.order === order) return running.get(id)!.at
+    await stop(id)
+    mkdirSync(path(volume), { recursive: true })
+    for (const [name, text] of Object.entries(workload.files)) writeFileSync(join(path(volume), name), text)
+    const child = spawn('setpriv', ['--pdeathsig=KILL', '--', ...workload.command], { stdio: 'ignore', cwd: path(volume) })
+    const at = { service: id, host: path(volume), port: 1, pid: child.pid ?? 0, run: `run-${++serial}` }
+    const exited = Promise.withResolvers<void>()
+    const one: Running = { child, at, order, exited: exited.promise, asked: false }
+    running.set(id, one)
+    crashed.delete(volume)
+    starts.push(id)
+    child.once('exit', (_code, signal) => {
+      running.delete(id)
+      exited.resolve()
+      if (one.asked) return
+      crashed.add(volume)
+      for (const listener of listeners) listener(id, `ended by ${signal}`, at.run)
+    })
+    return at
+  }
+
+  return {
+    name: 'tiny',
+    options: Type.Object({}),
+    isolation: 'same-user',
+    starts,
+    path,
+    running: () => running.size,
+    apply,
+    sleep: stop,
+    async remove(id, volume) {
+      await stop(id)
+      crashed.delete(volume)
+      rmSync(path(volume), { recursive: true, force: true })
+    },
+    async copy(from, to) {
+      if ([...running.values()].some(({ at }) => at.host === path(from))) throw fail('volume_running', { volume: from })
+      if (!existsSync(path(from))) throw fail('volume_missing', { volume: from })
+      if (existsSync(path(to))) throw fail('volume_exists', { volume: to })
+      cpSync(path(from), path(to), { recursive: true })
+    },
+    async inspect(id, volume, options) {
+      if (!existsSync(path(volume))) return { state: 'absent' }
+      const pid = running.get(id)?.at.pid
+      const bytes = () => readdirSync(path(volume)).reduce((sum, name) => sum + statSync(join(path(volume), name)).size, 0)
+      return {
+        state: pid !== undefined ? 'awake' : crashed.has(volume) ? 'crashed' : 'asleep',
+        ...(pid === undefined ? {} : { pid }),
+        ...(options?.disk ? { disk: bytes() } : {}),
+        ...(options?.memory ? { memory: pid === undefined ? 0 : 1 << 20 } : {}),
+      }
+    },
+    onExit: (listener) => void listeners.push(listener),
+    async close() {
+      await Promise.all([...running.keys()].map(stop))
+      rmSync(root, { recursive: true, force: true })
+    },
+  }
+}
+
+export interface TinyEngine extends Engine<{ greeting?: string }> {
+  /** Runs in `prepare`: a test holds a wake up there, or lets it fail. */
+  onPrepare: (at: Endpoint, service: Service) => Promise<void>
+  /** Attachments open now. */
+  open(): number
+  lastActivity: number
+  readonly adopted: ServiceId[]
+  readonly enforced: (number | undefined)[]
+}
+
+const alive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+export function tinyEngine(): TinyEngine {
+  const open = new Set<Attachment>()
+  const adopted: ServiceId[] = []
+  const enforced: (number | undefined)[] = []
+  const engine: TinyEngine = {
+    name: 'tiny',
+    spec: TinySpec,
+    secrets: ['word'],
+    adopted,
+    enforced,
+    lastActivity: 0,
+    onPrepare: async () => {},
+    open: () => open.size,
+    workload: (service) => ({
+      id: service.id,
+      engine: 'tiny',
+      project: service.project,
+      volume: service.volume,
+      command: ['sleep', 'infinity'],
+      environment: {},
+      files: { greeting: service.spec.greeting ?? 'hello' },
+      socket: '1',
+      stop: [{ signal: 'SIGTERM', wait: 1000 }],
+      limits: { memory: 0, disk: 0 },
+    }),
+    async ready(at) {
+      if (!alive(at.pid ?? 0)) throw fail('engine_not_ready', { seconds: 0, reason: 'its process ended' })
+    },
+    prepare: (at, service) => engine.onPrepare(at, service),
+    async adopt(at) {
+      adopted.push(at.service)
+    },
+    async attach() {
+      const attachment: Attachment = {
+        engineVersion: '1.0',
+        lastActivity: async () => engine.lastActivity,
+        enforce: async ({ disk }) => void enforced.push(disk),
+        close: async () => void open.delete(attachment),
+      }
+      open.add(attachment)
+      return attachment
+    },
+  }
+  return engine
+}
+
+export const tinyService = (id: string, more: Partial<Service> = {}): Service => ({
+  id,
+  project: id,
+  name: 'db',
+  volume: `v-${id}`,
+  engine: 'tiny',
+  driver: 'tiny',
+  region: 'local',
+  node: 'n',
+  spec: {},
+  specVersion: 1,
+  observedVersion: 0,
+  wanted: 'active',
+  status: 'pending',
+  detail: {},
+  secrets: {},
+  source: null,
+  engineVersion: null,
+  systemVersion: null,
+  ...more,
+})
