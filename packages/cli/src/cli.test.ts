@@ -291,7 +291,8 @@ test('login by password and by token, named servers, logout', async () => {
     // Bound to acme as a viewer: the demo is not to be known of, keys are not to be seen, nothing is to be made.
     assert.equal((await sovra(['projects', 'show', 'demo'])).code, 4)
     assert.equal((await sovra(['projects', 'create', 'x'])).code, 1)
-    const made = await answer<{ token: string }>(['tokens', 'create', 'script', '--for', '1h'])
+    const made = await answer<{ token: string }>(['tokens', 'create', 'script', '--for', '1h'], { input: `${password}\n` })
+    assert.equal((await sovra(['tokens', 'create', 'x', '--server', 'local'])).code, 2)
     assert.match((await sovra(['tokens', 'list'])).out, /script[\s\S]*sovra on /)
     await answer(['servers', 'use', 'local'])
     const byToken = await sovra(['login', server.url, '--name', 'other', '--token', '-'], { input: `${made.token}\n` })
@@ -300,12 +301,13 @@ test('login by password and by token, named servers, logout', async () => {
     assert.equal((await answer<{ email: string }>(['whoami'], { env })).email, email)
     const bare = await sovra(['whoami'], { env: { SOVRA_SERVER: server.url } })
     assert.deepEqual([bare.code, /sovra login http/.test(bare.err)], [5, true])
-  } finally {
     const { token: kept } = (JSON.parse(readFileSync(file, 'utf8')) as { servers: Record<string, { token: string }> }).servers.mine ?? {}
     for (const name of ['mine', 'other']) assert.equal((await sovra(['logout', name])).code, 0)
     // The token that the login made is revoked, not only forgotten.
     const ended = await sovra(['whoami'], { env: { SOVRA_SERVER: server.url, SOVRA_TOKEN: kept ?? '' } })
     assert.equal(ended.code, 5)
+  } finally {
+    rmSync(file, { force: true })
   }
   assert.match((await sovra(['members', 'role', email, 'developer', '--org', ORGANISATION])).out, /is developer now/)
   assert.equal((await sovra(['members', 'remove', email, '--org', ORGANISATION])).code, 0)

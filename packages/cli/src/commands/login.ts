@@ -4,6 +4,7 @@ import { command } from '../command.ts'
 import { stop } from '../errors.ts'
 import { ask, askSecret } from '../prompt.ts'
 import { checkName, readServers, type Server, withServer, writeServers } from '../servers.ts'
+import { makeToken } from '../session.ts'
 
 interface Options {
   readonly name?: string
@@ -31,18 +32,6 @@ function checkUrl(text: string): URL {
 const isPrivate = ({ protocol, hostname: host }: URL): boolean =>
   protocol === 'https:' || host === 'localhost' || host.endsWith('.localhost') || host.startsWith('127.') || host === '[::1]'
 
-/** A token of its own instead of the password's session: one can see it in the list, and revoke it. */
-async function tokenByPassword(url: string, email: string, password: string): Promise<{ token: string; token_id: string }> {
-  const session = await makeClient({ name: url, url, token: null }).request<{ access_token: string }>('POST', '/session', {
-    body: { email, password },
-  })
-  const member = makeClient({ name: url, url, token: session.access_token })
-  const name = `sovra on ${hostname()}`.slice(0, NAME_MAX)
-  const made = await member.request<{ id: string; token: string }>('POST', '/tokens', { body: { name, for: LIFE } })
-  await member.request('DELETE', '/session')
-  return { token: made.token, token_id: made.id }
-}
-
 const whoIs = (client: Client) => client.request<{ email: string | null }>('GET', '/session')
 
 export const login = command<Options, [url?: string]>({
@@ -68,7 +57,9 @@ export const login = command<Options, [url?: string]>({
     } else {
       const email = options.email ?? (await ask('E-mail: '))
       const password = await askSecret('Password: ')
-      server = { url: at, email, ...(await tokenByPassword(at, email, password)) }
+      // A token instead of the session: one can see it in the list, and revoke it.
+      const made = await makeToken({ url: at, email, password }, `sovra on ${hostname()}`.slice(0, NAME_MAX), LIFE)
+      server = { url: at, email, token: made.token, token_id: made.id }
     }
     writeServers(withServer(readServers(), name, server))
     return {

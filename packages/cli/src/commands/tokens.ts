@@ -1,14 +1,8 @@
 import { command, type Group } from '../command.ts'
+import { stop } from '../errors.ts'
 import { localTime, table } from '../output.ts'
-
-interface Token {
-  readonly id: string
-  readonly name: string
-  readonly prefix: string
-  readonly created_at: string
-  readonly expires_at: string | null
-  readonly last_used_at: string | null
-}
+import { askSecret } from '../prompt.ts'
+import { makeToken, type Token } from '../session.ts'
 
 const list = command({
   use: 'list',
@@ -32,9 +26,13 @@ const create = command<{ for?: string }, [name: string]>({
   says: 'make a token that acts as you; it is shown once',
   examples: ['sovra tokens create ci --for 90d'],
   flags: [['--for <duration>', 'how long; without it, it has no end']],
+  more: 'Your password is asked for, on the terminal or from standard input: a token makes no other token.',
   async run(context, { for: life }, name) {
     const client = await context.client()
-    const made = await client.request<Token & { token: string }>('POST', '/tokens', { body: { name, ...(life ? { for: life } : {}) } })
+    const { email } = await client.request<{ email: string | null }>('GET', '/session')
+    if (email === null)
+      throw stop('usage_wrong', { reason: 'This machine has no tokens of its own', hint: 'Sign in as a member: sovra login.' })
+    const made = await makeToken({ url: client.url, email, password: await askSecret(`Password of ${email}: `) }, name, life)
     return { data: made, text: made.token }
   },
 })
