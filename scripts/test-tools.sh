@@ -8,6 +8,7 @@ TOOLS=(
   'mariadbd mariadb-server'
   'setpriv util-linux'
   'chromium chromium'
+  'chromium chromium'
   'psql postgresql-client'
   'openssl openssl'
   'unshare util-linux'
