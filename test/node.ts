@@ -6,6 +6,8 @@ import { join, resolve } from 'node:path'
 import { until } from './until.ts'
 
 const root = resolve(import.meta.dirname, '..')
+/** The server's script. */
+export const main = join(root, 'packages/server/src/main.ts')
 
 export interface TestServer {
   readonly url: string
@@ -59,7 +61,7 @@ export async function startServer(options: StartOptions = {}): Promise<TestServe
     SOVRABASE_LOG_FORMAT: 'json',
     ...options.env,
   }
-  const command = [process.execPath, '--no-warnings', 'packages/server/src/main.ts']
+  const command = [process.execPath, '--no-warnings', main]
   // The kernel ends the server when this process dies, however it dies.
   const child = spawn('setpriv', ['--pdeathsig=KILL', '--', ...command], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
@@ -67,12 +69,16 @@ export async function startServer(options: StartOptions = {}): Promise<TestServe
   const line = (name: string) => new RegExp(`^${name}\\s+(\\S+)`, 'm').exec(text)?.[1]
 
   await until(() => {
-    if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}:\n${text}`)
-    return text.includes('Ctrl-C stops everything')
-  }, PATIENCE).catch((error: unknown) => {
-    child.kill('SIGKILL')
-    throw new Error(`the server did not start:\n${text}`, { cause: error })
-  })
+    // One that has ended is not waited for.
+    return child.exitCode !== null || text.includes('Ctrl-C stops everything')
+  }, PATIENCE)
+    .then(() => {
+      if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}`)
+    })
+    .catch((error: unknown) => {
+      child.kill('SIGKILL')
+      throw new Error(`the server did not start:\n${text}`, { cause: error })
+    })
   const url = line('URL') ?? ''
   const [host = '', port = ''] = (line('PostgreSQL') ?? '').split(':')
   const localToken = readFileSync(join(dataDir, 'keys', 'local.token'), 'utf8').trim()

@@ -19,6 +19,7 @@ import type { Seat } from './keeper.ts'
 import { listenAdmin, listenApi } from './listen.ts'
 import { SYSTEM } from './metadata/change.ts'
 import { joinNodes } from './metadata/nodes.ts'
+import { startResealing } from './metadata/reseal.ts'
 import { startSweeper } from './metadata/retention.ts'
 import { postgresProgram } from './programs.ts'
 import { makeDenied } from './realms/denied.ts'
@@ -229,7 +230,10 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   })
   async function close(): Promise<void> {
     ready = false
+    // A connection that had a request when the close began is idle after it, and nobody else would end it.
+    const idle = setInterval(() => app.server.closeIdleConnections(), IDLE_LOOK)
     await Promise.race([app.close(), new Promise((resolve) => setTimeout(resolve, config.limits.timeouts.drain).unref())])
+    clearInterval(idle)
     await wire?.close(config.limits.timeouts.drain)
     await runtime.close()
     await queue.close()
@@ -252,6 +256,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
       retention: { events: config.limits.retention.events, jobs_done: config.limits.retention.jobs },
       log,
     })
+    await startResealing(metadata, queue, secrets.vault, log)
     queue.start()
     const demoRef = options.demo ? await ensureDemo(control, log) : null
     await runtime.start()

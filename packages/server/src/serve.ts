@@ -57,7 +57,8 @@ export async function serve({ config, warnings }: LoadedConfig, options: KeeperO
         },
       )
   })
-  const { made } = node.foundation.secrets
+  // Under a keeper the server may know the directory by another path than people do.
+  const made = node.foundation.secrets.made.map((file) => file.replace(seat.dataDir, seat.shownDataDir))
   const text = banner({ node, version, dataDir: seat.shownDataDir, made, wire: node.control.wire(), demo: await demoOf(node) })
   process.stdout.write(text)
 }
