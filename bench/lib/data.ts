@@ -1,7 +1,8 @@
 /** read, list and insert: the whole gateway beside pgbench on the same cluster and beside PocketBase, in turns. */
 import { createSecretKey } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { negotiate, parsePrefer } from '@sovrabase/server/apis/rest/parse/headers'
+import { parsePrefer } from '@sovrabase/server/apis/rest/parse/headers'
+import { negotiate } from '@sovrabase/server/apis/rest/parse/media'
 import { shapeQuery } from '@sovrabase/server/apis/rest/parse/query'
 import { planRead } from '@sovrabase/server/apis/rest/plan/read'
 import { planWrite } from '@sovrabase/server/apis/rest/plan/write'
