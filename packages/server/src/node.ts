@@ -58,6 +58,8 @@ export interface Node {
 
 const DRIVER = 'embedded'
 const DATABASE = 'db'
+/** ms between two looks for idle connections while draining. */
+const IDLE_LOOK = 50
 
 /** Engines and drivers of this server: each is one line. */
 async function register(registry: Registry, { config, seat, log }: NodeOptions, foundation: Foundation): Promise<string> {
