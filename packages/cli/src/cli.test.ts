@@ -54,7 +54,7 @@ function sovra(args: readonly string[], { input = '', env = {}, program = [proce
 /** What --json prints; the command must succeed. */
 async function answer<T>(args: readonly string[], options?: Options): Promise<T> {
   const ran = await sovra([...args, '--json'], options)
-  assert.equal(ran.code, 0, `${args.join(' ')}: ${ran.err}`)
+  assert.equal(ran.code, 0, `${args.join(' ')}: ${ran.err}${ran.out}`)
   return JSON.parse(ran.out) as T
 }
 
