@@ -25,3 +25,8 @@ let count = 0
 
 /** Names one request in logs, events and answers; unique, not secret. */
 export const requestId = (): string => `${process_}-${(count++).toString(36)}`
+
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/** Whether a text is an id as we write them; names never are (see control/organisations). */
+export const isUuid = (text: string): boolean => UUID.test(text)

@@ -2,6 +2,7 @@ import { ACTIONS, type Action, isAction } from '@sovrabase/contract/actions'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
 import type { Kysely } from 'kysely'
 import { fail } from '../base/errors.ts'
+import { isUuid } from '../base/ids.ts'
 import type { Tables } from '../metadata/tables.ts'
 import { projectOf } from './resolve.ts'
 import { decide } from './roles.ts'
@@ -38,12 +39,17 @@ export function makeAuthoriser(db: Kysely<Tables>): Authoriser {
       const row = await db
         .selectFrom('organisations')
         .select('id')
-        .where((where) => where.or([where('id', '=', name.organisation), where('name', '=', name.organisation)]))
+        .where(isUuid(name.organisation) ? 'id' : 'name', '=', name.organisation)
         .where('deleted_at', 'is', null)
         .executeTakeFirst()
       return row ? { kind: 'organisation', organisation: row.id } : null
     }
-    const row = await db.selectFrom('projects').select('organisation_id').where('ref', '=', name.project).executeTakeFirst()
+    const row = await db
+      .selectFrom('projects')
+      .select('organisation_id')
+      .where('ref', '=', name.project)
+      .where('state', '!=', 'purged')
+      .executeTakeFirst()
     return row ? { kind: 'project', organisation: row.organisation_id, project: name.project } : null
   }
 

@@ -28,6 +28,15 @@ export function checkOrigin(request: FastifyRequest): void {
   if (origin === undefined || hostOf(origin) !== request.host.toLowerCase()) throw fail('csrf_refused')
 }
 
+/**
+ * A form that signs in must be of this site, else another could sign people in as somebody else. Who sends no Origin is no browser: all of
+ * them send one with a POST. Throws `csrf_refused`.
+ */
+export function checkForm(request: FastifyRequest): void {
+  const { origin } = request.headers
+  if (origin !== undefined && hostOf(origin) !== request.host.toLowerCase()) throw fail('csrf_refused')
+}
+
 /** Sets (token) or clears (null) the session cookie. `secure`: the platform's URL is https. */
 export function setSessionCookie(reply: FastifyReply, token: string | null, options: { secure: boolean; maxAge?: number }): void {
   const age = token === null ? 0 : options.maxAge

@@ -54,7 +54,8 @@ const now = () => clock.at
 const vault = makeVault(Buffer.alloc(32, 7))
 
 function addRoutes(http: Http): void {
-  http.get('/health', { config: { action: 'public' } }, async () => ({ status: 'ok' }))
+  http.get('/health', { config: { action: 'public', quiet: true } }, async () => ({ status: 'ok' }))
+  http.get('/page', { config: { action: 'public' } }, async () => 'page')
   http.register(
     async (scope) => {
       scope.get('/me', { config: { action: 'session:read', resource: 'self' } }, async (request) => request.principal)

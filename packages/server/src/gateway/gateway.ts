@@ -63,11 +63,12 @@ const byRealm =
   (request, reply, done) =>
     request.is404 ? done() : ofProject(request) ? project(request, reply, done) : platform(request, reply, done)
 
-/** With a base domain, the platform answers on its own host alone (and to this machine itself); public pages such as /health anywhere. */
+/** With a base domain, the platform answers on its own host alone (and to this machine itself), its pages and forms too; /health anywhere. */
 function hostHook({ baseDomain, publicUrl }: Addressing): Hook | null {
   if (baseDomain === null) return null
   return (request, _reply, done) => {
-    if (request.is404 || ofProject(request) || request.routeOptions.config.action === 'public') return done()
+    const { action, quiet } = request.routeOptions.config
+    if (request.is404 || ofProject(request) || (action === 'public' && quiet === true)) return done()
     const host = request.headers.host?.toLowerCase()
     const local =
       /^(?:127\.0\.0\.1|localhost|\[::1\])(?::\d+)?$/.test(host ?? '') &&

@@ -278,6 +278,10 @@ describe('decide', () => {
     assert.equal(decide(as('owner', 'p1'), 'project:delete', p1), 'allow')
     assert.equal(decide(as('owner', 'p2'), 'project:read', p1), 'hide')
     assert.equal(decide(as('owner', 'p1'), 'project:create', acme), 'deny')
+    // Away from the organisation, or gone for good: not for who was let into one project of it.
+    assert.equal(decide(as('owner', 'p1'), 'project:move', p1), 'deny')
+    assert.equal(decide(as('owner', 'p1'), 'project:purge', p1), 'deny')
+    assert.equal(decide(as('owner'), 'project:move', p1), 'allow')
     assert.equal(decide(as('owner', 'p1'), 'organisation:read', { kind: 'organisation', organisation: 'other' }), 'hide')
   })
 })

@@ -316,6 +316,8 @@ describe('by host', () => {
       ['/v1/me', 'other.example', 404],
       ['/v1/me', `127.0.0.1:${node.port}`, 401],
       ['/health', 'other.example', 200],
+      ['/page', 'other.example', 404],
+      ['/page', `127.0.0.1:${node.port}`, 200],
     ]
     for (const [path, host, status] of rows) assert.equal((await at(path, host)).status, status, `${path} on ${host}`)
     const forged = await at('/rest/v1/who', `127.0.0.1:${node.port}`, { 'x-forwarded-host': own, forwarded: `host=${own}` })

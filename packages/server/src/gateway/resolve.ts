@@ -8,6 +8,7 @@ import type { EventSource, ProjectContext } from './types.ts'
 import type { Addressing } from './urls.ts'
 
 const REF = Symbol('project ref')
+const BY_PATH = Symbol('by path')
 const REF_CHARS = 20
 const PATH_START = '/p/'
 const PATH_CHARS = PATH_START.length + REF_CHARS
@@ -15,10 +16,13 @@ const SLASH = 47
 const QUESTION = 63
 
 /** `undefined`: the platform was asked. '': a place where a project would be, but is none. */
-type WithRef = IncomingMessage & { [REF]?: string }
+type WithRef = IncomingMessage & { [REF]?: string; [BY_PATH]?: true }
 
 /** The ref that a request names, by host or by path; undefined: the platform. */
 export const namedRef = (raw: IncomingMessage): string | undefined => (raw as WithRef)[REF]
+
+/** Whether the answer is of an origin that projects share with each other and the platform: named by path, not by a host of its own. */
+export const onSharedOrigin = (raw: IncomingMessage): boolean => (raw as WithRef)[BY_PATH] === true
 
 function refOfHost(host: string, suffix: string): string | undefined {
   const colon = host.indexOf(':')
@@ -44,6 +48,7 @@ export function makeRewrite(at: Addressing): (raw: IncomingMessage) => string {
       }
     }
     if (!url.startsWith(PATH_START)) return url
+    ;(raw as WithRef)[BY_PATH] = true
     const end = url.charCodeAt(PATH_CHARS)
     const ref = url.slice(PATH_START.length, PATH_CHARS)
     const whole = Number.isNaN(end) || end === SLASH || end === QUESTION

@@ -72,6 +72,15 @@ export const roleMay = (role: string, action: Action): boolean => isRole(role) &
 /** hide: the caller may not even know that the thing exists, so the answer is the very same 404. */
 type Decision = 'allow' | 'deny' | 'hide'
 
+/** Of the organisation's own: a role that is bound to one project may do neither, however high it is. */
+const OF_THE_WHOLE: ReadonlySet<string> = new Set<ControlAction>(['project:move', 'project:purge'])
+
+/** A token that was given away for some purpose and time makes no other, which would outlive it. */
+const NOT_BY_TOKEN: ReadonlySet<string> = new Set<ControlAction>(['token:create'])
+
+/** Signs in as somebody else: for who owns the machine, who could do so anyhow. */
+const LOCAL_ONLY: ReadonlySet<string> = new Set<ControlAction>(['admin_link:create'])
+
 const ADMINISTERS_USERS = new Set(['service_role', 'supabase_admin'])
 const DATA: ReadonlySet<string> = new Set(DATA_ACTIONS)
 
@@ -84,13 +93,14 @@ function decideUser(principal: ProjectPrincipal, action: Action, resource: Resou
 function decideMember(principal: PlatformPrincipal, action: Action, resource: Resource): Decision {
   if (DATA.has(action)) return 'hide'
   if (principal.kind === 'local') return 'allow'
+  if (LOCAL_ONLY.has(action) || (principal.kind === 'token' && NOT_BY_TOKEN.has(action))) return 'deny'
   if (resource.kind === 'self') return ACTIONS[action].on === 'self' ? 'allow' : 'deny'
   if (resource.kind === 'platform') return principal.admin ? 'allow' : 'deny'
   let known = false
   for (const { organisation, project, role } of principal.memberships) {
     if (organisation !== resource.organisation) continue
     if (project === null || (resource.kind === 'project' && project === resource.project)) {
-      if (roleMay(role, action)) return 'allow'
+      if (roleMay(role, action) && (project === null || !OF_THE_WHOLE.has(action))) return 'allow'
       known = true
     } else if (resource.kind === 'organisation') {
       // Bound to one project of it: may know its name, and nothing else of it.
