@@ -206,6 +206,9 @@ const tokens = (db: Kysely<Tables>): TokenMethods => ({
       })
       .execute()
   },
+  async dropOneTimeTokens(userId, kind) {
+    await db.deleteFrom('auth_one_time_tokens').where('user_id', '=', userId).where('token_type', '=', kind).execute()
+  },
   async takeOneTimeToken(kind, hash) {
     const row = await db
       .selectFrom('auth_one_time_tokens')

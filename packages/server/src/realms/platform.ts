@@ -84,7 +84,7 @@ export interface PlatformRealm {
   sessionsOf(userId: string): Promise<RealmSession[]>
   /** Throws `invalid_token` or `token_expired`; says nothing of the deny list. */
   verify(token: string): MemberToken
-  /** The text goes into a URL; single use, LINK_LIFE long. */
+  /** The text goes into a URL; single use, LINK_LIFE long; the former one of its kind is void. */
   createLink(change: Change, userId: string, kind: LinkKind): Promise<string>
   /** `link_not_valid`. */
   useLink(kind: LinkKind, text: string, caller: Caller): Promise<MemberSession>
@@ -204,6 +204,7 @@ export function makePlatformRealm(options: PlatformRealmOptions): PlatformRealm 
 
     async createLink(c, userId, kind) {
       const text = randomToken(32)
+      await platformStore(c.trx).dropOneTimeTokens(userId, kind)
       await platformStore(c.trx).insertOneTimeToken({ id: uuid(), userId, kind, hash: sha256(text), relatesTo: userId, createdAt: now() })
       await c.event({ name: 'admin_link.created', subject: userId })
       return text

@@ -79,6 +79,8 @@ export interface RealmStore {
   revokeRefreshToken(hash: string, now: number): Promise<boolean>
 
   insertOneTimeToken(token: OneTimeToken): Promise<void>
+  /** Those of a user and kind: there is one at a time. */
+  dropOneTimeTokens(userId: string, kind: string): Promise<void>
   /** Removes it; the one caller that removed it gets it. */
   takeOneTimeToken(kind: string, hash: string): Promise<OneTimeToken | null>
 }
