@@ -15,9 +15,13 @@ export const Name = Type.String({
   description: 'Lower-case letters, digits and hyphens, 63 at most; begins and ends with a letter or digit',
 })
 
+export const LABELS_MAX = 32
+export const LabelName = Type.String({ pattern: '^[a-zA-Z0-9._/-]{1,63}$' })
+
 /** Labels: up to 32 of them. */
-export const Labels = Type.Record(Type.String({ pattern: '^[a-zA-Z0-9._/-]{1,63}$' }), Type.String({ maxLength: 255 }), {
-  maxProperties: 32,
+export const Labels = Type.Record(LabelName, Type.String({ maxLength: 255 }), {
+  additionalProperties: false,
+  maxProperties: LABELS_MAX,
   description: 'Free names and values, for filters',
 })
 

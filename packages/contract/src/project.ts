@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox'
-import { Id, Labels, Name, PageQuery, Ref, Time } from './common.ts'
+import { Id, LabelName, Labels, Name, PageQuery, Ref, Time } from './common.ts'
 import { Service } from './service.ts'
 
 export const ProjectState = Type.Union([Type.Literal('active'), Type.Literal('deleted')])
@@ -31,12 +31,13 @@ export type Project = Static<typeof Project>
 export const ServiceSpecs = Type.Record(
   Type.String({ pattern: '^[a-z][a-z0-9-]{0,31}$' }),
   Type.Object({ engine: Type.String(), driver: Type.Optional(Type.String()) }, { additionalProperties: true }),
+  { additionalProperties: false, maxProperties: 16 },
 )
 
 export const ProjectCreate = Type.Object(
   {
     name: Name,
-    region: Type.Optional(Type.String()),
+    region: Type.Optional(Type.String({ maxLength: 63 })),
     labels: Type.Optional(Labels),
     services: Type.Optional(ServiceSpecs),
     /** Copy of another project: its structure, or with its rows. */
@@ -51,21 +52,29 @@ export type ProjectCreate = Static<typeof ProjectCreate>
 export const ProjectPatch = Type.Object(
   {
     name: Type.Optional(Name),
-    labels: Type.Optional(Type.Record(Type.String(), Type.Union([Type.String({ maxLength: 255 }), Type.Null()]))),
+    labels: Type.Optional(
+      Type.Record(LabelName, Type.Union([Type.String({ maxLength: 255 }), Type.Null()]), {
+        additionalProperties: false,
+        maxProperties: 64,
+      }),
+    ),
   },
   { additionalProperties: false, description: 'A JSON merge patch (RFC 7396)' },
 )
 export type ProjectPatch = Static<typeof ProjectPatch>
 
-export const ProjectMove = Type.Object({ organisation: Type.String({ description: 'Id or name' }) }, { additionalProperties: false })
+export const ProjectMove = Type.Object(
+  { organisation: Type.String({ description: 'Id or name', maxLength: 63 }) },
+  { additionalProperties: false },
+)
 
 export const ProjectQuery = Type.Object({
   ...PageQuery,
-  organisation: Type.Optional(Type.String({ description: 'Id or name' })),
-  name: Type.Optional(Type.String()),
+  organisation: Type.Optional(Type.String({ description: 'Id or name', maxLength: 63 })),
+  name: Type.Optional(Type.String({ maxLength: 63 })),
   label: Type.Optional(Type.String({ description: '`name` or `name=value`', maxLength: 320 })),
   state: Type.Optional(ProjectState),
-  status: Type.Optional(Type.String({ description: "Status of the service `db`, as 'awake' or 'asleep'" })),
+  status: Type.Optional(Type.String({ maxLength: 32, description: "Status of the service `db`, as 'awake' or 'asleep'" })),
   sort: Type.Optional(Type.Enum(['name', '-name', 'created_at', '-created_at'], { default: 'name', description: '`-` is descending' })),
 })
 export type ProjectQuery = Static<typeof ProjectQuery>
@@ -104,7 +113,7 @@ export const UserTokenCreate = Type.Object(
   {
     sub: Type.String({ format: 'uuid' }),
     for: Type.Optional(Type.String({ default: '1h', pattern: '^[0-9]+(s|m|h|d)$', description: 'How long: 90s, 15m, 1h, 7d at most' })),
-    role: Type.Optional(Type.String({ default: 'authenticated' })),
+    role: Type.Optional(Type.String({ default: 'authenticated', maxLength: 63 })),
     claims: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   },
   { additionalProperties: false },

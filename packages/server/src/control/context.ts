@@ -28,15 +28,19 @@ export interface Control {
   /** Host and port that people connect to with the wire protocol; null while the listener is off. */
   readonly wire: () => { readonly host: string; readonly port: number } | null
   readonly node: { readonly id: string; readonly name: string; readonly region: string }
+  /** What a new service's spec says where nobody says otherwise, by engine. */
+  readonly specDefaults: Readonly<Record<string, object>>
   /** Driver of a service that names none. */
   readonly driver: string
   /** Most projects of an organisation that has no limit of its own; 0: none. */
   readonly projectsPerOrganisation: number
   /** ms for which a deleted project can be restored. */
   readonly keepDeleted: number
-  /** Resolves at the first event of one of these names for this subject or project, or after `ms`. */
+  /** ms that an answer is kept for its Idempotency-Key. */
+  readonly keepAnswers: number
   /** ms until a service of that spec sleeps; 0: never. */
   readonly sleepAfter: (spec: { sleep_after?: number }) => number
+  /** Resolves at the first event of one of these names for this project, or after `ms`. */
   readonly awaitEvent: (match: { names: readonly string[]; project: string }, ms: number) => Promise<void>
   readonly version: string
   readonly startedAt: number

@@ -5,6 +5,7 @@ import type { Gateway } from '../gateway/gateway.ts'
 import { auditRoutes } from './audit/routes.ts'
 import type { Control } from './context.ts'
 import { idempotency } from './idempotency.ts'
+import { refuseNul } from './input.ts'
 import { keyRoutes } from './keys/routes.ts'
 import { memberRoutes } from './members/routes.ts'
 import { organisationRoutes } from './organisations/routes.ts'
@@ -40,12 +41,17 @@ export async function mountControl(
       scope.addHook('onRoute', (route) => {
         route.bodyLimit ??= options.bodyLimit
       })
+      // Who may see an answer is decided at each request: no cache keeps one. Secrets need it, and so do cookies.
+      scope.addHook('onRequest', async (_request, reply) => {
+        reply.header('cache-control', 'no-store')
+      })
+      scope.addHook('preValidation', refuseNul)
       // No body is an empty one: where all of it is optional nothing need be sent.
       scope.addHook('preValidation', async (request) => {
         if (request.body === undefined && request.routeOptions.schema?.body !== undefined) request.body = {}
       })
       scope.setErrorHandler((error, request, reply) => answerError(error, request, reply))
-      await scope.register(idempotency, { metadata: control.metadata, now: control.now })
+      await scope.register(idempotency, { metadata: control.metadata, vault: control.vault, now: control.now, keep: control.keepAnswers })
       for (const routes of [organisationRoutes, memberRoutes, keyRoutes, auditRoutes, sessionRoutes, platformRoutes, settingRoutes])
         await scope.register(routes(control))
       await scope.register(projectRoutes(control, gateway.authoriser))

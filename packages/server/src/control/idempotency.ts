@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import type { Vault } from '../base/crypto.ts'
+import { insertIfAbsent } from '../base/db/insert.ts'
 import { fail } from '../base/errors.ts'
 import type { Metadata } from '../metadata/open.ts'
 
-/** How long an answer is kept for its key. */
-const KEEP = 24 * 3_600_000
-/** After this long an answer that was never written is taken for lost with its process. */
-const LOST_AFTER = 60_000
+/** After this long an answer that was never written is taken for lost with its process: longer than any `Prefer: wait` with a wake in it. */
+const LOST_AFTER = 180_000
 const KEY = /^[\x21-\x7e]{1,255}$/
-const KEPT_HEADERS = ['location', 'content-type', 'preference-applied'] as const
+const KEPT_HEADERS = ['location', 'content-type', 'preference-applied', 'etag'] as const
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -17,16 +17,27 @@ declare module 'fastify' {
   }
 }
 
+/** Answers may show secrets (new keys, tokens, links): they are never stored in clear. */
+const context = (key: string, actor: string): string => `idempotent_answers/${actor}/${key}`
+
 const fingerprint = (request: FastifyRequest): string =>
   createHash('sha256')
     .update(`${request.method} ${request.url}\n${JSON.stringify(request.body ?? null)}`)
     .digest('hex')
 
+interface IdempotencyOptions {
+  /** ms that an answer is kept for its key. */
+  readonly keep: number
+  readonly metadata: Metadata
+  readonly vault: Vault
+  readonly now: () => number
+}
+
 /**
  * `Idempotency-Key` on POST (draft-ietf-httpapi-idempotency-key-header): the first request with a key does the work, every later one with
  * the same body gets its answer; one that comes while it still runs gets 409; another body under the same key is refused.
  */
-export const idempotency = fp((app: FastifyInstance, { metadata, now }: { metadata: Metadata; now: () => number }, done: () => void) => {
+export const idempotency = fp((app: FastifyInstance, { metadata, vault, now, keep }: IdempotencyOptions, done: () => void) => {
   app.decorateRequest('idempotency', null)
 
   app.addHook('preHandler', async (request, reply) => {
@@ -45,7 +56,7 @@ export const idempotency = fp((app: FastifyInstance, { metadata, now }: { metada
     return reply
       .code(known.status)
       .headers({ ...(JSON.parse(known.headers) as Record<string, string>), 'idempotency-replayed': 'true' })
-      .send(known.body ?? undefined)
+      .send(known.body === null ? undefined : vault.open(known.body, context(key, actor)))
   })
 
   /** Undefined: the key is ours now. */
@@ -61,11 +72,9 @@ export const idempotency = fp((app: FastifyInstance, { metadata, now }: { metada
       const lost = known && ((known.status === null && known.created_at < at - LOST_AFTER) || known.expires_at < at)
       if (known && !lost) return known
       if (lost) await trx.deleteFrom('idempotent_answers').where('key', '=', key).where('actor', '=', actor).execute()
-      await trx
-        .insertInto('idempotent_answers')
-        .values({ key, actor, fingerprint: mark, status: null, headers: '{}', body: null, created_at: at, expires_at: at + KEEP })
-        .execute()
-      return undefined
+      const row = { key, actor, fingerprint: mark, status: null, headers: '{}', body: null, created_at: at, expires_at: at + keep }
+      // Two at once: the other has it.
+      return (await insertIfAbsent(trx, 'idempotent_answers', row)) ? undefined : row
     })
 
   app.addHook('onSend', async (request, reply, payload) => {
@@ -81,7 +90,11 @@ export const idempotency = fp((app: FastifyInstance, { metadata, now }: { metada
     const headers = Object.fromEntries(KEPT_HEADERS.flatMap((name) => (reply.hasHeader(name) ? [[name, reply.getHeader(name)]] : [])))
     await where
       .updateTable('idempotent_answers')
-      .set({ status: reply.statusCode, headers: JSON.stringify(headers), body: typeof payload === 'string' ? payload : null })
+      .set({
+        status: reply.statusCode,
+        headers: JSON.stringify(headers),
+        body: typeof payload === 'string' ? vault.seal(payload, context(mine.key, mine.actor)) : null,
+      })
       .where('key', '=', mine.key)
       .where('actor', '=', mine.actor)
       .execute()

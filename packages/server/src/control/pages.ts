@@ -13,12 +13,16 @@ export type Position = readonly (string | number)[]
 
 const encode = (position: Position): string => Buffer.from(JSON.stringify(position)).toString('base64url')
 
+/** As the database takes it: a whole number for a time, a text without zero characters for a name. */
+const fits = (value: unknown, type: 'string' | 'number' | undefined): boolean =>
+  type === 'number' ? Number.isSafeInteger(value) : typeof value === 'string' && !value.includes('\0')
+
 /** Where the next page begins; undefined: at the first row. `invalid_request` for a cursor that is not ours. */
-export function positionOf({ cursor }: PageOptions, columns: number): Position | undefined {
+export function positionOf({ cursor }: PageOptions, columns: readonly ('string' | 'number')[]): Position | undefined {
   if (cursor === undefined) return undefined
   try {
     const position: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString())
-    if (Array.isArray(position) && position.length === columns && position.every((value) => ['string', 'number'].includes(typeof value)))
+    if (Array.isArray(position) && position.length === columns.length && position.every((value, at) => fits(value, columns[at])))
       return position as Position
   } catch {
     // Falls through: not ours.

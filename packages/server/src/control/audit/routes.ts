@@ -32,7 +32,7 @@ export const auditRoutes =
       query: { limit?: number; cursor?: string; name?: string },
     ) {
       const limit = limitOf(query)
-      const after = positionOf(query, 1)
+      const after = positionOf(query, ['number'])
       let select = db
         .selectFrom('events')
         .selectAll()

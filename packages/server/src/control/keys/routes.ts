@@ -4,7 +4,6 @@ import { ApiKey, ApiKeyCreate, ApiKeyWithText, Connection, RevealedKeys, UserTok
 import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
 import { randomToken } from '../../base/ids.ts'
-import { parseDuration } from '../../base/units.ts'
 import { issuersOf } from '../../gateway/urls.ts'
 import {
   createApiKey,
@@ -17,16 +16,18 @@ import {
 } from '../../realms/api-keys.ts'
 import { currentKey, readRealmKeys } from '../../realms/keys.ts'
 import { signToken } from '../../realms/tokens.ts'
-import { RECONCILE } from '../../runtime/reconcile.ts'
+import { reconcileJob } from '../../runtime/reconcile.ts'
 import { actorOf, callerOf, projectRefOf } from '../actor.ts'
 import type { Control } from '../context.ts'
+import { durationOf } from '../input.ts'
 import { time, timeOrNull } from '../pages.ts'
 import { needProject } from '../projects/store.ts'
 
 const Params = Type.Object({ ref: Ref })
 const OWNER = 'postgres'
 const DATABASE = 'db'
-const TOKEN_LIFE_MAX = 7 * 24 * 3_600_000
+const TOKEN_LIFE_MAX = { ms: 7 * 24 * 3_600_000, says: '7d' }
+const OVERLAP_MAX = { ms: 365 * 24 * 3_600_000, says: '365d' }
 
 const keyView = (key: Key) => ({
   id: key.id,
@@ -126,8 +127,7 @@ export const keyRoutes =
       },
       async (request, reply) => {
         const ref = await living(projectRefOf(request))
-        const overlap = parseDuration(request.body?.overlap ?? '24h')
-        if (overlap === undefined) throw fail('invalid_request', { reason: 'overlap is a duration such as 24h' })
+        const overlap = durationOf(request.body?.overlap ?? '24h', 'overlap', OVERLAP_MAX)
         await change(actorOf(request), (c) =>
           rotateSharedSecret(c, vault, { realm: ref, now: now(), createdBy: callerOf(request).id, overlap }),
         )
@@ -171,7 +171,7 @@ export const keyRoutes =
           // A new version of the wanted state: the cluster gets the password at its next start.
           await control.services.setSpec(c.trx, service.id, service.spec)
           await c.event({ name: 'connection.rotated', subject: service.id, project_ref: ref })
-          await c.job({ kind: RECONCILE, key: service.id })
+          await c.job(reconcileJob(service))
         })
         reply.header('cache-control', 'no-store')
         return connectionOf(ref)
@@ -187,8 +187,7 @@ export const keyRoutes =
       async (request, reply) => {
         const ref = await living(projectRefOf(request))
         const { sub, role = 'authenticated', claims = {} } = request.body
-        const life = parseDuration(request.body.for ?? '1h')
-        if (life === undefined || life > TOKEN_LIFE_MAX) throw fail('invalid_request', { reason: '`for` is at most 7d' })
+        const life = durationOf(request.body.for ?? '1h', 'for', TOKEN_LIFE_MAX)
         const key = currentKey(await readRealmKeys(db, vault, ref, now()), 'legacy')
         const iat = Math.floor(now() / 1000)
         const exp = iat + Math.floor(life / 1000)

@@ -4,7 +4,8 @@ import { Invitation, InvitationCreate, InvitationWithLink, Member, Role } from '
 import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
-import { platformStore } from '../../realms/platform-store.ts'
+import { isUuid } from '../../base/ids.ts'
+import type { Change } from '../../metadata/change.ts'
 import { actorOf, callerOf, organisationOf } from '../actor.ts'
 import type { Control } from '../context.ts'
 import { limitOf, pageOf, positionOf, time } from '../pages.ts'
@@ -55,8 +56,8 @@ export const memberRoutes =
   ({ db, change, now, addressing }: Control): FastifyPluginAsyncTypebox =>
   async (app) => {
     /** `not_found` also for a member of another organisation. */
-    async function memberOf(organisation: string, id: string) {
-      const row = await membershipById(db, id)
+    async function memberOf(c: Change, organisation: string, id: string) {
+      const row = await membershipById(c.trx, id)
       if (row?.organisation_id !== organisation) throw fail('not_found')
       return row
     }
@@ -69,7 +70,7 @@ export const memberRoutes =
       },
       async (request) => {
         const limit = limitOf(request.query)
-        const after = positionOf(request.query, 1)
+        const after = positionOf(request.query, ['string'])
         const rows = await listMemberships(db, organisationOf(request), { limit: limit + 1, ...(after ? { after: String(after[0]) } : {}) })
         return pageOf(rows, limit, (row) => [row.id], memberView)
       },
@@ -83,10 +84,12 @@ export const memberRoutes =
       },
       async (request, reply) => {
         const organisation = organisationOf(request)
-        const row = await memberOf(organisation, request.params.id)
         const { role } = request.body
-        refuseTooHigh(request, organisation, role, row.role)
-        await change(actorOf(request), (c) => setRole(c, row.id, role, now()))
+        await change(actorOf(request), async (c) => {
+          const row = await memberOf(c, organisation, request.params.id)
+          refuseTooHigh(request, organisation, role, row.role)
+          await setRole(c, row.id, role, now())
+        })
         return reply.code(204).send()
       },
     )
@@ -96,9 +99,11 @@ export const memberRoutes =
       { config: { action: 'member:remove', resource: 'organisation' }, schema: { params: MemberParams } },
       async (request, reply) => {
         const organisation = organisationOf(request)
-        const row = await memberOf(organisation, request.params.id)
-        refuseTooHigh(request, organisation, row.role)
-        await change(actorOf(request), (c) => removeMembership(c, row.id))
+        await change(actorOf(request), async (c) => {
+          const row = await memberOf(c, organisation, request.params.id)
+          refuseTooHigh(request, organisation, row.role)
+          await removeMembership(c, row.id)
+        })
         return reply.code(204).send()
       },
     )
@@ -113,9 +118,8 @@ export const memberRoutes =
           .innerJoin('organisations', 'organisations.id', 'memberships.organisation_id')
           .select('memberships.id')
           .where('user_id', '=', caller.id)
-          .where((eb) =>
-            eb.or([eb('organisations.id', '=', request.params.organisation), eb('organisations.name', '=', request.params.organisation)]),
-          )
+          .where('organisations.deleted_at', 'is', null)
+          .where(isUuid(request.params.organisation) ? 'organisations.id' : 'organisations.name', '=', request.params.organisation)
           .execute()
         if (rows.length === 0) throw fail('not_found')
         await change(actorOf(request), async (c) => {
@@ -169,9 +173,8 @@ export const memberRoutes =
       },
       async (request, reply) => {
         const caller = callerOf(request)
-        if (caller.kind === 'local' || !(await platformStore(db).userById(caller.id)))
-          throw fail('forbidden', { action: 'invitation:accept' })
-        await change(actorOf(request), (c) => acceptInvitation(c, request.body.token, caller.id, now()))
+        if (caller.kind === 'local') throw fail('forbidden', { action: 'invitation:accept' })
+        await change(actorOf(request), (c) => acceptInvitation(c, request.body.token, caller, now()))
         return reply.code(204).send()
       },
     )

@@ -4,8 +4,13 @@ import { fail } from '../../base/errors.ts'
 import { randomToken, uuid } from '../../base/ids.ts'
 import type { Change } from '../../metadata/change.ts'
 import type { Tables } from '../../metadata/tables.ts'
+import { lockOrganisation, organisationById } from '../organisations/store.ts'
 
 type Reader = Kysely<Tables> | Transaction<Tables>
+
+/** Each may what the one before it may, and more. */
+const RANKS = ['billing', 'viewer', 'developer', 'admin', 'owner']
+const rank = (role: string): number => RANKS.indexOf(role)
 
 export interface Binding {
   readonly organisation: string
@@ -15,11 +20,11 @@ export interface Binding {
   readonly role: string
 }
 
-/** Replaces the binding that the user may have there already. */
+/** Raises the binding that the user may have there already, and never lowers it. */
 export async function insertMembership(change: Change, binding: Binding, now: number): Promise<string> {
   const existing = await bindingOf(change.trx, binding)
   if (existing) {
-    await setRole(change, existing.id, binding.role, now)
+    if (rank(binding.role) > rank(existing.role)) await setRole(change, existing.id, binding.role, now)
     return existing.id
   }
   const id = uuid()
@@ -75,6 +80,7 @@ async function refuseLastOwner(
   membership: { id: string; organisation_id: string; project_ref: string | null; role: string },
 ) {
   if (membership.role !== 'owner' || membership.project_ref !== null) return
+  await lockOrganisation(trx, membership.organisation_id)
   const other = await trx
     .selectFrom('memberships')
     .select('id')
@@ -91,6 +97,7 @@ export async function setRole(change: Change, id: string, role: string, now: num
   if (!before) throw fail('not_found')
   if (before.role === role) return
   await refuseLastOwner(change.trx, before)
+  if (rank(role) < rank(before.role)) await withdrawInvitations(change, before, now)
   await change.trx.updateTable('memberships').set({ role, updated_at: now }).where('id', '=', id).execute()
   await change.event({
     name: 'member.updated',
@@ -101,10 +108,24 @@ export async function setRole(change: Change, id: string, role: string, now: num
   })
 }
 
+/** What somebody offered who may not any more is void: else it would be their own way back. */
+async function withdrawInvitations(change: Change, of: { organisation_id: string; user_id: string }, now: number): Promise<void> {
+  const open = await change.trx
+    .selectFrom('invitations')
+    .select('id')
+    .where('organisation_id', '=', of.organisation_id)
+    .where('invited_by', '=', of.user_id)
+    .where('accepted_at', 'is', null)
+    .where('revoked_at', 'is', null)
+    .execute()
+  for (const { id } of open) await revokeInvitation(change, of.organisation_id, id, now)
+}
+
 export async function removeMembership(change: Change, id: string): Promise<void> {
   const before = await membershipById(change.trx, id)
   if (!before) throw fail('not_found')
   await refuseLastOwner(change.trx, before)
+  await withdrawInvitations(change, before, change.now)
   await change.trx.deleteFrom('memberships').where('id', '=', id).execute()
   await change.event({
     name: 'member.removed',
@@ -174,15 +195,36 @@ export const listInvitations = (db: Reader, organisation: string, now: number) =
 export async function openInvitation(db: Reader, text: string, now: number) {
   const row = await db.selectFrom('invitations').selectAll().where('token_hash', '=', sha256(text)).executeTakeFirst()
   if (!row || row.accepted_at !== null || row.revoked_at !== null || row.expires_at <= now) throw fail('link_not_valid')
+  const organisation = await organisationById(db, row.organisation_id)
+  if (!organisation) throw fail('link_not_valid')
   return row
 }
 
-/** Single use; makes the membership. */
-export async function acceptInvitation(change: Change, text: string, user: string, now: number): Promise<void> {
+/** `invitation_of_another` where it names an address, and not this one. */
+export function refuseOther(invitation: { readonly email: string | null }, email: string | null): void {
+  if (invitation.email !== null && invitation.email.trim().toLowerCase() !== email) throw fail('invitation_of_another')
+}
+
+/** Single use; makes the membership. `link_not_valid`, `invitation_of_another`. */
+export async function acceptInvitation(
+  change: Change,
+  text: string,
+  user: { readonly id: string; readonly email: string | null },
+  now: number,
+): Promise<void> {
   const row = await openInvitation(change.trx, text, now)
-  await change.trx.updateTable('invitations').set({ accepted_at: now, accepted_by: user }).where('id', '=', row.id).execute()
+  refuseOther(row, user.email)
+  const taken = await change.trx
+    .updateTable('invitations')
+    .set({ accepted_at: now, accepted_by: user.id })
+    .where('id', '=', row.id)
+    .where('accepted_at', 'is', null)
+    .where('revoked_at', 'is', null)
+    .executeTakeFirst()
+  // Two at once: one of them.
+  if (taken.numUpdatedRows === 0n) throw fail('link_not_valid')
   await change.event({ name: 'invitation.accepted', subject: row.id, organisation_id: row.organisation_id })
-  await insertMembership(change, { organisation: row.organisation_id, project: row.project_ref, user, role: row.role }, now)
+  await insertMembership(change, { organisation: row.organisation_id, project: row.project_ref, user: user.id, role: row.role }, now)
 }
 
 export async function revokeInvitation(change: Change, organisation: string, id: string, now: number): Promise<void> {

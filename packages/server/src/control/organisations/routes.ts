@@ -59,7 +59,7 @@ export const organisationRoutes =
       async (request) => {
         const caller = callerOf(request)
         const limit = limitOf(request.query)
-        const position = positionOf(request.query, 1)
+        const position = positionOf(request.query, ['string'])
         let query = db
           .selectFrom('organisations')
           .selectAll()

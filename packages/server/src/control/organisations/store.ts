@@ -1,6 +1,6 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import { fail } from '../../base/errors.ts'
-import { uuid } from '../../base/ids.ts'
+import { isUuid, uuid } from '../../base/ids.ts'
 import type { Change } from '../../metadata/change.ts'
 import type { Organisations, Tables } from '../../metadata/tables.ts'
 
@@ -23,10 +23,12 @@ export const findOrganisation = (db: Reader, idOrName: string): Promise<Organisa
     .selectFrom('organisations')
     .selectAll()
     .where('deleted_at', 'is', null)
-    .where((eb) => eb.or([eb('id', '=', idOrName), eb('name', '=', idOrName)]))
+    .where(isUuid(idOrName) ? 'id' : 'name', '=', idOrName)
     .executeTakeFirst()
 
 async function refuseTaken(trx: Transaction<Tables>, name: string): Promise<void> {
+  // It would stand for the organisation of that id.
+  if (isUuid(name)) throw fail('invalid_request', { reason: 'a name may not look like an id' })
   const taken = await trx
     .selectFrom('organisations')
     .select('id')
@@ -80,8 +82,22 @@ export async function setQuotas(change: Change, id: string, quotas: Quotas, now:
   await change.event({ name: 'quota.updated', subject: id, organisation_id: id, before: quotasOf(before), after: quotas })
 }
 
+/**
+ * What is counted and then changed in an organisation (its projects, its owners) is done by one transaction at a time. An update that changes
+ * nothing locks its row on every database; `not_found` when it was deleted meanwhile.
+ */
+export async function lockOrganisation(trx: Transaction<Tables>, id: string): Promise<void> {
+  await trx
+    .updateTable('organisations')
+    .set((eb) => ({ updated_at: eb.ref('updated_at') }))
+    .where('id', '=', id)
+    .execute()
+  if (!(await organisationById(trx, id))) throw fail('not_found')
+}
+
 /** Only an organisation without projects (deleted ones count until they are purged): `organisation_in_use`. */
 export async function deleteOrganisation(change: Change, id: string, now: number): Promise<void> {
+  await lockOrganisation(change.trx, id)
   const project = await change.trx
     .selectFrom('projects')
     .select('ref')
@@ -91,5 +107,12 @@ export async function deleteOrganisation(change: Change, id: string, now: number
   if (project) throw fail('organisation_in_use')
   await change.trx.updateTable('organisations').set({ deleted_at: now, updated_at: now }).where('id', '=', id).execute()
   await change.trx.deleteFrom('memberships').where('organisation_id', '=', id).execute()
+  await change.trx
+    .updateTable('invitations')
+    .set({ revoked_at: now })
+    .where('organisation_id', '=', id)
+    .where('accepted_at', 'is', null)
+    .where('revoked_at', 'is', null)
+    .execute()
   await change.event({ name: 'organisation.deleted', subject: id, organisation_id: id })
 }

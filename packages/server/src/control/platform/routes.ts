@@ -69,7 +69,7 @@ export const platformRoutes =
         const setup = email === undefined ? await setupSecret(control) : null
         if (setup !== null) return { url: `${addressing.publicUrl()}/setup?token=${setup}`, email: null, expires_at: null }
         const user = email === undefined ? await firstAdministrator() : await platformStore(db).userByEmail(email.trim().toLowerCase())
-        if (!user) throw fail('user_unknown', { email: email ?? '' })
+        if (!user?.admin) throw fail('user_unknown', { email: email ?? '' })
         const text = await change(actorOf(request), (c) => realm.createLink(c, user.id, 'admin_link'))
         return { url: `${addressing.publicUrl()}/admin-link?token=${text}`, email: user.email, expires_at: time(control.now() + LINK_LIFE) }
       },

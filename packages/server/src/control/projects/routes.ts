@@ -6,26 +6,19 @@ import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
 import type { Authoriser } from '../../gateway/authorise.ts'
-import { RECONCILE } from '../../runtime/reconcile.ts'
+import { reconcileJob } from '../../runtime/reconcile.ts'
 import { actorOf, callerOf, organisationOf, projectRefOf } from '../actor.ts'
 import type { Control } from '../context.ts'
+import { versionOf } from '../input.ts'
 import { waitOf } from '../prefer.ts'
 import { listProjects } from './list.ts'
 import { moveProject, needProject, updateProject } from './store.ts'
-import { createProject, deleteProject, purgeProject, restoreProject, specOf } from './verbs.ts'
+import { createProject, deleteProject, purgeProject, refuseFull, restoreProject, specOf } from './verbs.ts'
 import { projectViews, serviceView } from './view.ts'
 
 const Params = Type.Object({ ref: Ref })
 const OrganisationParams = Type.Object({ organisation: Type.String({ maxLength: 63 }) })
 const ServiceParams = Type.Object({ ref: Ref, service: Type.String({ maxLength: 32 }) })
-
-function versionOf(request: FastifyRequest): number | undefined {
-  const header = request.headers['if-match']
-  if (header === undefined || header === '*') return undefined
-  const found = /^(?:W\/)?"?(\d{1,15})"?$/.exec(header)
-  if (!found) throw fail('invalid_request', { reason: 'If-Match must be the version of the project' })
-  return Number(found[1])
-}
 
 export const projectRoutes =
   (control: Control, authoriser: Authoriser): FastifyPluginAsyncTypebox =>
@@ -152,7 +145,11 @@ export const projectRoutes =
           organisation: request.body.organisation,
         })
         if (target.kind !== 'organisation') throw fail('not_found')
-        await change(actorOf(request), (c) => moveProject(c, ref, target.organisation, now()))
+        await change(actorOf(request), async (c) => {
+          const moved = (await needProject(c.trx, ref)).organisation_id !== target.organisation
+          if (moved) await refuseFull(control, c, target.organisation)
+          await moveProject(c, ref, target.organisation, now())
+        })
         return view(ref)
       },
     )
@@ -220,13 +217,14 @@ export const projectRoutes =
         const ref = projectRefOf(request)
         const name = request.params.service
         await change(actorOf(request), async (c) => {
+          if ((await needProject(c.trx, ref)).state !== 'active') throw fail('project_deleted')
           const service = await control.services.byName(c.trx, ref, name)
           if (!service) throw fail('service_not_found', { name })
           const patched = Object.entries({ ...(service.spec as object), ...request.body }).filter(([, value]) => value !== null)
           const { spec } = specOf(control, name, { ...Object.fromEntries(patched), engine: service.engine, driver: service.driver })
           await control.services.setSpec(c.trx, service.id, spec)
           await c.event({ name: 'service.updated', subject: service.id, project_ref: ref, before: service.spec, after: spec })
-          await c.job({ kind: RECONCILE, key: service.id })
+          await c.job(reconcileJob(service))
         })
         const service = await control.services.byName(db, ref, name)
         reply.code(202)

@@ -1,3 +1,4 @@
+import { LABELS_MAX } from '@sovrabase/contract/common'
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import { fail } from '../../base/errors.ts'
 import { projectRef } from '../../base/ids.ts'
@@ -91,6 +92,7 @@ export async function updateProject(
   if (patch.name !== undefined && patch.name !== before.name) await refuseTaken(change.trx, before.organisation_id, patch.name)
   const merged: [string, string | null][] = Object.entries({ ...labelsOf(before), ...patch.labels })
   const after = { name: patch.name ?? before.name, labels: Object.fromEntries(merged.filter(([, value]) => value !== null)) }
+  if (Object.keys(after.labels).length > LABELS_MAX) throw fail('invalid_request', { reason: `a project has ${LABELS_MAX} labels at most` })
   await change.trx
     .updateTable('projects')
     .set({ name: after.name, labels: JSON.stringify(after.labels), version: before.version + 1, updated_at: options.now })
@@ -137,7 +139,7 @@ export async function markPurged(change: Change, ref: string, now: number): Prom
   await change.event({ name: 'project.purged', subject: ref, organisation_id: before.organisation_id, project_ref: ref })
 }
 
-/** Bindings to the project alone end with the move: they were given by the former organisation. */
+/** Bindings and invitations to the project alone end with the move: they were given by the former organisation. */
 export async function moveProject(change: Change, ref: string, organisation: string, now: number): Promise<void> {
   const before = await needProject(change.trx, ref)
   if (before.state !== 'active') throw fail('project_deleted')
@@ -149,6 +151,7 @@ export async function moveProject(change: Change, ref: string, organisation: str
     .where('ref', '=', ref)
     .execute()
   await change.trx.deleteFrom('memberships').where('project_ref', '=', ref).execute()
+  await change.trx.deleteFrom('invitations').where('project_ref', '=', ref).where('accepted_at', 'is', null).execute()
   await change.event({
     name: 'project.moved',
     subject: ref,

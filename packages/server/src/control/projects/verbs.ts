@@ -4,10 +4,11 @@ import { fail } from '../../base/errors.ts'
 import type { Actor, Change } from '../../metadata/change.ts'
 import { createProjectKeys } from '../../realms/api-keys.ts'
 import type { Engine } from '../../runtime/engine.ts'
-import { RECONCILE } from '../../runtime/reconcile.ts'
+import { reconcileJob } from '../../runtime/reconcile.ts'
 import type { Service } from '../../runtime/services.ts'
+import { specWith } from '../../runtime/spec.ts'
 import type { Control } from '../context.ts'
-import { organisationById, quotasOf } from '../organisations/store.ts'
+import { lockOrganisation, organisationById, quotasOf } from '../organisations/store.ts'
 import { countProjects, insertProject, markDeleted, markPurged, markRestored, needProject } from './store.ts'
 
 export const PURGE = 'project.purge'
@@ -15,20 +16,22 @@ export const PURGE = 'project.purge'
 const DATABASE = 'db'
 const POSTGRES = 'postgres'
 
-/** What a manifest says of a service with its engine's defaults; `engine_unknown`, `spec_invalid`. */
+/** What a manifest says of a service above the installation's defaults and its engine's; `engine_unknown`, `spec_invalid`. */
 export function specOf(control: Control, name: string, given: Record<string, unknown>): { engine: Engine; driver: string; spec: unknown } {
   const { engine: engineName, driver = control.driver, ...rest } = given
   const engine = control.engines.get(String(engineName))
   if (!engine) throw fail('engine_unknown', { name: String(engineName), known: [...control.engines.keys()].join(', ') })
   if (!control.drivers.has(String(driver)))
     throw fail('driver_unknown', { name: String(driver), known: [...control.drivers.keys()].join(', ') })
-  const spec = Value.Default(engine.spec, structuredClone(rest))
+  const spec = specWith(engine, control.specDefaults[engine.name], rest)
   const wrong = Value.Check(engine.spec, spec) ? undefined : Value.Errors(engine.spec, spec)[0]
   if (wrong) throw fail('spec_invalid', { name, reason: `${wrong.instancePath.slice(1).replaceAll('/', '.') || name}: ${wrong.message}` })
   return { engine, driver: String(driver), spec }
 }
 
-async function refuseFull(control: Control, change: Change, organisation: string): Promise<void> {
+/** `quota_exceeded`, `not_found`: one more project in the organisation. */
+export async function refuseFull(control: Control, change: Change, organisation: string): Promise<void> {
+  await lockOrganisation(change.trx, organisation)
   const row = await organisationById(change.trx, organisation)
   if (!row) throw fail('not_found')
   const limit = quotasOf(row).projects ?? control.projectsPerOrganisation
@@ -69,7 +72,7 @@ export async function createProject(control: Control, actor: Actor, organisation
       }
       const node = control.node.id
       const id = await control.services.insert(change.trx, { project: made, name, engine, driver, region, node, spec, source: copied })
-      await change.job({ kind: RECONCILE, key: id })
+      await change.job(reconcileJob({ id, node }))
     }
     return made
   })
@@ -96,7 +99,7 @@ export async function deleteProject(control: Control, actor: Actor, ref: string)
     await markDeleted(change, ref, purgeAt, control.now())
     for (const service of await control.services.list(change.trx, { projects: [ref] })) {
       await control.services.setWanted(change.trx, service.id, 'stopped')
-      await change.job({ kind: RECONCILE, key: service.id })
+      await change.job(reconcileJob(service))
     }
     await change.job({ kind: PURGE, key: ref, due_at: purgeAt })
   })
@@ -109,7 +112,7 @@ export async function restoreProject(control: Control, actor: Actor, ref: string
     await markRestored(change, ref, name, control.now())
     for (const service of await control.services.list(change.trx, { projects: [ref] })) {
       await control.services.setWanted(change.trx, service.id, 'active')
-      await change.job({ kind: RECONCILE, key: service.id })
+      await change.job(reconcileJob(service))
     }
   })
 }
@@ -126,7 +129,7 @@ export async function purgeProject(control: Control, actor: Actor, ref: string, 
   await control.change(actor, async (change) => {
     for (const service of await control.services.list(change.trx, { projects: [ref] })) {
       await control.services.setWanted(change.trx, service.id, 'deleted')
-      await change.job({ kind: RECONCILE, key: service.id })
+      await change.job(reconcileJob(service))
     }
     for (const table of ['api_keys', 'realm_keys', 'denied_sessions'] as const)
       await change.trx.deleteFrom(table).where('realm', '=', ref).execute()

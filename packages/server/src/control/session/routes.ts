@@ -2,12 +2,12 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Id, Page, Time } from '@sovrabase/contract/common'
 import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
-import { parseDuration } from '../../base/units.ts'
 import { setSessionCookie } from '../../gateway/cookie.ts'
 import { createAccessToken, listAccessTokens, revokeAccessToken } from '../../realms/access-tokens.ts'
 import { platformStore } from '../../realms/platform-store.ts'
 import { actorOf, callerOf, originOf } from '../actor.ts'
 import type { Control } from '../context.ts'
+import { durationOf } from '../input.ts'
 import { time, timeOrNull } from '../pages.ts'
 
 const Password = Type.String({ maxLength: 1024 })
@@ -47,10 +47,12 @@ const Token = Type.Object({
 const TokenCreate = Type.Object(
   {
     name: Type.String({ minLength: 1, maxLength: 63 }),
-    for: Type.Optional(Type.String({ description: 'How long: 30d; without it the token has no end' })),
+    for: Type.Optional(Type.String({ maxLength: 32, description: 'How long: 30d; without it the token has no end' })),
   },
   { additionalProperties: false },
 )
+
+const TOKEN_LIFE_MAX = { ms: 3650 * 24 * 3_600_000, says: '3650d' }
 
 export const sessionRoutes =
   (control: Control): FastifyPluginAsyncTypebox =>
@@ -116,8 +118,7 @@ export const sessionRoutes =
       },
       async (request, reply) => {
         const { id } = callerOf(request)
-        const life = request.body.for === undefined ? null : parseDuration(request.body.for)
-        if (life === undefined) throw fail('invalid_request', { reason: '`for` is a duration such as 30d' })
+        const life = request.body.for === undefined ? null : durationOf(request.body.for, 'for', TOKEN_LIFE_MAX)
         if (!(await platformStore(db).userById(id))) throw fail('forbidden', { action: 'token:create' })
         const made = await change(actorOf(request), (c) =>
           createAccessToken(c, { userId: id, name: request.body.name, expiresAt: life === null ? null : now() + life, now: now() }),

@@ -4,9 +4,11 @@ import { isSection, SECTIONS, type Section, type SectionValue } from '@sovrabase
 import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
 import { readSettings, shownSettings, writeSettings } from '../../metadata/settings.ts'
-import { RECONCILE } from '../../runtime/reconcile.ts'
+import { reconcileJob } from '../../runtime/reconcile.ts'
 import { actorOf, organisationOf, projectRefOf } from '../actor.ts'
 import type { Control } from '../context.ts'
+import { versionOf } from '../input.ts'
+import { needProject } from '../projects/store.ts'
 
 const Params = Type.Object({ ref: Ref, section: Type.Enum(Object.keys(SECTIONS) as Section[]) })
 const Answer = Type.Object({ version: Type.Integer(), settings: Type.Unknown(), own: Type.Unknown() })
@@ -49,12 +51,13 @@ export const settingRoutes =
       async (request) => {
         const ref = projectRefOf(request)
         const section = sectionOf(request.params.section)
-        const match = /^"?(\d{1,15})"?$/.exec(request.headers['if-match'] ?? '')
+        const given = versionOf(request)
         await change(actorOf(request), async (c) => {
+          if ((await needProject(c.trx, ref)).state !== 'active') throw fail('project_deleted')
           const before = await readSettings(c.trx, ref, section, vault)
           const merged = Object.entries({ ...before.own, ...request.body }).filter(([, value]) => value !== null)
           const value = Object.fromEntries(merged) as SectionValue<Section>
-          const version = match ? Number(match[1]) : before.version
+          const version = given ?? before.version
           await writeSettings(c, ref, section, value, { vault, version, organisation_id: organisationOf(request) })
           if (section === 'rest') await openGrants(c, ref, (value as SectionValue<'rest'>).default_grants === 'supabase')
         })
@@ -68,6 +71,6 @@ export const settingRoutes =
       const spec = service?.spec as { open_grants?: boolean } | undefined
       if (!service || (spec?.open_grants ?? false) === open) return
       await control.services.setSpec(c.trx, service.id, { ...spec, open_grants: open })
-      await c.job({ kind: RECONCILE, key: service.id })
+      await c.job(reconcileJob(service))
     }
   }

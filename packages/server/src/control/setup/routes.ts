@@ -3,14 +3,15 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { isSovraError, type SovraError } from '../../base/errors.ts'
-import { setSessionCookie } from '../../gateway/cookie.ts'
+import { checkForm, setSessionCookie } from '../../gateway/cookie.ts'
 import { pageHeaders } from '../../gateway/headers.ts'
 import type { MemberSession } from '../../realms/platform.ts'
 import { platformStore } from '../../realms/platform-store.ts'
 import { normalEmail } from '../../realms/users.ts'
 import { originOf } from '../actor.ts'
 import type { Control } from '../context.ts'
-import { acceptInvitation, openInvitation } from '../members/store.ts'
+import { refuseNul } from '../input.ts'
+import { acceptInvitation, openInvitation, refuseOther } from '../members/store.ts'
 import { type Field, form, page } from './html.ts'
 import { checkSetup, setUp } from './store.ts'
 import { type Texts, textsFor } from './texts.ts'
@@ -43,6 +44,10 @@ export const setupPages =
   (control: Control): FastifyPluginAsyncTypebox =>
   async (app) => {
     await app.register(formbody)
+    app.addHook('preValidation', refuseNul)
+    app.addHook('preValidation', async (request) => {
+      if (request.method === 'POST') checkForm(request)
+    })
     const { realm, db, change, now } = control
     const config = { action: 'public' } as const
     const secure = () => control.addressing.publicUrl().startsWith('https:')
@@ -128,18 +133,19 @@ export const setupPages =
     /** With an account: its password is proved. Without: the account is made in the same transaction that uses the invitation up. */
     async function join(body: { token: string; email: string; password: string }, request: FastifyRequest): Promise<MemberSession> {
       const caller = originOf(request)
-      await openInvitation(db, body.token, now())
+      const invitation = await openInvitation(db, body.token, now())
       const email = normalEmail(body.email)
+      refuseOther(invitation, email)
       const actor = { id: 'invitation', kind: 'system', ip: caller.ip, requestId: caller.requestId } as const
       if (await platformStore(db).userByEmail(email)) {
         const session = await realm.signIn(email, body.password, caller)
-        await change(actor, (c) => acceptInvitation(c, body.token, session.user.id, now()))
+        await change(actor, (c) => acceptInvitation(c, body.token, session.user, now()))
         return session
       }
       const passwordHash = await realm.hashPassword(body.password)
       return change(actor, async (c) => {
         const user = await realm.createUser(c, { email, passwordHash })
-        await acceptInvitation(c, body.token, user.id, now())
+        await acceptInvitation(c, body.token, user, now())
         return realm.openSession(c, user, caller)
       })
     }

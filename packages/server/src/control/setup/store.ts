@@ -2,7 +2,7 @@ import { safeEqual } from '../../base/crypto.ts'
 import { fail } from '../../base/errors.ts'
 import { randomToken } from '../../base/ids.ts'
 import type { Actor } from '../../metadata/change.ts'
-import { getFact, removeFact, setFact } from '../../metadata/facts.ts'
+import { claimFact, getFact, setFact } from '../../metadata/facts.ts'
 import type { Caller, MemberSession } from '../../realms/platform.ts'
 import type { Control } from '../context.ts'
 import { insertMembership } from '../members/store.ts'
@@ -10,6 +10,7 @@ import { insertOrganisation } from '../organisations/store.ts'
 
 const FACT = 'setup.link'
 const CONTEXT = 'facts/setup.link'
+const DONE = 'setup.done'
 
 type Parts = Pick<Control, 'db' | 'change' | 'vault'>
 
@@ -68,8 +69,8 @@ export async function setUp(
   const passwordHash = await realm.hashPassword(given.password)
   const name = slugOf(given.organisation)
   return change({ ...SETUP, ip: caller.ip, requestId: caller.requestId }, async (c) => {
-    if ((await getFact<string>(c.trx, FACT)) === '') throw fail('setup_done')
-    await removeFact(c.trx, FACT)
+    // Of two at once the second waits here for the first.
+    if (!(await claimFact(c.trx, DONE)) || (await getFact<string>(c.trx, FACT)) === '') throw fail('setup_done')
     await setFact(c.trx, FACT, '')
     const user = await realm.createUser(c, { email: given.email, passwordHash, admin: true })
     const bind = (organisation: string) => insertMembership(c, { organisation, project: null, user: user.id, role: 'owner' }, now())

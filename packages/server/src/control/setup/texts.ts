@@ -55,6 +55,7 @@ const weightOf = (range: string): number => Number(/;\s*q=([\d.]+)/.exec(range)?
 /** The better of French and English by Accept-Language (RFC 9110 §12.5.4); English when neither is asked for. */
 export function textsFor(acceptLanguage: string | undefined): { lang: 'fr' | 'en'; t: Texts } {
   const ranges = (acceptLanguage ?? '').split(',').map((range) => ({ tag: range.trim().toLowerCase(), weight: weightOf(range) }))
-  const best = (language: string) => Math.max(0, ...ranges.filter(({ tag }) => tag.startsWith(language)).map(({ weight }) => weight))
+  const best = (language: string) =>
+    Math.max(0, ...ranges.filter(({ tag }) => tag.split(/[-;\s]/, 1)[0] === language).map(({ weight }) => weight))
   return best('fr') > best('en') ? { lang: 'fr', t: fr } : { lang: 'en', t: en }
 }
