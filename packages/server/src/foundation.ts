@@ -11,8 +11,7 @@ import type { Config } from './config.ts'
 import { type Changer, makeChanger } from './metadata/change.ts'
 import { getFact, setFact } from './metadata/facts.ts'
 import { type Metadata, openMetadata } from './metadata/open.ts'
-
-const ROOT_KEY = 'root_key.id'
+import { ROOT_KEY } from './metadata/reseal.ts'
 
 /** Metadata, secrets, events and jobs: what everything else stands on. */
 export interface Foundation {
@@ -45,7 +44,8 @@ async function openSecrets(config: Config, metadata: Metadata, dataDir: string):
   })
   const recorded = await metadata.transaction(async (trx) => {
     const now = await getFact<string>(trx, ROOT_KEY)
-    if (now === undefined || secrets.keyIds.includes(now)) await setFact(trx, ROOT_KEY, secrets.vault.keyId)
+    // A former one stays on record until all is sealed with the new one: see metadata/reseal.ts.
+    if (now === undefined) await setFact(trx, ROOT_KEY, secrets.vault.keyId)
     return now ?? secrets.vault.keyId
   })
   checkRootKey(secrets, recorded, folder)

@@ -38,5 +38,12 @@ export const sealSecrets = (schema: TSchema, value: unknown, vault: Vault, conte
 export const openSecrets = (schema: TSchema, value: unknown, vault: Vault, context: string): unknown =>
   mapSecrets(schema, value, (leaf, path) => (isSealed(leaf) ? vault.open(leaf.$sealed, context + path) : leaf))
 
+/** The same with every leaf sealed by the current key. */
+export const resealSecrets = (schema: TSchema, value: unknown, vault: Vault, context: string): unknown =>
+  mapSecrets(schema, value, (leaf, path) => {
+    if (!isSealed(leaf) || vault.isCurrent(leaf.$sealed)) return leaf
+    return { $sealed: vault.seal(vault.open(leaf.$sealed, context + path), context + path) }
+  })
+
 /** For answers and logs: whether a secret is set, never what it is. */
 export const hideSecrets = (schema: TSchema, value: unknown): unknown => mapSecrets(schema, value, () => HIDDEN)
