@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { startServer, type TestServer } from '../../../../test/node.ts'
+import { openProject } from '../../../../test/project.ts'
 
 let server: TestServer
 before(async () => {
@@ -264,6 +265,30 @@ describe('Idempotency-Key', () => {
     assert.equal((await api('POST', '/organisations', { name: 'at-once' }, undefined, header('again'))).status, 409)
     assert.equal((await api('POST', '/organisations', { name: 'again' }, undefined, header('again'))).status, 201)
   })
+})
+
+test('what a project answers reaches neither its neighbours nor the platform', async () => {
+  const { ref, url } = await projectNamed('demo')
+  const project = await openProject(server, ref)
+  await project.sql(`create or replace function public.page() returns text language plpgsql as $$ begin
+    perform set_config('response.headers', json_build_array(
+      json_build_object('Content-Type', 'text/html'),
+      json_build_object('Content-Length', '1'),
+      json_build_object('Set-Cookie', 'sovra_session=x; Path=/v1'),
+      json_build_object('Content-Security-Policy', 'default-src *'),
+      json_build_object('Service-Worker-Allowed', '/'),
+      json_build_object('X-Own', '1'))::text, true);
+    return '<script>fetch("/v1/projects")</script>';
+  end $$; grant execute on function public.page() to anon; notify pgrst`)
+  const answer = await fetch(`${url}/rest/v1/rpc/page`, { method: 'POST', headers: { apikey: project.anon } })
+  assert.equal(answer.status, 200, await answer.clone().text())
+  assert.match(await answer.text(), /script/)
+  assert.equal(answer.headers.get('content-type'), 'text/html')
+  assert.match(answer.headers.get('content-security-policy') ?? '', /^sandbox;/)
+  assert.equal(answer.headers.get('x-content-type-options'), 'nosniff')
+  assert.equal(answer.headers.get('set-cookie'), null)
+  assert.equal(answer.headers.get('service-worker-allowed'), null)
+  assert.equal(answer.headers.get('x-own'), '1')
 })
 
 test('every refusal is the envelope, and no answer is kept by a cache', async () => {

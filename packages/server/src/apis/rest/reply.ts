@@ -15,8 +15,8 @@ export function contentRange(first: number, page: number, total: number | null):
   return `${page > 0 && total !== 0 ? `${first}-${first + page - 1}` : '*'}/${total ?? '*'}`
 }
 
-/** The answer to a request whose statement answered `row`. Pure. Throws PGRST103, 111, 112, 116. */
-export function answerOf(plan: Plan, row: Row, values: readonly string[], profile: string | null): Answer {
+/** The answer to a request whose statement answered `row`; `shared`: on an origin that is not the project's own. Pure. Throws PGRST103, 111, 112, 116. */
+export function answerOf(plan: Plan, row: Row, values: readonly string[], profile: string | null, shared = false): Answer {
   const headers: Record<string, string> = {}
   const status = STATUS[plan.action](plan, row, values, headers)
   if (plan.applied !== '') headers['preference-applied'] = plan.applied
@@ -25,7 +25,7 @@ export function answerOf(plan: Plan, row: Row, values: readonly string[], profil
     headers['content-type'] = contentType(plan.media)
     if (profile !== null) headers['content-profile'] = profile
   }
-  return own({ status, headers, body }, row)
+  return own({ status, headers, body }, row, shared)
 }
 
 const isWrite = ({ action }: Plan) => action !== 'read' && action !== 'call'
@@ -73,12 +73,37 @@ const STATUS: Readonly<Record<Plan['action'], StatusOf>> = {
   },
 }
 
+/** They frame the message or guard its readers: ours alone. */
+const NEVER_SET = new Set([
+  ...['connection', 'content-encoding', 'content-length', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade'],
+  ...['content-security-policy', 'x-content-type-options', 'sb-request-id', 'x-request-id'],
+])
+/** What would reach other projects and the platform where the origin is theirs too. */
+const NEVER_SHARED = /^(?:set-cookie|clear-site-data|service-worker-allowed|strict-transport-security|alt-svc|access-control-.*)$/
+const COOKIE_DOMAIN = /;\s*domain\s*=[^;]*/gi
+/** Rows are no documents: shown by a browser they run nothing, and have no origin whose cookies they could use. */
+const SANDBOX = "sandbox; default-src 'none'"
+
 /** What functions and triggers set: `response.status`, and `response.headers` as `[{"name": "value"}]`. */
-function own(answer: Answer, row: Row): Answer {
-  if (row.headers === null && row.status === null) return answer
+function own(answer: Answer, row: Row, shared: boolean): Answer {
+  if (row.headers === null && row.status === null) return shared ? sandboxed(answer) : answer
   const headers = { ...answer.headers }
-  if (row.headers !== null) for (const [name, value] of ownHeaders(row.headers)) headers[name.toLowerCase()] = value
-  return { ...answer, headers, status: row.status === null ? answer.status : ownStatus(row.status) }
+  if (row.headers !== null)
+    for (const [given, value] of ownHeaders(row.headers)) {
+      const name = given.toLowerCase()
+      if (NEVER_SET.has(name) || (shared && NEVER_SHARED.test(name))) continue
+      // A cookie for the whole domain would be one of its neighbours and of the platform.
+      headers[name] = name === 'set-cookie' ? value.replace(COOKIE_DOMAIN, '') : value
+    }
+  const made = { ...answer, headers, status: row.status === null ? answer.status : ownStatus(row.status) }
+  return shared ? sandboxed(made) : made
+}
+
+const HARMLESS = /^(?:application\/(?:json|vnd\.pgrst\.)|text\/csv)/
+
+function sandboxed(answer: Answer): Answer {
+  if (HARMLESS.test(answer.headers['content-type'] ?? 'application/json')) return answer
+  return { ...answer, headers: { ...answer.headers, 'content-security-policy': SANDBOX } }
 }
 
 function ownStatus(text: string): number {

@@ -65,6 +65,7 @@ export async function startRest(): Promise<TestRest> {
     },
     settings: () => rest.settings,
     url: () => new URL('http://localhost/rest/v1/'),
+    shared: (request) => request.headers['x-shared'] === 'yes',
     bodyLimit: 10 * 1024 * 1024,
   })
   app.setErrorHandler((error, request, reply) => api.render(toSovraError(error, request), request, reply))

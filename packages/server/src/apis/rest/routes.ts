@@ -40,6 +40,8 @@ export interface RestOptions {
   settings(request: FastifyRequest): object | undefined
   /** URL of the API as its clients write it: for the root document. */
   url(request: FastifyRequest): URL
+  /** Whether the answer goes to an origin that is not the project's own. */
+  shared(request: FastifyRequest): boolean
   /** Bytes of a body. */
   readonly bodyLimit: number
 }
@@ -172,7 +174,7 @@ async function attempt(
   checkRoom(database, plan)
   const identity = identityOf(request, options.principal(request), call, space.searchPaths.get(schema) ?? schema, plan.prefer.timezone)
   const row = await runPlan(database.pool, identity, plan, values, body, () => signalOf(reply))
-  return answerOf(plan, row, values, profile)
+  return answerOf(plan, row, values, profile, options.shared(request))
 }
 
 /** The request as a plan (from the cache, for a shape that is known) and what it is bound to. */
