@@ -7,17 +7,26 @@ NODE := bash scripts/node.sh
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
-install-dependencies: node_modules/.package-lock.json
+MANIFESTS := package-lock.json package.json packages/contract/package.json packages/server/package.json packages/cli/package.json
+CI_INSTALL := npm ci --ignore-scripts --prefer-offline --no-fund --no-audit --loglevel=error
 
-node_modules/.package-lock.json: package-lock.json package.json packages/*/package.json
+install-dependencies: node_modules/.installed-all
+
+# What running needs; the tools of developers would double the time of a first start.
+node_modules/.installed: $(MANIFESTS)
 	@command -v npm >/dev/null || { echo 'npm is missing: install Node 20 or newer with npm (apt install npm), then run this again.' >&2; exit 1; }
-	npm ci --ignore-scripts --prefer-offline --no-fund --no-audit --loglevel=error
+	$(CI_INSTALL) --omit=dev
 	@touch $@
+
+node_modules/.installed-all: $(MANIFESTS)
+	@command -v npm >/dev/null || { echo 'npm is missing: install Node 20 or newer with npm (apt install npm), then run this again.' >&2; exit 1; }
+	$(CI_INSTALL)
+	@touch node_modules/.installed $@
 
 config.yaml:
 	@cp -n config.example.yaml config.yaml 2>/dev/null || true
 
-start: install-dependencies config.yaml ## install what is needed, then run in the foreground with a demo project
+start: node_modules/.installed config.yaml ## install what is needed, then run in the foreground with a demo project
 	@exec $(NODE) packages/server/src/main.ts
 
 test: install-dependencies ## the whole suite, on real engines (installs what the tests need)
