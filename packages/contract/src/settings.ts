@@ -25,6 +25,9 @@ export const RestSettings = Type.Object(
       }),
     ),
     aggregates: Type.Optional(Type.Boolean({ description: 'count(), sum() and the like in select' })),
+    plan_enabled: Type.Optional(
+      Type.Boolean({ description: 'Answers with the plan of a request to `Accept: application/vnd.pgrst.plan`' }),
+    ),
     tx_end: Type.Optional(
       Type.Union([Type.Literal('commit'), Type.Literal('commit-allow-override')], {
         description: 'Whether `Prefer: tx=rollback` is obeyed',

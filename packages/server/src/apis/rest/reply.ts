@@ -1,6 +1,6 @@
 import { fail } from '../../base/errors.ts'
 import { singularityError } from './errors.ts'
-import { contentType } from './parse/headers.ts'
+import { contentType, type Media } from './parse/media.ts'
 import type { Plan } from './plan/types.ts'
 import type { Row } from './run.ts'
 
@@ -18,14 +18,22 @@ export function contentRange(first: number, page: number, total: number | null):
 /** The answer to a request whose statement answered `row`; `shared`: on an origin that is not the project's own. Pure. Throws PGRST103, 111, 112, 116. */
 export function answerOf(plan: Plan, row: Row, values: readonly string[], profile: string | null, shared = false): Answer {
   const headers: Record<string, string> = {}
+  if (plan.media.kind === 'plan') return { status: 200, headers: { 'content-type': contentType(plan.media) }, body: row.body }
   const status = STATUS[plan.action](plan, row, values, headers)
   if (plan.applied !== '') headers['preference-applied'] = plan.applied
-  const body = status === 204 || (isWrite(plan) && plan.prefer.return !== 'representation') || plan.isVoid ? null : row.body
+  const body =
+    status === 204 || (isWrite(plan) && plan.prefer.return !== 'representation') || plan.isVoid ? null : bytesOf(plan.media, row.body)
   if (body !== null) {
     headers['content-type'] = contentType(plan.media)
     if (profile !== null) headers['content-profile'] = profile
   }
   return own({ status, headers, body }, row, shared)
+}
+
+/** bytea is printed as \\x and hexadecimal digits. */
+function bytesOf(media: Media, body: Buffer | null): Buffer | null {
+  const binary = media.kind === 'raw' ? media.binary : media.kind === 'custom' && media.handler.binary
+  return binary && body !== null ? Buffer.from(body.toString('latin1', 2), 'hex') : body
 }
 
 const isWrite = ({ action }: Plan) => action !== 'read' && action !== 'call'

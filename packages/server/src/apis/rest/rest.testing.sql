@@ -84,3 +84,23 @@ insert into notes values (1), (2); insert into labels values (1), (2); insert in
 create view "we ird{(" as select p.id as "i} d", c.id as "c id" from projects p join clients c on c.id = p.client_id;
 grant select on all tables in schema public to anon;
 revoke all on private from anon;
+
+-- media types of the project's own
+create domain "text/plain" as text;
+create domain "text/html" as text;
+create domain "image/png" as bytea;
+create domain "*/*" as bytea;
+create domain "text/x-names" as text;
+create domain "application/vnd.rows+json" as json;
+create function page() returns "text/html" language sql stable as $$ select '<p>hello</p>'::"text/html" $$;
+create function plain() returns "text/plain" language sql stable as $$ select 'hello'::"text/plain" $$;
+create function picture() returns "image/png" language sql stable as $$ select '\x89504e47'::"image/png" $$;
+create function anything() returns "*/*" language sql stable as $$ select 'any'::bytea::"*/*" $$;
+create function some_bytes() returns bytea language sql stable as $$ select '\x0001ff'::bytea $$;
+create function add_name(state text, item clients) returns text language sql immutable as $$ select state || item.name || ';' $$;
+create function end_names(state text) returns "text/x-names" language sql immutable as $$ select state::"text/x-names" $$;
+create aggregate names_of(clients) (sfunc = add_name, stype = text, finalfunc = end_names, initcond = '');
+create function add_row(state json, item anyelement) returns json language sql immutable as $$ select json_build_object('rows', (state ->> 'rows')::int + 1) $$;
+create function end_rows(state json) returns "application/vnd.rows+json" language sql immutable as $$ select state::"application/vnd.rows+json" $$;
+create aggregate rows_of(anyelement) (sfunc = add_row, stype = json, finalfunc = end_rows, initcond = '{"rows": 0}');
+create function st_asgeojson(record, text default '') returns text language plpgsql immutable as $$ begin return '{"type": "Feature"}'; end $$;

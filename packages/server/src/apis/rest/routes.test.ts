@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { type Case, startRest, type TestRest } from './rest.testing.ts'
+import { MEDIA } from './routes.media.cases.ts'
 import { READS } from './routes.read.cases.ts'
 import { VIEWS } from './routes.views.cases.ts'
 import { CALLS, WRITES } from './routes.write.cases.ts'
@@ -43,6 +44,7 @@ const run = (name: string, rows: readonly Case[], prefer = '') =>
 
 run('reading', READS)
 run('views', VIEWS)
+run('media types', MEDIA)
 run('writing', WRITES, 'tx=rollback')
 run('functions', CALLS)
 
@@ -111,6 +113,32 @@ describe('the catalogue and its plans', () => {
       if (!url.includes('order=clients')) assert.deepEqual(answer.json(), rows, url)
       else assert.ok(answer.statusCode < 500, answer.body)
     }
+    rest.settings = { tx_end: 'commit-allow-override' }
+  })
+
+  it('answers plans where they are switched on', async () => {
+    rest.settings = { plan_enabled: true, tx_end: 'commit-allow-override' }
+    const plan = async (url: string, accept: string) => {
+      const answer = await get(url, { accept })
+      assert.equal(answer.statusCode, 200, answer.body)
+      return answer
+    }
+    const json = await plan('/clients?id=eq.1', 'application/vnd.pgrst.plan+json; options=verbose|analyze')
+    assert.ok(json.json()[0].Plan['Actual Rows'] >= 0)
+    assert.equal(
+      json.headers['content-type'],
+      'application/vnd.pgrst.plan+json; for="application/json"; options=analyze|verbose; charset=utf-8',
+    )
+    const text = await plan('/rpc/get_projects', 'application/vnd.pgrst.plan; for="text/csv"')
+    assert.match(text.body, /^Aggregate.*\n {2}/)
+    assert.equal(text.headers['content-type'], 'application/vnd.pgrst.plan+text; for="text/csv"; charset=utf-8')
+    const written = await rest.app.inject({
+      method: 'POST',
+      url: '/clients',
+      payload: { id: 77, name: 'x' },
+      headers: { accept: 'application/vnd.pgrst.plan+json' },
+    })
+    assert.deepEqual([written.statusCode, (await get('/clients?id=eq.77')).json()], [200, []])
     rest.settings = { tx_end: 'commit-allow-override' }
   })
 

@@ -6,11 +6,13 @@ import { renderError } from './errors.ts'
 import { grantHint } from './hints.ts'
 import { openApi } from './openapi.ts'
 import { type Payload, parseBody } from './parse/body.ts'
-import { contentType, negotiate, parsePrefer, parseRange } from './parse/headers.ts'
+import { parsePrefer, parseRange } from './parse/headers.ts'
 import { LIMITS } from './parse/limits.ts'
+import { contentType, negotiate } from './parse/media.ts'
 import { type Shaped, shapeQuery } from './parse/query.ts'
-import { planCall } from './plan/call.ts'
+import { findRoutine, planCall, rowTable } from './plan/call.ts'
 import { nearest } from './plan/nearest.ts'
+import { producerOf } from './plan/producer.ts'
 import { planRead } from './plan/read.ts'
 import type { Action, Plan, PlanInput } from './plan/types.ts'
 import { planWrite } from './plan/write.ts'
@@ -215,18 +217,21 @@ function makePlan(
 ): Plan {
   const { settings } = space
   const prefer = parsePrefer(preferHeader, settings.transactionEnd)
+  const query = shaped.parse()
+  const routine = call.rpc ? findRoutine({ catalogue, schema, query }, call.name, payload) : null
+  const table = routine === null ? findTable(catalogue, schema, call.name) : rowTable(catalogue, routine)
   const input: PlanInput = {
     catalogue,
     schema,
-    query: shaped.parse(),
-    media: negotiate(accept),
+    query,
+    media: negotiate(accept, false, producerOf(catalogue, query, table, routine, settings.plans)),
     prefer,
     head: call.method === 'HEAD',
     maxRows: settings.maxRows,
     aggregates: settings.aggregates,
   }
-  if (call.rpc) return planCall(input, call.name, payload)
-  const table = findTable(catalogue, schema, call.name)
+  if (routine !== null) return planCall(input, routine, payload)
+  if (table === null) throw fail('internal')
   const write = WRITES[call.method]
   return write === undefined ? planRead(input, table) : planWrite(write, input, table, payload ?? { isArray: false, keys: [], type: '' })
 }

@@ -30,9 +30,13 @@ export interface Row {
   readonly status: string | null
 }
 
+const NO_ROW: Row = { body: null, page: 0, total: null, location: null, inserted: null, headers: null, status: null }
 const number = (text: string | null): number | null => (text === null ? null : Number(text))
 
-function rowOf(result: Result): Row {
+function rowOf(result: Result, plan: Plan): Row {
+  // A plan is not one row but its lines.
+  if (plan.media.kind === 'plan')
+    return { ...NO_ROW, body: Buffer.from(result.values.map((line) => line?.toString('utf8') ?? '').join('\n')) }
   return {
     body: result.bytes(0, RESULT.body),
     page: Number(result.text(0, RESULT.page) ?? '0'),
@@ -61,7 +65,7 @@ export async function runPlan(
   const run = (sql: string, params: readonly Param[], readOnly: boolean) =>
     asRole(pool, identity, { sql, params: bind(params, values, body) }, { readOnly, signal })
   if (plan.prefer.tx === 'rollback' && !plan.readOnly) return rolledBack(pool, identity, plan, bind(plan.params, values, body), signal)
-  const row = rowOf(await run(plan.sql, plan.params, plan.readOnly))
+  const row = rowOf(await run(plan.sql, plan.params, plan.readOnly), plan)
   if (plan.explain === null || !wantsPlanned(plan, row)) return row
   const explained = await run(plan.explain.sql, plan.explain.params, true)
   return { ...row, total: plannedRows(explained, row.total) }
@@ -81,7 +85,7 @@ async function rolledBack(pool: PipelinePool, identity: Identity, plan: Plan, pa
       pool,
       identity,
       async (tx) => {
-        const row = rowOf(await tx.query({ sql: plan.sql, params }))
+        const row = rowOf(await tx.query({ sql: plan.sql, params }), plan)
         await tx.query({ sql: 'set constraints all immediate', params: [] })
         throw new RolledBack(row)
       },

@@ -11,6 +11,8 @@ export interface RestSettings {
   /** Rows of an answer at most; null: no limit. */
   readonly maxRows: number | null
   readonly aggregates: boolean
+  /** Answers to Accept: application/vnd.pgrst.plan. */
+  readonly plans: boolean
   /** `Prefer: tx=…` is obeyed. */
   readonly transactionEnd: boolean
 }
@@ -20,6 +22,7 @@ export const REST_DEFAULTS: RestSettings = {
   extraSearchPath: ['public', 'extensions'],
   maxRows: 1_000,
   aggregates: false,
+  plans: false,
   transactionEnd: false,
 }
 
@@ -86,6 +89,7 @@ function settingsInForce(section: object, database: Readonly<Record<string, stri
     maxRows: Number.isSafeInteger(rows) && rows > 0 ? rows : ownRows,
     aggregates:
       inDatabase('db_aggregates_enabled') === undefined ? own.aggregates === true : isTrue(inDatabase('db_aggregates_enabled') ?? ''),
+    plans: inDatabase('db_plan_enabled') === undefined ? own.plan_enabled === true : isTrue(inDatabase('db_plan_enabled') ?? ''),
     transactionEnd: (inDatabase('db_tx_end') ?? String(own.tx_end ?? '')).endsWith('allow-override'),
   }
 }

@@ -82,13 +82,19 @@ export interface OrderTerm {
   readonly nulls: 'first' | 'last' | null
 }
 
+/**
+ * How many rows at most: a small number is part of the shape, since PostgreSQL plans an unknown LIMIT as a tenth of all rows and then walks
+ * a whole index; a large one is a value.
+ */
+export type Rows = Slot | { readonly rows: number }
+
 /** Names of embedded resources from the root. */
 export type Path = readonly string[]
 export interface Query {
   readonly select: readonly SelectItem[]
   readonly conditions: readonly { readonly path: Path; readonly condition: Condition }[]
   readonly order: readonly { readonly path: Path; readonly terms: readonly OrderTerm[] }[]
-  readonly limit: readonly { readonly path: Path; readonly value: Slot }[]
+  readonly limit: readonly { readonly path: Path; readonly value: Rows }[]
   readonly offset: readonly { readonly path: Path; readonly value: Slot }[]
   /** columns=: which keys of the body are written. */
   readonly columns: readonly string[] | null

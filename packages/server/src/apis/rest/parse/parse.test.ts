@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { isSovraError } from '../../../base/errors.ts'
 import { parseBody } from './body.ts'
-import { negotiate, parsePrefer, parseRange } from './headers.ts'
+import { parsePrefer, parseRange } from './headers.ts'
+import { negotiate } from './media.ts'
 import { shapeQuery } from './query.ts'
 
 const shape = (query: string, range?: { first: number; last: number | null }) => shapeQuery(query, { arguments: false, range })

@@ -1,5 +1,5 @@
 import { fail } from '../../../base/errors.ts'
-import type { Condition, Query, SelectItem } from './ast.ts'
+import type { Condition, Query, Rows, SelectItem } from './ast.ts'
 import { Cursor, syntaxError } from './cursor.ts'
 import { isOperation, newValues, parseLogic, parseOperation, slot } from './filter.ts'
 import { name, treePath } from './names.ts'
@@ -72,8 +72,14 @@ export function shapeQuery(raw: string, options: ShapeOptions): Shaped {
   for (const side of ['limit', 'offset'] as const) {
     const value = window[side]
     if (value === undefined || (side === 'offset' && value === 0n)) continue
-    shape += `${side}\0`
-    root[side].push({ path: [], value: slot(values, String(value)) })
+    if (side === 'limit') {
+      const rows = rowsOf(value, values)
+      shape += `limit\0${rows.shape}\0`
+      root.limit.push({ path: [], value: rows.value })
+      continue
+    }
+    shape += 'offset\0'
+    root.offset.push({ path: [], value: slot(values, String(value)) })
   }
   return { shape, values: values.list, columns, parse: () => build(parts, root) }
 }
@@ -160,8 +166,9 @@ function partOf(kind: Kind, key: string, value: string, values: Values, options:
         },
       }
     case 'limit':
+      return limit(key, value, values)
     case 'offset':
-      return window(kind, key, value, values)
+      return offset(key, value, values)
     case 'logic':
       return tree(key, value, values)
     case 'filter':
@@ -169,14 +176,34 @@ function partOf(kind: Kind, key: string, value: string, values: Values, options:
   }
 }
 
-function window(kind: 'limit' | 'offset', key: string, value: string, values: Values): Made | null {
-  const rows = wholeNumber(value)
-  if (rows === undefined) return null
-  const place = slot(values, String(rows))
+/** Up to this many rows a limit is part of the shape: one shape for each would be too many. */
+const SHAPED_LIMIT = 1_000n
+
+function rowsOf(limit: bigint, values: Values): { shape: string; value: Rows } {
+  if (limit <= SHAPED_LIMIT) return { shape: String(limit), value: { rows: Number(limit) } }
+  return { shape: '', value: slot(values, String(limit)) }
+}
+
+function limit(key: string, value: string, values: Values): Made | null {
+  const number = wholeNumber(value)
+  if (number === undefined) return null
+  const rows = rowsOf(number, values)
+  return {
+    shape: rows.shape,
+    part: (query) => {
+      query.limit.push({ path: embedPath(key), value: rows.value })
+    },
+  }
+}
+
+function offset(key: string, value: string, values: Values): Made | null {
+  const number = wholeNumber(value)
+  if (number === undefined) return null
+  const place = slot(values, String(number))
   return {
     shape: '',
     part: (query) => {
-      query[kind].push({ path: embedPath(key), value: place })
+      query.offset.push({ path: embedPath(key), value: place })
     },
   }
 }

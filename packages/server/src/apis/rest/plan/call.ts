@@ -1,9 +1,9 @@
 import { fail } from '../../../base/errors.ts'
-import type { Argument, Routine, Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
+import type { Argument, Catalogue, Routine, Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
 import { appliedPreferences } from './applied.ts'
 import { nearest } from './nearest.ts'
 import { explainStatement, readNeeds, totalSql } from './read.ts'
-import { bodySql, guardSql, ROWS, responseSql } from './result.ts'
+import { askedSql, bodySql, guardSql, ROWS, responseSql, shownMedia } from './result.ts'
 import { type SelectOptions, selectSql } from './select.ts'
 import { ident, Params, qualified } from './sql.ts'
 import { buildTree } from './tree.ts'
@@ -20,10 +20,9 @@ const RAW_TYPES: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** `body` is null for GET and HEAD: the arguments are in the query string. Pure. */
-export function planCall(input: PlanInput, name: string, body: BodyShape | null): Plan {
-  const routine = findRoutine(input, name, body)
+export function planCall(input: PlanInput, routine: Routine, body: BodyShape | null): Plan {
   const { media, prefer } = input
-  const rowsOf = rowTable(input, routine)
+  const rowsOf = rowTable(input.catalogue, routine)
   const root = buildTree(input.query, { ...input, table: rowsOf, name: rowsOf?.name ?? routine.name })
   const params = new Params()
   const scalar = routine.returns !== 'composite'
@@ -43,7 +42,7 @@ export function planCall(input: PlanInput, name: string, body: BodyShape | null)
   // A scalar must be computed even where nobody looks at it; rows may be filtered inside an inlined function.
   const materialised = scalar ? 'materialized ' : ''
   return {
-    sql: `with ${SOURCE} as ${materialised}(${call}) select ${columns.join(', ')} from (${rows}) as ${ROWS}`,
+    sql: askedSql(media, `with ${SOURCE} as ${materialised}(${call}) select ${columns.join(', ')} from (${rows}) as ${ROWS}`),
     params: params.list,
     action: 'call',
     readOnly,
@@ -52,7 +51,7 @@ export function planCall(input: PlanInput, name: string, body: BodyShape | null)
     prefer,
     single: media.kind === 'object',
     offset: root.offset,
-    explain: scalar ? null : explained(input, root, call, options),
+    explain: scalar || media.kind === 'plan' ? null : explained(input, root, call, options),
     maxRows: input.maxRows,
     needs: readNeeds(root),
     name: routine.name,
@@ -68,14 +67,17 @@ function explained(input: PlanInput, root: Parameters<typeof explainStatement>[0
   return explainStatement(root, { ...options, source: `(${call})` }, input.prefer.count)
 }
 
-function rowTable(input: PlanInput, routine: Routine): Table | null {
-  return routine.returns === 'composite'
-    ? (input.catalogue.schemas.get(routine.returnSchema)?.tables.get(routine.returnType) ?? null)
-    : null
+/** The table or view whose rows a function returns. */
+export function rowTable(catalogue: Catalogue, routine: Routine): Table | null {
+  return routine.returns === 'composite' ? (catalogue.schemas.get(routine.returnSchema)?.tables.get(routine.returnType) ?? null) : null
 }
 
 function resultSql(input: PlanInput, routine: Routine): string {
-  const { media } = input
+  const media = shownMedia(input.media)
+  if (media.kind === 'raw' || (media.kind === 'custom' && !media.handler.aggregate)) {
+    return `coalesce((select s."_sovra_scalar"::text from ${SOURCE} as s limit 1), '')`
+  }
+  if (media.kind === 'custom' || media.kind === 'geojson') return bodySql(media)
   if (routine.returns === 'composite') {
     if (routine.returnsSet || media.kind === 'csv') return bodySql(media)
     return bodySql({ kind: 'object', stripped: media.kind === 'array' || (media.kind === 'object' && media.stripped) })
@@ -124,8 +126,10 @@ function queryArguments({ query }: PlanInput, routine: Routine, params: Params):
   return given.join(', ')
 }
 
+type Lookup = Pick<PlanInput, 'catalogue' | 'schema' | 'query'>
+
 /** The overload that the names of the arguments mean. Throws PGRST202 for none, PGRST203 for several. */
-function findRoutine(input: PlanInput, name: string, body: BodyShape | null): Routine {
+export function findRoutine(input: Lookup, name: string, body: BodyShape | null): Routine {
   const overloads = input.catalogue.schemas.get(input.schema)?.functions.get(name) ?? []
   const keys = [...new Set(body === null ? input.query.args.map((argument) => argument.name) : (input.query.columns ?? body.keys))].sort()
   const raw = body !== null && body.type !== 'application/json' && body.type in RAW_TYPES
@@ -150,7 +154,7 @@ function accepts(routine: Routine, keys: readonly string[]): boolean {
   )
 }
 
-function noRoutine(input: PlanInput, name: string, keys: readonly string[], overloads: readonly Routine[], body: BodyShape | null) {
+function noRoutine(input: Lookup, name: string, keys: readonly string[], overloads: readonly Routine[], body: BodyShape | null) {
   const full = `${input.schema}.${name}`
   const single = { 'text/plain': 'text', 'text/xml': 'xml', 'application/octet-stream': 'bytea' }[body?.type ?? '']
   const withKeys = keys.length === 0 ? ' without parameters' : ` with parameter${keys.length > 1 ? 's' : ''} ${keys.join(', ')}`
@@ -164,7 +168,7 @@ function noRoutine(input: PlanInput, name: string, keys: readonly string[], over
   )
 }
 
-function routineHint(input: PlanInput, name: string, keys: readonly string[], overloads: readonly Routine[]): string {
+function routineHint(input: Lookup, name: string, keys: readonly string[], overloads: readonly Routine[]): string {
   const prefix = `Perhaps you meant to call the function ${input.schema}.`
   const signature = (names: readonly string[]) => `(${[...names].sort().join(', ')})`
   const near =

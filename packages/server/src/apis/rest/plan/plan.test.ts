@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Catalogue, Column, ForeignKey, Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
-import { NO_PREFERENCES, negotiate, parsePrefer } from '../parse/headers.ts'
+import { NO_PREFERENCES, parsePrefer } from '../parse/headers.ts'
+import { negotiate } from '../parse/media.ts'
 import { shapeQuery } from '../parse/query.ts'
 import { planRead } from './read.ts'
 import { bind } from './sql.ts'
@@ -61,6 +62,10 @@ const catalogue: Catalogue = {
   enums: new Map(),
   domains: new Map(),
   settings: {},
+  handlers: new Map(),
+  representations: new Map(),
+  geoJson: null,
+  roleSettings: {},
   schemas: new Map([
     [
       'public',

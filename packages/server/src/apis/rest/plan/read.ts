@@ -1,6 +1,6 @@
 import type { Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
 import { appliedPreferences } from './applied.ts'
-import { bodySql, ROWS } from './result.ts'
+import { askedSql, bodySql, ROWS, shownMedia } from './result.ts'
 import { countableSql, type SelectOptions, selectSql } from './select.ts'
 import { Params } from './sql.ts'
 import { buildTree, type Node, nodesOf } from './tree.ts'
@@ -41,11 +41,11 @@ export function planRead(input: PlanInput, table: Table): Plan {
   const total = totalSql(root, params, options, prefer.count)
   const columns = [input.head ? `''` : bodySql(media), 'count(*)', ...(total === null ? [] : [total])].join(', ')
   const sql =
-    media.kind === 'csv' && !input.head
+    shownMedia(media).kind === 'csv' && !input.head
       ? `with "_sovra_source" as (${rows}) select ${columns} from (select * from "_sovra_source") as ${ROWS}`
       : `select ${columns} from (${rows}) as ${ROWS}`
   return {
-    sql,
+    sql: askedSql(media, sql),
     params: params.list,
     action: 'read',
     readOnly: true,
@@ -54,7 +54,7 @@ export function planRead(input: PlanInput, table: Table): Plan {
     prefer,
     single: media.kind === 'object',
     offset: root.offset,
-    explain: explainStatement(root, options, prefer.count),
+    explain: media.kind === 'plan' ? null : explainStatement(root, options, prefer.count),
     maxRows: input.maxRows,
     needs: readNeeds(root),
     name: table.name,

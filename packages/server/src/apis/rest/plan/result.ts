@@ -1,4 +1,5 @@
-import type { Media } from '../parse/headers.ts'
+import type { Media } from '../parse/media.ts'
+import { ident, qualified } from './sql.ts'
 
 /** How the rows of `"_sovra"` become the answer's body. Values are printed by PostgreSQL alone. */
 export const ROWS = '"_sovra_t"'
@@ -15,12 +16,31 @@ export function bodySql(media: Media): string {
       return `coalesce((${media.stripped ? `json_strip_nulls(${rows})` : rows} -> 0)::text, 'null')`
     case 'csv':
       return csvSql
+    case 'geojson':
+      return `json_build_object('type', 'FeatureCollection', 'features', coalesce(json_agg(${ident(media.schema)}.st_asgeojson(${ROWS})::json), '[]'))::text`
+    case 'custom': {
+      const row = media.rows === null ? ROWS : `${ROWS}::${qualified(media.rows.schema, media.rows.name)}`
+      return `coalesce(${qualified(media.handler.schema, media.handler.name)}(${row})::text, '')`
+    }
+    case 'plan':
+      return bodySql(media.of)
+    case 'raw':
+      return `''`
   }
 }
 
 const header = `(select coalesce(string_agg(k.key, ','), '') from (select json_object_keys(r.row) as key from (select row_to_json(h) as row from "_sovra_source" as h limit 1) r) k)`
 const lines = `coalesce(string_agg(substring(${ROWS}::text, 2, length(${ROWS}::text) - 2), E'\\n'), '')`
 const csvSql = `${header} || E'\\n' || ${lines}`
+
+/** The statement itself, or EXPLAIN of it where its plan is asked for. */
+export function askedSql(media: Media, sql: string): string {
+  if (media.kind !== 'plan') return sql
+  return `explain (${[`format ${media.format}`, ...media.options].join(', ')}) ${sql}`
+}
+
+/** What the rows are made into, plan or not. */
+export const shownMedia = (media: Media): Media => (media.kind === 'plan' ? media.of : media)
 
 /** Raised inside the statement itself, so that a write that must not be is rolled back with it: see guardOf. */
 const GUARD = 'sovrabase'

@@ -166,8 +166,14 @@ function orderSql(term: OrderTerm, node: Node, params: Params): string {
   return `${sql}${direction}${term.nulls === null ? '' : ` nulls ${term.nulls}`}`
 }
 
+function limitSql({ limit }: Node, params: Params, maxRows: number | null): string {
+  if (limit === null) return maxRows === null ? '' : `limit ${maxRows}`
+  if (typeof limit === 'object') return `limit ${maxRows === null ? limit.rows : Math.min(limit.rows, maxRows)}`
+  return `limit ${params.limit(limit, maxRows)}`
+}
+
 function windowSql(node: Node, params: Params, maxRows: number | null): string {
-  const limit = node.limit === null ? (maxRows === null ? '' : `limit ${maxRows}`) : `limit ${params.limit(node.limit, maxRows)}`
+  const limit = limitSql(node, params, maxRows)
   const offset = node.offset === null ? '' : `offset ${params.value(node.offset)}`
   return [limit, offset].filter((part) => part !== '').join(' ')
 }

@@ -1,6 +1,6 @@
 import { fail } from '../../../base/errors.ts'
 import type { Catalogue, Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
-import type { Condition, OrderTerm, Path, Query, SelectEmbed, SelectField, SelectItem, Slot } from '../parse/ast.ts'
+import type { Condition, OrderTerm, Path, Query, Rows, SelectEmbed, SelectField, SelectItem, Slot } from '../parse/ast.ts'
 import { findRelation, type Relation } from './relations.ts'
 
 /** One resource of a request: the root, or an embedded one, with what applies to it. */
@@ -23,7 +23,7 @@ export interface Node {
   readonly children: readonly Node[]
   readonly conditions: Condition[]
   order: readonly OrderTerm[]
-  limit: Slot | null
+  limit: Rows | null
   offset: Slot | null
 }
 

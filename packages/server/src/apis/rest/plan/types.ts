@@ -1,6 +1,7 @@
 import type { Catalogue, Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
 import type { Query, Slot } from '../parse/ast.ts'
-import type { Media, Preferences } from '../parse/headers.ts'
+import type { Preferences } from '../parse/headers.ts'
+import type { Media } from '../parse/media.ts'
 import type { Param } from './sql.ts'
 
 /** Everything that a plan is made of: no values, no body, no caller. */

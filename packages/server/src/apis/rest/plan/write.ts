@@ -3,7 +3,7 @@ import type { Column, Table } from '../../../runtime/engines/postgres/catalogue/
 import { appliedPreferences } from './applied.ts'
 import { conditionSql } from './fields.ts'
 import { readNeeds } from './read.ts'
-import { bodySql, guardSql, ROWS, responseSql } from './result.ts'
+import { askedSql, bodySql, guardSql, ROWS, responseSql } from './result.ts'
 import { selectSql } from './select.ts'
 import { arrayLiteral, ident, Params, qualified } from './sql.ts'
 import { buildTree, type Node } from './tree.ts'
@@ -54,7 +54,7 @@ export function planWrite(action: Exclude<Action, 'read' | 'call'>, input: PlanI
   ]
   const rows = represented ? selectSql(root, write.params, { maxRows: null, source: SOURCE, bare: true }) : `select * from ${SOURCE}`
   return {
-    sql: `with ${SOURCE} as (${mutation}) select ${columns.join(', ')} from (${rows}) as ${ROWS}`,
+    sql: askedSql(input.media, `with ${SOURCE} as (${mutation}) select ${columns.join(', ')} from (${rows}) as ${ROWS}`),
     params: write.params.list,
     action,
     readOnly: false,

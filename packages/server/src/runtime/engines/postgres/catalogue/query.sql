@@ -136,6 +136,42 @@ select pg_catalog.json_build_object(
   'views', (select v.list from views v),
   'foreignKeys', (select f.list from foreign_keys f),
   'functions', (select f.list from functions f),
+  'handlers', (select pg_catalog.json_agg(h.list order by h.list::text) from (
+    select pg_catalog.json_build_array(pn.nspname, p.proname, case when r.oid is null then '*' else rn.nspname end, coalesce(r.relname, '*'),
+      pg_catalog.lower(m.typname), (m.typbasetype = 'pg_catalog.bytea'::pg_catalog.regtype)::int, 1) as list
+    from pg_catalog.pg_type m join pg_catalog.pg_proc p on p.prorettype = m.oid and p.prokind = 'a' and p.pronargs = 1
+    join namespaces pn on pn.oid = p.pronamespace
+    left join relations r on r.reltype = p.proargtypes[0] left join namespaces rn on rn.oid = r.relnamespace
+    where m.typtype = 'd' and m.typname ~ '^([A-Za-z0-9.-]+/[A-Za-z0-9.+-]+|[*]/[*])$' and (r.oid is not null or p.proargtypes[0] = 'pg_catalog.anyelement'::pg_catalog.regtype)
+    union all
+    select pg_catalog.json_build_array(pn.nspname, p.proname, pn.nspname, p.proname,
+      pg_catalog.lower(m.typname), (m.typbasetype = 'pg_catalog.bytea'::pg_catalog.regtype)::int, 0)
+    from pg_catalog.pg_type m join pg_catalog.pg_proc p on p.prorettype = m.oid and p.prokind = 'f' and not p.proretset
+    join namespaces pn on pn.oid = p.pronamespace
+    where m.typtype = 'd' and m.typname ~ '^([A-Za-z0-9.-]+/[A-Za-z0-9.+-]+|[*]/[*])$') h),
+  'representations', (select pg_catalog.json_object_agg(c.key, c.function) from (
+    select pg_catalog.format_type(c.castsource, null) || '>' || pg_catalog.format_type(c.casttarget, null) as key, pg_catalog.format('%I.%I', n.nspname, p.proname) as function
+    from pg_catalog.pg_cast c
+    join pg_catalog.pg_type s on s.oid = c.castsource join pg_catalog.pg_type t on t.oid = c.casttarget
+    join pg_catalog.pg_proc p on p.oid = c.castfunc join namespaces n on n.oid = p.pronamespace
+    where c.castcontext = 'i' and c.castmethod = 'f' and (
+      s.typtype = 'd' and t.oid in ('pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.text'::pg_catalog.regtype)
+      or t.typtype = 'd' and s.oid in ('pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.text'::pg_catalog.regtype))
+    order by 1) c),
+  'geoJson', (select n.nspname from pg_catalog.pg_proc p join namespaces n on n.oid = p.pronamespace
+    where p.proname = 'st_asgeojson' and p.proargtypes[0] = 'pg_catalog.record'::pg_catalog.regtype order by 1 limit 1),
+  'roleSettings', (select pg_catalog.json_object_agg(r.rolname, r.list) from (
+    select r.rolname, pg_catalog.json_object_agg(x.name, x.value) as list
+    from pg_catalog.pg_db_role_setting d join pg_catalog.pg_roles r on r.oid = d.setrole
+    join pg_catalog.pg_auth_members m on m.roleid = r.oid
+    join pg_catalog.pg_roles a on a.oid = m.member and a.rolname = 'authenticator'
+    cross join lateral (select pg_catalog.split_part(u.line, '=', 1) as name, pg_catalog.substr(u.line, pg_catalog.strpos(u.line, '=') + 1) as value
+      from pg_catalog.unnest(d.setconfig) u(line)) x
+    left join pg_catalog.pg_settings p on p.name = x.name
+    where d.setdatabase in (0, (select b.oid from pg_catalog.pg_database b where b.datname = pg_catalog.current_database()))
+      and (p.context = 'user' or p.name is null) and x.name not in ('role', 'session_authorization', 'search_path', 'transaction_read_only')
+      and x.name !~ '^(request|response|sovrabase|pgrst)[.]'
+    group by r.rolname order by 1) r),
   'enums', (select pg_catalog.json_object_agg(e.name, e.labels) from (
     select pg_catalog.format_type(t.oid, null) as name, pg_catalog.json_agg(l.enumlabel order by l.enumsortorder) as labels
     from pg_catalog.pg_type t join namespaces n on n.oid = t.typnamespace join pg_catalog.pg_enum l on l.enumtypid = t.oid group by t.oid order by 1) e),

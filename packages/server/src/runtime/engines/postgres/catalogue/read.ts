@@ -1,6 +1,17 @@
 import { readFileSync } from 'node:fs'
 import type pg from 'pg'
-import type { Argument, Catalogue, Column, ForeignKey, Policy, Routine, Schema, Table } from './types.ts'
+import {
+  type Argument,
+  type Catalogue,
+  type Column,
+  type ForeignKey,
+  handlerKey,
+  type MediaHandler,
+  type Policy,
+  type Routine,
+  type Schema,
+  type Table,
+} from './types.ts'
 import { keyOf, type RawView, tracedKeys, tracedPrimaryKey, traceViews } from './views.ts'
 
 type Bit = 0 | 1
@@ -63,7 +74,12 @@ interface Raw {
   enums: Record<string, string[]> | null
   domains: Record<string, string> | null
   settings: Record<string, string> | null
+  handlers: RawHandler[] | null
+  representations: Record<string, string> | null
+  geoJson: string | null
+  roleSettings: Record<string, Record<string, string>> | null
 }
+type RawHandler = [schema: string, name: string, targetSchema: string, target: string, type: string, binary: Bit, aggregate: Bit]
 
 const QUERY = readFileSync(new URL('./query.sql', import.meta.url), 'utf8')
 /** With the digest of what the asker has: an unchanged catalogue costs one hash and no transfer. */
@@ -110,6 +126,10 @@ export function buildCatalogue(digest: string, text: string): Catalogue {
     enums: new Map(Object.entries(raw.enums ?? {})),
     domains: new Map(Object.entries(raw.domains ?? {})),
     settings: raw.settings ?? {},
+    handlers: new Map((raw.handlers ?? []).map(toHandler)),
+    representations: new Map(Object.entries(raw.representations ?? {})),
+    geoJson: raw.geoJson,
+    roleSettings: raw.roleSettings ?? {},
   }
 }
 
@@ -161,6 +181,11 @@ function sharer(): Share {
     return text
   }
 }
+
+const toHandler = ([schema, name, targetSchema, target, type, binary, aggregate]: RawHandler): [string, MediaHandler] => [
+  handlerKey(type, targetSchema, target),
+  { schema, name, type, binary: binary === 1, aggregate: aggregate === 1 },
+]
 
 const toForeignKey = (
   [name, schema, table, foreignSchema, foreignTable, columns, foreignColumns]: RawKey,

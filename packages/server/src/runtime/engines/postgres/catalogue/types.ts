@@ -11,7 +11,29 @@ export interface Catalogue {
   readonly domains: ReadonlyMap<string, string>
   /** `alter role authenticator set pgrst.…`: name with its prefix → value. */
   readonly settings: Readonly<Record<string, string>>
+  /** What makes a media type of rows or of a function's value: `handlerKey` → handler. */
+  readonly handlers: ReadonlyMap<string, MediaHandler>
+  /** Implicit casts between domains and json or text: "public.colour>json" → qualified function. */
+  readonly representations: ReadonlyMap<string, string>
+  /** Schema of PostGIS's st_asgeojson(record); null without it. */
+  readonly geoJson: string | null
+  /** Role that requests may have → `alter role … set …` of it. */
+  readonly roleSettings: Readonly<Record<string, Readonly<Record<string, string>>>>
 }
+
+/** An aggregate over a table's rows, or a function whose value is of a domain that is called like a media type. */
+export interface MediaHandler {
+  readonly schema: string
+  readonly name: string
+  readonly aggregate: boolean
+  /** Name of the domain: "text/html", or any type. */
+  readonly type: string
+  /** Its value is bytea. */
+  readonly binary: boolean
+}
+
+/** Of a table's, view's or function's handler; without schema and name of one for all rows. */
+export const handlerKey = (type: string, schema = '*', name = '*'): string => `${schema}\0${name}\0${type}`
 
 export interface Schema {
   readonly name: string
