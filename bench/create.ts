@@ -38,7 +38,7 @@ async function create(server: BenchServer, name: string): Promise<number> {
 async function refilled(server: BenchServer): Promise<void> {
   const db = new DatabaseSync(join(server.dataDir, 'metadata.sqlite'), { readOnly: true })
   const ready = db.prepare(`select count(*) as n from services where project_ref = '' and status in ('awake', 'asleep')`)
-  const open = db.prepare(`select count(*) as n from jobs where finished_at is null`)
+  const open = db.prepare(`select count(*) as n from jobs where finished_at is null and kind = 'reconcile'`)
   await until(() => (ready.get() as { n: number }).n >= POOL && (open.get() as { n: number }).n === 0, 60_000).finally(() => db.close())
 }
 

@@ -11,12 +11,13 @@ const shape = (query: string, range?: { first: number; last: number | null }) =>
 /** Two requests of one shape differ in values alone; [query, other query of the same shape, values of the first]. */
 const SAME: readonly (readonly [string, string, readonly string[]])[] = [
   ['id=eq.1', 'id=eq.2', ['1']],
-  ['id=eq.1&limit=5&offset=2', 'id=eq.&limit=1&offset=9', ['1', '5', '2']],
+  ['id=eq.1&limit=5&offset=2', 'id=eq.&limit=5&offset=9', ['1', '2']],
+  ['limit=1001', 'limit=5000', ['1001']],
   ['id=in.(1,"a,b")', 'id=in.()', ['{"1","a,b"}']],
   ['name=like.a*', 'name=like.%25', ['a%']],
   ['or=(a.eq.1,b.in.(1,2))', 'or=(a.eq."x,y)",b.in.(3))', ['1', '{"1","2"}']],
   ['and=(a.cs.{1,2},not.or(b.is.null,c.not.eq.x))', 'and=(a.cs.{},not.or(b.is.null,c.not.eq.))', ['{1,2}', 'x']],
-  ['a.limit=3', 'a.limit=4', ['3']],
+  ['a.limit=3000', 'a.limit=4000', ['3000']],
 ]
 
 /** Requests that must never share a plan. */
@@ -34,6 +35,9 @@ const DIFFERENT: readonly (readonly [string, string])[] = [
   ['or=("a.eq.1,b".eq.2)', 'or=(a.eq.1,b.eq.2)'],
   ['limit=1', 'offset=1'],
   ['limit=1', ''],
+  ['limit=1', 'limit=2'],
+  ['limit=1000', 'limit=1001'],
+  ['a.limit=1', 'a.limit=2'],
   ['a.limit=1', 'limit=1'],
 ]
 
@@ -148,8 +152,12 @@ describe('query strings', () => {
     })
   }
   it('narrows limit and offset by the Range header', () => {
-    assert.deepEqual(shape('limit=10', { first: 2, last: 5 }).values, ['4', '2'])
-    assert.deepEqual(shape('limit=3&offset=4', { first: 2, last: 5 }).values, ['2', '4'])
+    const narrowed = (query: string) => {
+      const { values, parse } = shape(query, { first: 2, last: 5 })
+      return [parse().limit[0]?.value, values]
+    }
+    assert.deepEqual(narrowed('limit=10'), [{ rows: 4 }, ['2']])
+    assert.deepEqual(narrowed('limit=3&offset=4'), [{ rows: 2 }, ['4']])
     assert.deepEqual(shape('', { first: 3, last: null }).values, ['3'])
   })
   it('takes arguments of functions apart from filters', () => {
