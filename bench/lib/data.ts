@@ -120,6 +120,7 @@ async function planOf(client: pg.Client, one: Case) {
     head: false,
     maxRows: 1_000,
     aggregates: false,
+    responds: false,
   }
   const keys = Object.keys(JSON.parse(one.body ?? '{}') as object)
   const plan =
@@ -160,12 +161,19 @@ async function ceilingsOf(server: BenchServer, project: BenchProject, one: Case)
 }
 
 /** A round of load on a server: CPU µs of its whole process tree a request. */
-async function measure(load: Load, pid: number, seconds: number): Promise<LoadResult & { cpu: number }> {
+async function measure(
+  load: Load,
+  pid: number,
+  seconds: number,
+  postmaster?: number,
+): Promise<LoadResult & { cpu: number; postgres: number }> {
   const before = cpuOfTree(pid)
+  const clusterBefore = postmaster === undefined ? 0 : cpuOfTree(postmaster)
   const result = await load.run(seconds)
   const cpu = (cpuOfTree(pid) - before) / result.done
+  const postgres = postmaster === undefined ? 0 : (cpuOfTree(postmaster) - clusterBefore) / result.done
   if (result.errors > 0) throw new Error(`${result.errors} of ${result.done} requests failed: ${result.firstError}`)
-  return { ...result, cpu }
+  return { ...result, cpu, postgres }
 }
 
 type Measured = Awaited<ReturnType<typeof measure>>
@@ -199,6 +207,7 @@ export async function compare(one: Case): Promise<void> {
       loads.set(connections, load)
       later(load.stop)
     }
+    const [postmaster = 0] = postmastersOf(server.child.pid!)
     const { strict, full } = await ceilingsOf(server, project, one)
     later(strict.stop)
     later(full.stop)
@@ -217,7 +226,7 @@ export async function compare(one: Case): Promise<void> {
       const bare = await strict.run(seconds)
       const whole = await full.run(seconds)
       ceilings.push({ strict: bare.cpu, full: whole.cpu, own: bare.own, rate: bare.rate })
-      for (const [connections, load] of loads) ours.get(connections)!.push(await measure(load, server.child.pid!, seconds))
+      for (const [connections, load] of loads) ours.get(connections)!.push(await measure(load, server.child.pid!, seconds, postmaster))
       if (peer && peerLoad) theirs.push(await measure(peerLoad, peer.pid, seconds))
     }
     report(one, ours, theirs, ceilings)
@@ -237,7 +246,8 @@ function report(
         .toFixed(0)
         .padStart(5)} µs  ${middle(rounds, (r) => r.done / r.seconds)
         .toFixed(0)
-        .padStart(6)}/s` + `  p50 ${ms(middle(rounds, (r) => r.p50))}  p99 ${ms(middle(rounds, (r) => r.p99))}`,
+        .padStart(6)}/s` +
+        `  p50 ${ms(middle(rounds, (r) => r.p50))}  p99 ${ms(middle(rounds, (r) => r.p99))}${middle(rounds, (r) => r.postgres) > 0 ? `  (PostgreSQL ${middle(rounds, (r) => r.postgres).toFixed(0)} µs of it)` : ''}`,
     )
   console.log(`${one.name}: server CPU a request, ${ceilings.length} rounds in turn, medians`)
   for (const [connections, rounds] of ours) line(`ours, ${connections} connections`, rounds)
