@@ -47,8 +47,9 @@ export function tinyDriver(): TinyDriver {
   async function apply(workload: Workload): Promise<Endpoint> {
     const { id, volume } = workload
     const order = JSON.stringify(workload)
-    if (running.get(id)?.order === order) return running.get(id)!.at
-    await stop(id)
+    const former = running.get(id)
+    if (former?.order === order) return former.at
+    if (former) await stop(id)
     mkdirSync(path(volume), { recursive: true })
     for (const [name, text] of Object.entries(workload.files)) writeFileSync(join(path(volume), name), text)
     const child = spawn('setpriv', ['--pdeathsig=KILL', '--', ...workload.command], { stdio: 'ignore', cwd: path(volume) })
