@@ -41,6 +41,11 @@ export function renderError(error: SovraError, caller: Caller, hintOf: (fields: 
 /** The error that a guard of a plan means. */
 function guardError(guard: NonNullable<ReturnType<typeof guardOf>>): SovraError {
   switch (guard.code) {
+    case 'PGRST103':
+      return rangeError(guard.more, guard.rows)
+    case 'PGRST111':
+    case 'PGRST112':
+      return fail(guard.code)
     case 'PGRST115':
       return fail('PGRST115')
     case 'PGRST116':
@@ -49,6 +54,16 @@ function guardError(guard: NonNullable<ReturnType<typeof guardOf>>): SovraError 
       return fail('PGRST124', {}, { details: `The query affects ${guard.rows} rows` })
   }
 }
+
+export const rangeError = (offset: number | string, total: number | string): SovraError =>
+  fail(
+    'PGRST103',
+    {},
+    {
+      details: `An offset of ${offset} was requested, but there are only ${total} rows.`,
+      headers: { 'content-range': `*/${total}` },
+    },
+  )
 
 export const singularityError = (rows: number | string): SovraError => fail('PGRST116', {}, { details: `The result contains ${rows} rows` })
 

@@ -1,5 +1,5 @@
 import { fail } from '../../base/errors.ts'
-import { singularityError } from './errors.ts'
+import { rangeError, singularityError } from './errors.ts'
 import { contentType, type Media } from './parse/media.ts'
 import type { Plan } from './plan/types.ts'
 import type { Row } from './run.ts'
@@ -44,10 +44,7 @@ const read: StatusOf = (plan, row, values, headers) => {
   if (plan.single && row.page !== 1) throw singularityError(row.page)
   headers['content-range'] = contentRange(first, row.page, row.total)
   if (row.total === null) return 200
-  if (first > row.total && first !== 0) {
-    const details = `An offset of ${first} was requested, but there are only ${row.total} rows.`
-    throw fail('PGRST103', {}, { details, headers: { 'content-range': contentRange(first, 0, row.total) } })
-  }
+  if (first > row.total && first !== 0) throw rangeError(first, row.total)
   return row.page < row.total ? 206 : 200
 }
 

@@ -104,3 +104,15 @@ create function add_row(state json, item anyelement) returns json language sql i
 create function end_rows(state json) returns "application/vnd.rows+json" language sql immutable as $$ select state::"application/vnd.rows+json" $$;
 create aggregate rows_of(anyelement) (sfunc = add_row, stype = json, finalfunc = end_rows, initcond = '{"rows": 0}');
 create function st_asgeojson(record, text default '') returns text language plpgsql immutable as $$ begin return '{"type": "Feature"}'; end $$;
+
+-- what runs around a statement
+create function check_request() returns void language plpgsql as $$ begin
+  if current_setting('request.headers', true)::json ->> 'x-refuse' = 'yes' then raise sqlstate 'PT418' using message = 'No'; end if;
+  perform set_config('response.headers', json_build_array(json_build_object('X-Cookies', coalesce(nullif(current_setting('request.cookies', true), ''), 'none')))::text, true);
+  perform set_config('response.status', '203', true);
+end $$;
+create function tell_settings() returns json language sql stable as $$ select json_build_object('secret', current_setting('app.settings.secret', true), 'kind', current_setting('app.kind', true)) $$;
+create function slow() returns void language sql volatile as 'select pg_sleep(20)';
+create function write_and_say(name text, value text) returns int language plpgsql as $$ declare made int; begin
+  insert into people (name) values ('said') returning id into made; perform set_config(write_and_say.name, value, true); return made; end $$;
+create function write_rows() returns setof clients language plpgsql as $$ begin insert into people (name) values ('rows'); return query select * from clients; end $$;

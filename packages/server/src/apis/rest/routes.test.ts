@@ -151,6 +151,11 @@ describe('the catalogue and its plans', () => {
       ['DELETE', '/people?id=eq.99', undefined, object],
       ['POST', '/people', '[{"name":"x"},{"name":"y"}]', object],
       ['DELETE', '/people?id=lt.4', undefined, { prefer: 'handling=strict, max-affected=2' }],
+      ['POST', '/rpc/write_and_say', '{"name":"response.status","value":"99"}', { 'content-type': 'application/json' }],
+      ['POST', '/rpc/write_and_say', '{"name":"response.headers","value":"{}"}', { 'content-type': 'application/json' }],
+      ['POST', '/rpc/write_and_say', '{"name":"response.headers","value":"[{\\"a b\\":\\"c\\"}]"}', { 'content-type': 'application/json' }],
+      ['POST', '/rpc/write_and_say', '{"name":"response.headers","value":"no json"}', { 'content-type': 'application/json' }],
+      ['POST', '/rpc/write_rows?offset=5', '{}', { 'content-type': 'application/json', prefer: 'count=exact' }],
       ['POST', '/people?select=nope', '{"name":"x"}', { prefer: 'return=representation', 'content-type': 'application/json' }],
       ['POST', '/people?select=id,name::int', '{"name":"x"}', { prefer: 'return=representation', 'content-type': 'application/json' }],
     ] as const) {
@@ -158,6 +163,30 @@ describe('the catalogue and its plans', () => {
       assert.ok(answer.statusCode >= 400, answer.body)
       assert.equal(await count(), had, `${method} ${url}`)
     }
+  })
+
+  it('runs the settings of role and project and the check of each request before its statement', async () => {
+    rest.settings = { tx_end: 'commit-allow-override', pre_request: 'public.check_request', app_settings: { secret: 'shh' } }
+    await rest.admin.query(`alter role authenticated set statement_timeout = '300ms'; alter role authenticated set app.kind = 'member'`)
+    assert.equal(await rest.holder.fresh(rest.holder.current), true)
+    const tell = await get('/rpc/tell_settings', { 'x-role': 'authenticated' })
+    assert.deepEqual(tell.json(), { secret: 'shh', kind: 'member' })
+    const seen = await get('/clients?id=eq.1', { cookie: 'a=1; b=2' })
+    assert.deepEqual([seen.statusCode, seen.headers['x-cookies']], [203, '{"a":"1","b":"2"}'])
+    const refused = await get('/clients', { 'x-refuse': 'yes' })
+    assert.deepEqual([refused.statusCode, refused.json().message], [418, 'No'])
+    const undone = await rest.app.inject({
+      method: 'POST',
+      url: '/clients',
+      payload: { id: 66, name: 'x' },
+      headers: { prefer: 'tx=rollback' },
+    })
+    assert.equal(undone.statusCode, 203)
+    rest.settings = { tx_end: 'commit-allow-override' }
+    const slow = await rest.app.inject({ method: 'POST', url: '/rpc/slow', headers: { 'x-role': 'authenticated' } })
+    assert.deepEqual([slow.statusCode, slow.json().code], [500, '57014'])
+    await rest.admin.query('alter role authenticated reset all')
+    await rest.holder.fresh(rest.holder.current)
   })
 
   it('does reads and DELETE alone where the disk quota is used up', async () => {

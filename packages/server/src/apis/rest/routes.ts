@@ -175,7 +175,7 @@ async function attempt(
   trace.plan = plan
   checkRoom(database, plan)
   const identity = identityOf(request, options.principal(request), call, space.searchPaths.get(schema) ?? schema, plan.prefer.timezone)
-  const row = await runPlan(database.pool, identity, plan, values, body, () => signalOf(reply))
+  const row = await runPlan(database.pool, identity, plan, values, body, () => signalOf(reply), space.preparation(identity.role))
   return answerOf(plan, row, values, profile, options.shared(request))
 }
 
@@ -229,6 +229,7 @@ function makePlan(
     head: call.method === 'HEAD',
     maxRows: settings.maxRows,
     aggregates: settings.aggregates,
+    responds: settings.preRequest !== null,
   }
   if (routine !== null) return planCall(input, routine, payload)
   if (table === null) throw fail('internal')
@@ -274,11 +275,15 @@ const cookiesJson = (text: string): string =>
     Object.fromEntries(text.split(';').map((pair) => [pair.slice(0, pair.indexOf('=')).trim(), pair.slice(pair.indexOf('=') + 1).trim()])),
   )
 
+const CLIENT_GONE = 'the client went away'
+
 /** Aborted when the client goes away before its answer. */
 function signalOf(reply: FastifyReply): AbortSignal {
   const controller = new AbortController()
-  // Also emitted after a whole answer, when there is nothing left to end.
-  reply.raw.once('close', () => controller.abort())
+  // Also emitted after a whole answer, when there is nothing left to end. A reason of our own: the default makes an error with its stack each time.
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) controller.abort(CLIENT_GONE)
+  })
   return controller.signal
 }
 

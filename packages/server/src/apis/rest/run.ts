@@ -4,8 +4,10 @@ import type { CatalogueHolder } from '../../runtime/engines/postgres/catalogue/h
 import type { Catalogue } from '../../runtime/engines/postgres/catalogue/types.ts'
 import { staleStates } from '../../runtime/engines/postgres/errors.ts'
 import { fieldsOfError } from '../../runtime/engines/postgres/wire/errors.ts'
+import type { RunOptions } from '../../runtime/engines/postgres/wire/job.ts'
 import type { PipelinePool } from '../../runtime/engines/postgres/wire/pool.ts'
 import type { Result } from '../../runtime/engines/postgres/wire/result.ts'
+import type { Preparation } from './before.ts'
 import { bind, type Param } from './plan/sql.ts'
 import { type Plan, RESULT } from './plan/types.ts'
 
@@ -31,6 +33,7 @@ export interface Row {
 }
 
 const NO_ROW: Row = { body: null, page: 0, total: null, location: null, inserted: null, headers: null, status: null }
+const NOTHING: Preparation = { before: [], timeout: null }
 const number = (text: string | null): number | null => (text === null ? null : Number(text))
 
 function rowOf(result: Result, plan: Plan): Row {
@@ -61,10 +64,21 @@ export async function runPlan(
   values: readonly string[],
   body: string,
   signal: () => AbortSignal,
+  { before, timeout }: Preparation = NOTHING,
 ): Promise<Row> {
+  const options = timeout === null ? { signal } : { signal, timeout }
   const run = (sql: string, params: readonly Param[], readOnly: boolean) =>
-    asRole(pool, identity, { sql, params: bind(params, values, body) }, { readOnly, signal })
-  if (plan.prefer.tx === 'rollback' && !plan.readOnly) return rolledBack(pool, identity, plan, bind(plan.params, values, body), signal)
+    asRole(
+      pool,
+      identity,
+      before.length === 0 ? { sql, params: bind(params, values, body) } : { sql, params: bind(params, values, body), before },
+      {
+        ...options,
+        readOnly,
+      },
+    )
+  if (plan.prefer.tx === 'rollback' && !plan.readOnly)
+    return rolledBack(pool, identity, plan, bind(plan.params, values, body), options, before)
   const row = rowOf(await run(plan.sql, plan.params, plan.readOnly), plan)
   if (plan.explain === null || !wantsPlanned(plan, row)) return row
   const explained = await run(plan.explain.sql, plan.explain.params, true)
@@ -79,17 +93,25 @@ class RolledBack {
 }
 
 /** `Prefer: tx=rollback`: everything is done and checked, deferred constraints too, then undone. */
-async function rolledBack(pool: PipelinePool, identity: Identity, plan: Plan, params: string[], signal: () => AbortSignal): Promise<Row> {
+async function rolledBack(
+  pool: PipelinePool,
+  identity: Identity,
+  plan: Plan,
+  params: string[],
+  options: RunOptions,
+  before: Preparation['before'],
+): Promise<Row> {
   try {
     return await asRoleTransaction(
       pool,
       identity,
       async (tx) => {
+        for (const step of before) await tx.query(step)
         const row = rowOf(await tx.query({ sql: plan.sql, params }), plan)
         await tx.query({ sql: 'set constraints all immediate', params: [] })
         throw new RolledBack(row)
       },
-      { signal },
+      options,
     )
   } catch (thrown) {
     if (thrown instanceof RolledBack) return thrown.row

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Catalogue } from '../../runtime/engines/postgres/catalogue/types.ts'
+import { type Preparation, prepare } from './before.ts'
 import type { Plan } from './plan/types.ts'
 
 /** What the dialect lets a project set: its `rest` section, and over it `alter role authenticator set pgrst.…`. */
@@ -13,6 +14,10 @@ export interface RestSettings {
   readonly aggregates: boolean
   /** Answers to Accept: application/vnd.pgrst.plan. */
   readonly plans: boolean
+  /** Function without arguments that runs before each request: may refuse it. */
+  readonly preRequest: string | null
+  /** `app.settings.<name>` of each request. */
+  readonly appSettings: Readonly<Record<string, string>>
   /** `Prefer: tx=…` is obeyed. */
   readonly transactionEnd: boolean
 }
@@ -23,17 +28,23 @@ export const REST_DEFAULTS: RestSettings = {
   maxRows: 1_000,
   aggregates: false,
   plans: false,
+  preRequest: null,
+  appSettings: {},
   transactionEnd: false,
 }
 
 /** Plans kept for one catalogue and one settings. */
 const PLANS = 2_000
 const PLAN_CHARACTERS = 8_000_000
+/** Roles whose preparation is kept. */
+const ROLES = 1_000
 
 /** Settings in force and the plans made under them: lives as long as both the catalogue and the settings do. */
 export interface Space {
   readonly settings: RestSettings
   readonly plans: LRUCache<string, Plan>
+  /** What runs before a role's statements. */
+  preparation(role: string): Preparation
   /** By schema: search_path of its requests. */
   readonly searchPaths: ReadonlyMap<string, string>
 }
@@ -52,9 +63,18 @@ export function spaceOf(catalogue: Catalogue, section: object | undefined): Spac
   let space = bySection.get(own)
   if (!space) {
     const settings = settingsInForce(own, catalogue.settings)
+    const preparations = new Map<string, Preparation>()
     space = {
       settings,
       plans: new LRUCache({ max: PLANS, maxSize: PLAN_CHARACTERS, sizeCalculation: (plan, key) => plan.sql.length + key.length + 500 }),
+      preparation: (role) => {
+        let made = preparations.get(role)
+        if (made === undefined) {
+          made = prepare(catalogue, role, settings.appSettings, settings.preRequest)
+          if (preparations.size < ROLES) preparations.set(role, made)
+        }
+        return made
+      },
       searchPaths: new Map(settings.schemas.map((schema) => [schema, searchPath([schema, ...settings.extraSearchPath])])),
     }
     bySection.set(own, space)
@@ -73,6 +93,8 @@ const names = (text: string): string[] =>
     .filter((part) => part !== '')
 const isTrue = (text: string): boolean => ['true', 'on', 'yes', '1'].includes(text.trim().toLowerCase())
 
+const nameOrNull = (value: unknown): string | null => (typeof value === 'string' && value.trim() !== '' ? value.trim() : null)
+
 function stringList(value: unknown, fallback: readonly string[]): readonly string[] {
   if (typeof value === 'string') return names(value)
   return Array.isArray(value) && value.every((item) => typeof item === 'string') && value.length > 0 ? value : fallback
@@ -90,6 +112,8 @@ function settingsInForce(section: object, database: Readonly<Record<string, stri
     aggregates:
       inDatabase('db_aggregates_enabled') === undefined ? own.aggregates === true : isTrue(inDatabase('db_aggregates_enabled') ?? ''),
     plans: inDatabase('db_plan_enabled') === undefined ? own.plan_enabled === true : isTrue(inDatabase('db_plan_enabled') ?? ''),
+    preRequest: nameOrNull(inDatabase('db_pre_request') ?? own.pre_request),
+    appSettings: typeof own.app_settings === 'object' && own.app_settings !== null ? (own.app_settings as Record<string, string>) : {},
     transactionEnd: (inDatabase('db_tx_end') ?? String(own.tx_end ?? '')).endsWith('allow-override'),
   }
 }

@@ -3,7 +3,7 @@ import type { Argument, Catalogue, Routine, Table } from '../../../runtime/engin
 import { appliedPreferences } from './applied.ts'
 import { nearest } from './nearest.ts'
 import { explainStatement, readNeeds, totalSql } from './read.ts'
-import { askedSql, bodySql, guardSql, ROWS, responseSql, shownMedia } from './result.ts'
+import { askedSql, bodySql, guardedResponseSql, guardSql, ROWS, responseSql, shownMedia, withinSql } from './result.ts'
 import { type SelectOptions, selectSql } from './select.ts'
 import { ident, Params, qualified } from './sql.ts'
 import { buildTree } from './tree.ts'
@@ -30,14 +30,16 @@ export function planCall(input: PlanInput, routine: Routine, body: BodyShape | n
   const readOnly = body === null || routine.volatility !== 'volatile'
   const options: SelectOptions = { maxRows: input.maxRows, source: SOURCE, bare: false }
   const rows = scalar ? `select * from ${SOURCE}` : selectSql(root, params, options)
-  const total = totalSql(root, params, options, prefer.count) ?? 'null'
+  const counted = totalSql(root, params, options, prefer.count) ?? 'null'
+  // Past the end is an error, which must leave nothing written.
+  const total = readOnly || root.offset === null ? counted : withinSql(counted, params.value(root.offset))
   const columns = [
     input.head || routine.returns === 'void' ? `''` : resultSql(input, routine),
     pageSql(input, routine, readOnly),
     total,
     'null',
     'null',
-    responseSql,
+    readOnly ? responseSql : guardedResponseSql(input.catalogue.version),
   ]
   // A scalar must be computed even where nobody looks at it; rows may be filtered inside an inlined function.
   const materialised = scalar ? 'materialized ' : ''

@@ -1,6 +1,6 @@
 import type { Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
 import { appliedPreferences } from './applied.ts'
-import { askedSql, bodySql, ROWS, shownMedia } from './result.ts'
+import { askedSql, bodySql, ROWS, responseSql, shownMedia } from './result.ts'
 import { countableSql, type SelectOptions, selectSql } from './select.ts'
 import { Params } from './sql.ts'
 import { buildTree, type Node, nodesOf } from './tree.ts'
@@ -39,11 +39,16 @@ export function planRead(input: PlanInput, table: Table): Plan {
   const options: SelectOptions = { maxRows: input.maxRows, source: null, bare: false }
   const rows = selectSql(root, params, options)
   const total = totalSql(root, params, options, prefer.count)
-  const columns = [input.head ? `''` : bodySql(media), 'count(*)', ...(total === null ? [] : [total])].join(', ')
+  const columns: string[] = [
+    input.head ? `''` : bodySql(media),
+    'count(*)',
+    ...(total === null && !input.responds ? [] : [total ?? 'null']),
+  ]
+  if (input.responds) columns.push('null', 'null', responseSql)
   const sql =
     shownMedia(media).kind === 'csv' && !input.head
-      ? `with "_sovra_source" as (${rows}) select ${columns} from (select * from "_sovra_source") as ${ROWS}`
-      : `select ${columns} from (${rows}) as ${ROWS}`
+      ? `with "_sovra_source" as (${rows}) select ${columns.join(', ')} from (select * from "_sovra_source") as ${ROWS}`
+      : `select ${columns.join(', ')} from (${rows}) as ${ROWS}`
   return {
     sql: askedSql(media, sql),
     params: params.list,

@@ -14,6 +14,8 @@ export interface PlanInput {
   readonly head: boolean
   readonly maxRows: number | null
   readonly aggregates: boolean
+  /** Something runs before each statement that may set headers and status of an answer. */
+  readonly responds?: boolean
 }
 
 /** What a request's body is planned by. */

@@ -3,7 +3,7 @@ import type { Column, Table } from '../../../runtime/engines/postgres/catalogue/
 import { appliedPreferences } from './applied.ts'
 import { conditionSql } from './fields.ts'
 import { readNeeds } from './read.ts'
-import { askedSql, bodySql, guardSql, ROWS, responseSql } from './result.ts'
+import { askedSql, bodySql, guardedResponseSql, guardSql, ROWS } from './result.ts'
 import { selectSql } from './select.ts'
 import { arrayLiteral, ident, Params, qualified } from './sql.ts'
 import { buildTree, type Node } from './tree.ts'
@@ -50,7 +50,7 @@ export function planWrite(action: Exclude<Action, 'read' | 'call'>, input: PlanI
     'null',
     action === 'insert' && input.prefer.return === 'headers-only' ? locationSql(write) : 'null',
     counted ? INSERTED : 'null',
-    responseSql,
+    guardedResponseSql(input.catalogue.version),
   ]
   const rows = represented ? selectSql(root, write.params, { maxRows: null, source: SOURCE, bare: true }) : `select * from ${SOURCE}`
   return {
