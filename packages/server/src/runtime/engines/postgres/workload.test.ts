@@ -52,7 +52,7 @@ describe('the workload of a cluster', () => {
   })
 
   it('counts the connections of the wire protocol beside those of the server', () => {
-    assert.match(postgresConf({ connections: 5 }), /max_connections = 31\n/)
+    assert.match(postgresConf({ connections: 5 }), /max_connections = 57\n/)
   })
 
   it('lets nobody in without SCRAM', () => {

@@ -93,7 +93,8 @@ export function postgresConf(partial: Partial<PostgresSpec>, extra: Readonly<Rec
   return render({
     ...COMMON,
     ...LOGGING,
-    max_connections: spec.connections + RESERVED_GATEWAY + RESERVED_ADMIN,
+    // Reserved are the last free ones, whoever has the others: ours count once while they are open and once as reserved.
+    max_connections: spec.connections + 2 * (RESERVED_GATEWAY + RESERVED_ADMIN),
     reserved_connections: RESERVED_GATEWAY,
     superuser_reserved_connections: RESERVED_ADMIN,
     shared_buffers: `${spec.shared_buffers}MB`,
