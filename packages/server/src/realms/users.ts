@@ -4,7 +4,7 @@ import type { Hasher } from './hashing.ts'
 import type { RealmStore, RealmUser } from './store.ts'
 
 const EMAIL = /^[^\s@<>()[\]\\,;:"]{1,64}@[^\s@<>()[\]\\,;:"]{1,190}$/
-const PASSWORD_CHARS_MIN = 8
+export const PASSWORD_CHARS_MIN = 8
 
 /** Lower case, trimmed; throws `email_malformed`. */
 export function normalEmail(text: string): string {

@@ -9,6 +9,8 @@ export interface Field {
   readonly autocomplete: string
   readonly value?: string
   readonly hint?: string
+  /** May be left empty. */
+  readonly optional?: boolean
 }
 
 const STYLE = `
@@ -27,8 +29,8 @@ pre { background: #8881; padding: .8rem 1rem; border-radius: .4rem; overflow-x: 
 export const page = (lang: string, title: string, body: string): string =>
   `<!doctype html><html lang="${lang}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="referrer" content="same-origin"><title>${escapeHtml(title)} · Sovrabase</title><style>${STYLE}</style></head><body><main>${body}</main></body></html>`
 
-const input = ({ name, label, type, autocomplete, value = '', hint }: Field): string =>
-  `<label for="${name}">${escapeHtml(label)}</label><input id="${name}" name="${name}" type="${type}" autocomplete="${autocomplete}" value="${escapeHtml(value)}" required maxlength="255">${hint ? `<small>${escapeHtml(hint)}</small>` : ''}`
+const input = ({ name, label, type, autocomplete, value = '', hint, optional }: Field): string =>
+  `<label for="${name}">${escapeHtml(label)}</label><input id="${name}" name="${name}" type="${type}" autocomplete="${autocomplete}" value="${escapeHtml(value)}"${optional ? '' : ' required'} maxlength="255">${hint ? `<small>${escapeHtml(hint)}</small>` : ''}`
 
 export interface Form {
   readonly action: string

@@ -7,7 +7,7 @@ import { checkForm, setSessionCookie } from '../../gateway/cookie.ts'
 import { pageHeaders } from '../../gateway/headers.ts'
 import type { MemberSession } from '../../realms/platform.ts'
 import { platformStore } from '../../realms/platform-store.ts'
-import { normalEmail } from '../../realms/users.ts'
+import { normalEmail, PASSWORD_CHARS_MIN } from '../../realms/users.ts'
 import { originOf } from '../actor.ts'
 import type { Control } from '../context.ts'
 import { refuseNul } from '../input.ts'
@@ -28,12 +28,14 @@ const AccountBody = Type.Object({
   email: Type.String({ maxLength: 255 }),
   password: Type.String({ maxLength: 1024 }),
 })
-const LinkBody = Type.Object({ token: Type.String({ maxLength: 128 }) })
+const LinkBody = Type.Object({ token: Type.String({ maxLength: 128 }), password: Type.Optional(Type.String({ maxLength: 1024 })) })
 
 const account = (t: Texts, email = ''): Field[] => [
   { name: 'email', label: t.email, type: 'email', autocomplete: 'username', value: email },
   { name: 'password', label: t.password, type: 'password', autocomplete: 'new-password', hint: t.passwordHint },
 ]
+
+const told = (t: Texts, error: SovraError): string => t.errors[error.code] ?? error.message
 
 /** Errors that the person can mend in the form; with others the link itself is at fault. */
 const mendable = (error: unknown): error is SovraError =>
@@ -98,7 +100,7 @@ export const setupPages =
         organisation = made.organisation
         signedIn(reply, made.session)
       } catch (error) {
-        if (mendable(error)) return send(reply.code(error.status), page(lang, t.setup, setupForm(t, body.token, body, error.message)))
+        if (mendable(error)) return send(reply.code(error.status), page(lang, t.setup, setupForm(t, body.token, body, told(t, error))))
         if (isSovraError(error) && error.code !== 'internal') return over(request, reply)
         throw error
       }
@@ -157,7 +159,7 @@ export const setupPages =
         signedIn(reply, await join(body, request))
       } catch (error) {
         if (mendable(error))
-          return send(reply.code(error.status), page(lang, t.invitation, invitationForm(t, body.token, body.email, error.message)))
+          return send(reply.code(error.status), page(lang, t.invitation, invitationForm(t, body.token, body.email, told(t, error))))
         if (isSovraError(error, 'link_not_valid')) return over(request, reply)
         throw error
       }
@@ -165,16 +167,40 @@ export const setupPages =
     })
 
     // A GET must not use the link up: mail scanners and previews follow links.
+    const linkForm = (t: Texts, token: string, error?: string) =>
+      `<h1>${t.signIn}</h1><p>${t.signInIntro}</p>${form({
+        action: '/admin-link',
+        token,
+        fields: [
+          {
+            name: 'password',
+            label: t.newPassword,
+            type: 'password',
+            autocomplete: 'new-password',
+            hint: t.newPasswordHint,
+            optional: true,
+          },
+        ],
+        submit: t.continue,
+        ...(error === undefined ? {} : { error }),
+      })}`
+
     app.get('/admin-link', { config, schema: { querystring: Token } }, (request, reply) => {
       const { lang, t } = textsFor(request.headers['accept-language'])
-      const body = form({ action: '/admin-link', token: request.query.token ?? '', fields: [], submit: t.continue })
-      return send(reply, page(lang, t.signIn, `<h1>${t.signIn}</h1><p>${t.signInIntro}</p>${body}`))
+      return send(reply, page(lang, t.signIn, linkForm(t, request.query.token ?? '')))
     })
 
     app.post('/admin-link', { config, schema: { body: LinkBody } }, async (request, reply) => {
       const { lang, t } = textsFor(request.headers['accept-language'])
+      const { token, password = '' } = request.body
+      // Before the link is used up: it works once.
+      if (password !== '' && [...password].length < PASSWORD_CHARS_MIN)
+        return send(reply.code(422), page(lang, t.signIn, linkForm(t, token, t.passwordHint)))
       try {
-        signedIn(reply, await realm.useLink('admin_link', request.body.token, originOf(request)))
+        const session = await realm.useLink('admin_link', token, originOf(request))
+        const actor = { id: session.user.id, kind: 'member', ip: request.ip, requestId: request.id } as const
+        if (password !== '') await realm.setPassword(actor, session.user.id, password, realm.verify(session.access_token).sessionId)
+        signedIn(reply, session)
       } catch (error) {
         if (isSovraError(error, 'link_not_valid')) return over(request, reply)
         throw error

@@ -1,3 +1,5 @@
+import type { ErrorCode } from '@sovrabase/contract/errors'
+
 const en = {
   welcome: 'Welcome to Sovrabase',
   welcomeBody: 'This server runs projects, each with a PostgreSQL of its own.',
@@ -19,7 +21,10 @@ const en = {
   joined: 'You are a member now.',
   signIn: 'Sign in as an administrator',
   signInIntro: 'This link works once, for 30 minutes.',
+  newPassword: 'New password',
+  newPasswordHint: 'Leave it empty to keep the one you have; at least 8 characters',
   continue: 'Continue',
+  errors: {} as Readonly<Partial<Record<ErrorCode, string>>>,
   signedIn: 'You are signed in.',
 }
 
@@ -44,7 +49,20 @@ const fr: typeof en = {
   joined: 'Vous êtes membre à présent.',
   signIn: 'Se connecter comme administrateur',
   signInIntro: 'Ce lien ne sert qu’une fois, pendant 30 minutes.',
+  newPassword: 'Nouveau mot de passe',
+  newPasswordHint: 'Laissez vide pour garder l’actuel ; au moins 8 caractères',
   continue: 'Continuer',
+  errors: {
+    email_malformed: 'Cette adresse e-mail n’est pas valable.',
+    password_too_weak: 'Le mot de passe est trop faible : au moins 8 caractères.',
+    email_taken: 'Une personne a déjà cette adresse e-mail.',
+    invalid_credentials: 'Adresse e-mail ou mot de passe erronés.',
+    sign_in_refused: 'Ce compte ne peut pas se connecter.',
+    rate_limited: 'Trop de tentatives ; réessayez plus tard.',
+    too_many_sign_ins: 'Trop de connexions en même temps ; réessayez dans un instant.',
+    invitation_of_another: 'Cette invitation est destinée à une autre adresse.',
+    name_taken: 'Ce nom est déjà pris.',
+  },
   signedIn: 'Vous êtes connecté.',
 }
 
