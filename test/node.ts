@@ -54,6 +54,8 @@ export async function startServer(options: StartOptions = {}): Promise<TestServe
   let text = ''
   const env = {
     ...process.env,
+    // None there: a config.yaml of the checkout's is not the test's.
+    CONFIG_PATH: join(dataDir, 'config.yaml'),
     SOVRABASE_DATA_DIR: dataDir,
     SOVRABASE_API_PORT: '0',
     SOVRABASE_ADMIN_PORT: '0',

@@ -1,4 +1,3 @@
-import { readdirSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { type Bus, makeBus } from './base/events.ts'
@@ -25,21 +24,19 @@ export interface Foundation {
   readonly bootstrap: string
 }
 
-const hasProjects = (dataDir: string): boolean => {
-  try {
-    return readdirSync(join(dataDir, 'projects')).length > 0
-  } catch {
-    return false
-  }
+/** Of the seat: the data directory, and whether it has projects already. */
+interface Place {
+  readonly dataDir: string
+  readonly used: boolean
 }
 
-async function openSecrets(config: Config, metadata: Metadata, dataDir: string): Promise<Secrets> {
+async function openSecrets(config: Config, metadata: Metadata, { dataDir, used }: Place): Promise<Secrets> {
   const folder = join(dataDir, 'keys')
   const known = (await getFact<string>(metadata.kysely, ROOT_KEY)) ?? null
   const secrets = loadSecrets({
     folder,
     jwtSecret: config.jwt.secret,
-    dataExists: known !== null || hasProjects(dataDir),
+    dataExists: known !== null || used,
     knownKeyId: known,
   })
   const recorded = await metadata.transaction(async (trx) => {
@@ -59,11 +56,11 @@ const label = (text: string): string =>
     .replace(/^-+|-+$/g, '')
     .slice(0, 40) || 'node'
 
-export async function lay(config: Config, dataDir: string, log: Log): Promise<Foundation> {
-  const metadata = await openMetadata({ database: config.database, data: { dir: dataDir } }, { log })
+export async function lay(config: Config, place: Place, log: Log): Promise<Foundation> {
+  const metadata = await openMetadata({ database: config.database, data: { dir: place.dataDir } }, { log })
   try {
-    const secrets = await openSecrets(config, metadata, dataDir)
-    const keys = join(dataDir, 'keys')
+    const secrets = await openSecrets(config, metadata, place)
+    const keys = join(place.dataDir, 'keys')
     const nodeName =
       config.node.name ??
       secretFile(

@@ -48,6 +48,8 @@ export interface Seat {
   readonly dataDir: string
   readonly shownDataDir: string
   readonly runtimeDir: string
+  /** There are projects already: then no root key is made. */
+  readonly used: boolean
   readonly app: string
   readonly underKeeper: boolean
   announce(url: string): void
@@ -57,12 +59,8 @@ export interface Seat {
   close(): Promise<void>
 }
 
-interface SeatFacts extends HandsFacts {
+interface SeatFacts extends HandsFacts, Pick<Seat, 'dataDir' | 'shownDataDir' | 'runtimeDir' | 'used' | 'app'> {
   readonly keeper: number
-  readonly dataDir: string
-  readonly shownDataDir: string
-  readonly runtimeDir: string
-  readonly app: string
 }
 
 const SEAT = 'SOVRABASE_SEAT'
@@ -138,6 +136,7 @@ function startServer(options: KeeperOptions, ground: Ground, facts: HandsFacts):
     dataDir: layout.data,
     shownDataDir: shown,
     runtimeDir: layout.runtime,
+    used: layout.used,
     app: reached.app,
   }
   const rights = [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--no-new-privs', '--pdeathsig=KILL', '--']
@@ -261,6 +260,7 @@ async function seatAlone(options: KeeperOptions): Promise<Seat> {
       dataDir: layout.data,
       shownDataDir: layout.data,
       runtimeDir: layout.runtime,
+      used: layout.used,
       app: options.app ?? defaultApp(),
       underKeeper: false,
       announce: lock.announce,

@@ -159,7 +159,7 @@ function makeControl({ config, log, version }: NodeOptions, foundation: Foundati
 /** The wiring: config → foundation → runtime → realms → gateway → control and APIs → listeners. */
 export async function startNode(options: NodeOptions): Promise<Node> {
   const { config, seat, log } = options
-  const foundation = await lay(config, seat.dataDir, log)
+  const foundation = await lay(config, seat, log)
   const { metadata, bus, queue, change, secrets, nodeName } = foundation
   const registry = makeRegistry()
   const engineVersion = await register(registry, options, foundation)

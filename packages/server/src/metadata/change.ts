@@ -50,6 +50,12 @@ export interface ChangerParts {
 
 const json = (value: unknown): string | null => (value === undefined || value === null ? null : JSON.stringify(value))
 
+/** What happens to a project is in its organisation's audit log too. */
+async function organisationOf(trx: Transaction<Tables>, ref: string): Promise<string | null> {
+  const row = await trx.selectFrom('projects').select('organisation_id').where('ref', '=', ref).executeTakeFirst()
+  return row?.organisation_id ?? null
+}
+
 export function makeChanger(metadata: Metadata, { bus, queue, now: clock = Date.now }: ChangerParts): Changer {
   return async (actor, fn) => {
     let told = { events: 0, jobs: 0 }
@@ -60,8 +66,10 @@ export function makeChanger(metadata: Metadata, { bus, queue, now: clock = Date.
         trx,
         now,
         actor,
-        async event({ name, subject = null, organisation_id = null, project_ref = null, before, after }) {
-          const what = { name, subject, organisation_id, project_ref, before: json(before), after: json(after) }
+        async event({ name, subject = null, organisation_id, project_ref = null, before, after }) {
+          const owner =
+            organisation_id === undefined && project_ref !== null ? await organisationOf(trx, project_ref) : (organisation_id ?? null)
+          const what = { name, subject, organisation_id: owner, project_ref, before: json(before), after: json(after) }
           const who = { actor: actor.id, actor_kind: actor.kind, ip: actor.ip, request_id: actor.requestId }
           await appendEvent(metadata, trx, { ...what, ...who, created_at: now })
           told.events++

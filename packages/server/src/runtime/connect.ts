@@ -342,7 +342,8 @@ export class Connector {
     entry.state = 'asleep'
     this.#capacity.free()
     attachment?.close().catch(() => {})
-    this.#report(entry, 'asleep', { detail: { code: 'crashed', message: detail, since: this.#now() } })
+    // The log's words stay in the server's log: they may name what a project's people named.
+    this.#report(entry, 'asleep', { detail: { code: 'crashed', message: detail.replace(/:.*/s, ''), since: this.#now() } })
   }
 
   /**

@@ -4,6 +4,7 @@ import {
   chmodSync,
   chownSync,
   constants,
+  existsSync,
   lchownSync,
   lstatSync,
   mkdirSync,
@@ -29,6 +30,8 @@ export interface Layout {
   /** Short: sockets lie in it. */
   readonly runtime: string
   readonly hash: string
+  /** There are projects' volumes already: only its owner can look. */
+  readonly used: boolean
 }
 
 // sun_path is 108 bytes with its closing NUL.
@@ -50,6 +53,7 @@ export function openLayout(data: string, given?: { hash: string }): Layout {
     engines: join(dir, 'engines'),
     runtime,
     hash,
+    used: existsSync(join(dir, 'projects')) && readdirSync(join(dir, 'projects')).length > 0,
   }
 }
 
