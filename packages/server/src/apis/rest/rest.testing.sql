@@ -116,3 +116,15 @@ create function slow() returns void language sql volatile as 'select pg_sleep(20
 create function write_and_say(name text, value text) returns int language plpgsql as $$ declare made int; begin
   insert into people (name) values ('said') returning id into made; perform set_config(write_and_say.name, value, true); return made; end $$;
 create function write_rows() returns setof clients language plpgsql as $$ begin insert into people (name) values ('rows'); return query select * from clients; end $$;
+
+-- domains with casts: colours are numbers, shown and read as #rrggbb
+create domain colour as int;
+create function to_json(colour) returns json language sql immutable as $$ select to_json('#' || lpad(upper(to_hex($1)), 6, '0')) $$;
+create function colour(text) returns colour language sql immutable as $$ select (('x' || lpad(replace($1, '#', ''), 8, '0'))::bit(32)::int)::colour $$;
+create function colour(json) returns colour language sql immutable as $$ select colour($1 #>> '{}') $$;
+create cast (colour as json) with function to_json(colour) as implicit;
+create cast (text as colour) with function colour(text) as implicit;
+create cast (json as colour) with function colour(json) as implicit;
+create table paints (id int primary key, shade colour, kind text);
+insert into paints values (1, 255, 'a'), (2, 65280, 'a'), (3, null, 'b');
+grant select, insert, update, delete on paints to anon;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { type Case, startRest, type TestRest } from './rest.testing.ts'
+import { DOMAINS } from './routes.domains.cases.ts'
 import { MEDIA } from './routes.media.cases.ts'
 import { READS } from './routes.read.cases.ts'
 import { VIEWS } from './routes.views.cases.ts'
@@ -45,6 +46,7 @@ const run = (name: string, rows: readonly Case[], prefer = '') =>
 run('reading', READS)
 run('views', VIEWS)
 run('media types', MEDIA)
+run('domains', DOMAINS)
 run('writing', WRITES, 'tx=rollback')
 run('functions', CALLS)
 

@@ -58,19 +58,33 @@ export function fieldName(field: Field): string {
   return field.name
 }
 
+/** A value of the query string, through the cast of a domain where the column is of one. */
+function valueSql(filter: Filter, value: string, table: Table | null): string {
+  const parse = filter.field.path.length === 0 ? table?.columns.get(filter.field.name)?.casts?.fromText : null
+  return parse ? `${parse}(${value}::text)` : value
+}
+
+/** The same for each of an array. */
+function valuesSql(filter: Filter, values: string, table: Table | null): string {
+  const parse = filter.field.path.length === 0 ? table?.columns.get(filter.field.name)?.casts?.fromText : null
+  return parse ? `array(select ${parse}("_sovra_v") from unnest(${values}::text[]) as "_sovra_v")` : values
+}
+
 function operationSql(filter: Filter, left: string, table: Table | null, params: Params): string {
   const { operation } = filter
   switch (operation.kind) {
     case 'compare': {
       const value = params.value(operation.value)
-      return `${left} ${OPERATORS[operation.operator]} ${operation.quantifier === null ? value : `${operation.quantifier}(${value})`}`
+      return `${left} ${OPERATORS[operation.operator]} ${
+        operation.quantifier === null ? valueSql(filter, value, table) : `${operation.quantifier}(${valuesSql(filter, value, table)})`
+      }`
     }
     case 'in':
-      return `${left} = any(${params.value(operation.value)})`
+      return `${left} = any(${valuesSql(filter, params.value(operation.value), table)})`
     case 'is':
       return `${left} is ${IS[operation.is]}`
     case 'distinct':
-      return `${left} is distinct from ${params.value(operation.value)}`
+      return `${left} is distinct from ${valueSql(filter, params.value(operation.value), table)}`
     case 'search': {
       const language = operation.language === null ? '' : `${params.text(operation.language)}::regconfig, `
       const type = typeOf(table, filter.field.name)

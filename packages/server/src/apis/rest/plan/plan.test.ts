@@ -17,6 +17,7 @@ const column = (name: string, type: string, initial: string | null = null): Colu
   generated: false,
   identity: '',
   base: null,
+  casts: null,
   enum: null,
   comment: null,
 })
@@ -63,7 +64,6 @@ const catalogue: Catalogue = {
   domains: new Map(),
   settings: {},
   handlers: new Map(),
-  representations: new Map(),
   geoJson: null,
   roleSettings: {},
   schemas: new Map([

@@ -1,4 +1,5 @@
 import { fail } from '../../../base/errors.ts'
+import type { Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
 import type { OrderTerm, SelectField } from '../parse/ast.ts'
 import { conditionSql, type EmbedTest, fieldName, fieldSql } from './fields.ts'
 import { ident, type Params, qualified } from './sql.ts'
@@ -43,6 +44,11 @@ export function selectSql(node: Node, params: Params, options: SelectOptions): s
   return parts.join(' ')
 }
 
+const shows = (table: Table, name: string): string | null => table.columns.get(name)?.casts?.toJson ?? null
+/** `*` has to be said column by column. */
+const isSpelt = (node: Node, grouped: boolean): boolean =>
+  grouped || [...(node.table?.columns.values() ?? [])].some(({ casts }) => casts?.toJson)
+
 /** `*` beside an aggregate means each column by its name: only then can it be grouped. */
 function expanded(node: Node): SelectField[] {
   return node.fields.flatMap((field) =>
@@ -55,17 +61,25 @@ function expanded(node: Node): SelectField[] {
 function columnSql(item: SelectField, node: Node, params: Params, grouped: boolean): string[] {
   const { field, alias, cast, aggregate, aggregateCast } = item
   if (field.name === '*' && aggregate === null) {
-    if (!grouped || !node.table) return [`${ident(node.alias)}.*`]
-    return [...node.table.columns.keys()].map((name) => `${ident(node.alias)}.${ident(name)}`)
+    const { table } = node
+    if (!table || !isSpelt(node, grouped)) return [`${ident(node.alias)}.*`]
+    return [...table.columns.keys()].map((one) => {
+      const [plain, show] = [`${ident(node.alias)}.${ident(one)}`, shows(table, one)]
+      return show === null ? plain : `${show}(${plain})${grouped ? '::jsonb' : ''} as ${ident(one)}`
+    })
   }
   let sql = field.name === '*' ? '*' : fieldSql(field, node.alias, node.table, params)
+  const show = node.table && field.path.length === 0 && cast === null && aggregate === null ? shows(node.table, field.name) : null
+  if (show !== null) sql = `${show}(${sql})${grouped ? '::jsonb' : ''}`
   if (cast !== null) sql = `cast(${sql} as ${cast})`
   if (aggregate !== null) {
     sql = `${aggregate}(${sql})`
     if (aggregateCast !== null) sql = `cast(${sql} as ${aggregateCast})`
   }
   const name = alias ?? (aggregate === null ? fieldName(field) : aggregate)
-  return [alias === null && cast === null && aggregate === null && field.path.length === 0 ? sql : `${sql} as ${ident(name)}`]
+  return [
+    alias === null && cast === null && aggregate === null && show === null && field.path.length === 0 ? sql : `${sql} as ${ident(name)}`,
+  ]
 }
 
 const isEmpty = (node: Node): boolean => node.fields.length === 0 && node.children.every(isEmpty)

@@ -99,10 +99,20 @@ const returningSql = ({ table, returning }: Write) =>
     ? 'returning 1'
     : `returning ${returning.map((name) => `${ident(table.name)}.${name === '*' ? '*' : ident(name)}`).join(', ')}`
 
-/** FROM clause that makes rows of the body. */
-function bodyRows({ input, body, columns, params }: Write): string {
+/** FROM clause that makes rows of the body; values of domains go through their casts. */
+function bodyRows(write: Write): string {
+  const rows = recordRows(write)
+  if (!write.columns.some(({ casts }) => casts?.fromJson)) return rows
+  const columns = write.columns.map(({ name, casts }) => {
+    const plain = `${BODY}.${ident(name)}`
+    return casts?.fromJson ? `${casts.fromJson}(${plain}) as ${ident(name)}` : plain
+  })
+  return `(select ${columns.join(', ')} from ${rows}) as ${BODY}`
+}
+
+function recordRows({ input, body, columns, params }: Write): string {
   if (columns.length === 0) return body.isArray ? `json_array_elements(${params.body()}::json) as ${BODY}` : `(values (1)) as ${BODY}`
-  const list = columns.map((column) => `${ident(column.name)} ${column.type}`).join(', ')
+  const list = columns.map((column) => `${ident(column.name)} ${column.casts?.fromJson ? 'json' : column.type}`).join(', ')
   if (input.prefer.missing !== 'default') return `json_to_record${body.isArray ? 'set' : ''}(${params.body()}::json) as ${BODY}(${list})`
   const defaults = columns
     .filter((column) => column.default !== null && !column.generated)

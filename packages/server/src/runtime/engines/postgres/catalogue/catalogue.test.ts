@@ -63,6 +63,7 @@ describe('catalogue', () => {
       generated: false,
       identity: 'a',
       base: null,
+      casts: null,
       enum: null,
       comment: null,
     })

@@ -4,6 +4,7 @@ import {
   type Argument,
   type Catalogue,
   type Column,
+  type DomainCasts,
   type ForeignKey,
   handlerKey,
   type MediaHandler,
@@ -127,7 +128,6 @@ export function buildCatalogue(digest: string, text: string): Catalogue {
     domains: new Map(Object.entries(raw.domains ?? {})),
     settings: raw.settings ?? {},
     handlers: new Map((raw.handlers ?? []).map(toHandler)),
-    representations: new Map(Object.entries(raw.representations ?? {})),
     geoJson: raw.geoJson,
     roleSettings: raw.roleSettings ?? {},
   }
@@ -137,6 +137,7 @@ interface Keys {
   readonly from: ReadonlyMap<string, ForeignKey[]>
   readonly to: ReadonlyMap<string, ForeignKey[]>
   readonly ofViews: ReadonlyMap<string, readonly string[]>
+  readonly casts: Readonly<Record<string, string>>
 }
 
 function keysOf(raw: Raw): Keys {
@@ -145,6 +146,7 @@ function keysOf(raw: Raw): Keys {
   const own = (raw.foreignKeys ?? []).map((key) => toForeignKey(key, tables.get(keyOf(key[1], key[2]))))
   const all = [...own, ...tracedKeys(own, views)]
   return {
+    casts: raw.representations ?? {},
     from: group(all, (key) => keyOf(key.schema, key.table)),
     to: group(all, (key) => keyOf(key.foreignSchema, key.foreignTable)),
     ofViews: new Map(
@@ -202,7 +204,16 @@ const toForeignKey = (
   traced: false,
 })
 
-function toColumn([name, type, notNull, initial, generated, identity, base, enumType, comment]: RawColumn, share: Share): Column {
+function castsOf(type: string, casts: Readonly<Record<string, string>>): DomainCasts | null {
+  const [toJson, fromJson, fromText] = [`${type}>json`, `json>${type}`, `text>${type}`].map((key) => casts[key] ?? null)
+  return toJson || fromJson || fromText ? { toJson: toJson ?? null, fromJson: fromJson ?? null, fromText: fromText ?? null } : null
+}
+
+function toColumn(
+  [name, type, notNull, initial, generated, identity, base, enumType, comment]: RawColumn,
+  casts: Readonly<Record<string, string>>,
+  share: Share,
+): Column {
   return {
     name: share(name),
     type: share(type),
@@ -211,6 +222,7 @@ function toColumn([name, type, notNull, initial, generated, identity, base, enum
     generated: generated !== '',
     identity: share(identity),
     base: share(base),
+    casts: base === null ? null : castsOf(type, casts),
     enum: share(enumType),
     comment,
   }
@@ -225,7 +237,7 @@ function toTable(raw: RawTable, keys: Keys, share: Share): Table {
     schema: share(schema),
     name,
     kind: share(kind),
-    columns: new Map((columns ?? []).map((column) => [column[0], toColumn(column, share)])),
+    columns: new Map((columns ?? []).map((column) => [column[0], toColumn(column, keys.casts, share)])),
     primaryKey: primaryKey ?? keys.ofViews.get(key) ?? NONE,
     uniques: uniques ?? [],
     references: keys.from.get(key) ?? NO_KEYS,

@@ -13,8 +13,6 @@ export interface Catalogue {
   readonly settings: Readonly<Record<string, string>>
   /** What makes a media type of rows or of a function's value: `handlerKey` → handler. */
   readonly handlers: ReadonlyMap<string, MediaHandler>
-  /** Implicit casts between domains and json or text: "public.colour>json" → qualified function. */
-  readonly representations: ReadonlyMap<string, string>
   /** Schema of PostGIS's st_asgeojson(record); null without it. */
   readonly geoJson: string | null
   /** Role that requests may have → `alter role … set …` of it. */
@@ -82,9 +80,18 @@ export interface Column {
   readonly identity: string
   /** Base type of a domain. */
   readonly base: string | null
+  /** How its domain is shown and read, where there are casts for it. */
+  readonly casts: DomainCasts | null
   /** Key in Catalogue.enums. */
   readonly enum: string | null
   readonly comment: string | null
+}
+
+/** Functions (qualified, quoted) of implicit casts of a domain. */
+export interface DomainCasts {
+  readonly toJson: string | null
+  readonly fromJson: string | null
+  readonly fromText: string | null
 }
 
 export interface ForeignKey {
