@@ -13,7 +13,7 @@ interface Import {
   readonly type: boolean
 }
 
-const isSource = (file: string) => file.endsWith('.ts') && !/\.(test|testing|cases)\.ts$/.test(file)
+const isSource = (file: string) => file.endsWith('.ts') && !/\.(test|testing|cases|contract)\.ts$/.test(file)
 
 function sources(folder: string): string[] {
   return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
