@@ -109,12 +109,23 @@ describe('the catalogue and its plans', () => {
           { id: 2, projects: [{ count: 2 }] },
         ],
       ],
+      [
+        '/tasks?select=project_id,...projects(name.count(),id.max())&project_id=lt.3&order=project_id',
+        [
+          { project_id: 1, count: 2, max: 1 },
+          { project_id: 2, count: 2, max: 2 },
+        ],
+      ],
+      ['/tasks?select=...projects(...clients(client:name,id.sum(),n:count()))&id=in.(1,2)', [{ client: 'Microsoft', sum: 2, n: 2 }]],
+      ['/projects?select=...clients(total:id.sum()::text)', [{ total: '6' }]],
       ['/projects?select=clients(name),id.max()&order=clients(name)&limit=1', [{ clients: { name: 'Apple' }, max: 4 }]],
     ] as const) {
       const answer = await get(url)
       if (!url.includes('order=clients')) assert.deepEqual(answer.json(), rows, url)
       else assert.ok(answer.statusCode < 500, answer.body)
     }
+    const many = await get('/clients?select=...projects(id.sum())')
+    assert.deepEqual([many.statusCode, many.json().code], [400, 'PGRST127'])
     rest.settings = { tx_end: 'commit-allow-override' }
   })
 

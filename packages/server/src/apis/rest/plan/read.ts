@@ -1,5 +1,6 @@
 import type { Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
 import { appliedPreferences } from './applied.ts'
+import { lifts } from './lift.ts'
 import { askedSql, bodySql, ROWS, responseSql, shownMedia } from './result.ts'
 import { countableSql, type SelectOptions, selectSql } from './select.ts'
 import { Params } from './sql.ts'
@@ -23,7 +24,7 @@ export function totalSql(root: Node, params: Params, options: SelectOptions, cou
   return `(select count(*) from (${rows}${limit}) as "_sovra_c")`
 }
 
-const isGrouped = (node: Node): boolean => node.fields.some(({ aggregate }) => aggregate !== null)
+const isGrouped = (node: Node): boolean => node.fields.some(({ aggregate }) => aggregate !== null) || node.children.some(lifts)
 
 export function explainStatement(root: Node, options: SelectOptions, count: string | null): Statement | null {
   if (count !== 'planned' && count !== 'estimated') return null

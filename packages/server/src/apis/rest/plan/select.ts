@@ -2,6 +2,7 @@ import { fail } from '../../../base/errors.ts'
 import type { Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
 import type { OrderTerm, SelectField } from '../parse/ast.ts'
 import { conditionSql, type EmbedTest, fieldName, fieldSql } from './fields.ts'
+import { lifts, spreadColumns } from './lift.ts'
 import { ident, type Params, qualified } from './sql.ts'
 import type { Node } from './tree.ts'
 
@@ -16,8 +17,11 @@ export interface SelectOptions {
 
 /** Pure: the SELECT of a tree of resources. */
 export function selectSql(node: Node, params: Params, options: SelectOptions): string {
-  const grouped = node.fields.some(({ aggregate }) => aggregate !== null)
-  const columns = node.fields.flatMap((field) => columnSql(field, node, params, grouped))
+  const lifted = lifts(node)
+  const grouped = !lifted && (node.fields.some(({ aggregate }) => aggregate !== null) || node.children.some(lifts))
+  const columns = lifted
+    ? expanded(node).map((field, i) => liftedSql(field, i, node, params))
+    : node.fields.flatMap((field) => columnSql(field, node, params, grouped))
   const groups: string[] = []
   if (grouped) {
     let place = 0
@@ -29,6 +33,17 @@ export function selectSql(node: Node, params: Params, options: SelectOptions): s
   const joins: string[] = []
   for (const child of node.children) {
     joins.push(joinSql(child, params, options))
+    if (lifts(child)) {
+      for (const { name, lifted: field } of spreadColumns(child, expanded(child))) {
+        const column = `${ident(child.aggregate)}.${ident(name)}`
+        if (grouped && field !== null) columns.push(aggregateSql(field, column))
+        else {
+          columns.push(field === null ? column : `${column} as ${ident(`_sovra_${node.children.indexOf(child)}${name}`)}`)
+          if (grouped) groups.push(String(columns.length))
+        }
+      }
+      continue
+    }
     const column = embedColumn(child, grouped)
     if (column === null) continue
     columns.push(column)
@@ -80,6 +95,19 @@ function columnSql(item: SelectField, node: Node, params: Params, grouped: boole
   return [
     alias === null && cast === null && aggregate === null && show === null && field.path.length === 0 ? sql : `${sql} as ${ident(name)}`,
   ]
+}
+
+/** What an aggregate of a spread resource is made of: the value, or the row for `count()`. */
+function liftedSql(item: SelectField, place: number, node: Node, params: Params): string {
+  if (item.aggregate === null) return columnSql(item, node, params, false).join(', ')
+  if (item.field.name === '*') return `${ident(node.alias)} as ${ident(`_sovra_${place}`)}`
+  const sql = fieldSql(item.field, node.alias, node.table, params)
+  return `${item.cast === null ? sql : `cast(${sql} as ${item.cast})`} as ${ident(`_sovra_${place}`)}`
+}
+
+function aggregateSql({ aggregate, aggregateCast, alias }: SelectField, column: string): string {
+  const sql = `${aggregate}(${column})`
+  return `${aggregateCast === null ? sql : `cast(${sql} as ${aggregateCast})`} as ${ident(alias ?? aggregate ?? '')}`
 }
 
 const isEmpty = (node: Node): boolean => node.fields.length === 0 && node.children.every(isEmpty)
