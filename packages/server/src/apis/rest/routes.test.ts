@@ -26,6 +26,7 @@ async function check(row: Case, prefer: string): Promise<void> {
   if (row.error) {
     const error = response.json() as Record<string, unknown>
     assert.deepEqual(Object.keys(error), ['code', 'details', 'hint', 'message'])
+    assert.equal(response.headers['proxy-status'], `PostgREST; error=${String(error.code)}`)
     for (const [key, value] of Object.entries(row.error)) assert.deepEqual(error[key], value, key)
   }
   for (const [name, value] of Object.entries(row.answers ?? {})) assert.equal(response.headers[name], value, name)

@@ -344,6 +344,8 @@ function render(options: RestOptions, error: SovraError, request: FastifyRequest
   const rendered = renderError(error, caller, (fields) =>
     trace?.catalogue ? grantHint(fields, role, trace.plan, trace.catalogue, trace.schema) : null,
   )
+  // RFC 9209, as the dialect's clients read it. A raised code may hold anything: only a plain one is named.
+  if (/^\w{1,64}$/.test(rendered.body.code)) reply.header('proxy-status', `PostgREST; error=${rendered.body.code}`)
   reply.code(rendered.status).headers(rendered.headers).header('content-type', 'application/json; charset=utf-8')
   return reply.send(request.method === 'HEAD' ? undefined : Buffer.from(JSON.stringify(rendered.body)))
 }
