@@ -4,7 +4,9 @@ import type { Log } from '../../../base/log.ts'
 import type { Endpoint } from '../../driver.ts'
 import type { Attachment } from '../../engine.ts'
 import type { Service } from '../../services.ts'
+import { asRole, type Identity } from './as-role.ts'
 import { type CatalogueHolder, holdCatalogue } from './catalogue/holder.ts'
+import type { Catalogue } from './catalogue/types.ts'
 import { adminConnection, GATEWAY_SETTINGS, secretOf } from './connections.ts'
 import { EMPTY_QUOTA, NO_LIMITS, nextQuota, type QuotaState, setReadOnly, watchSessions } from './limits.ts'
 import { ADMIN, DATABASE, GATEWAY } from './names.ts'
@@ -16,6 +18,7 @@ import { PipelinePool } from './wire/pool.ts'
 
 /** Search path of the gateway's sessions: what most requests want, so that it costs them nothing. */
 export const GATEWAY_SEARCH_PATH = 'public, extensions'
+const WARMING: Identity = { role: 'anon', claimsJson: '{}', searchPath: GATEWAY_SEARCH_PATH }
 const ADMIN_IDLE_MS = 15_000
 /** Our roles are looked at in each so many rounds of `enforce`. */
 const MEND_ROUNDS = 10
@@ -42,6 +45,8 @@ export interface ClusterOptions {
   readonly seen: PreparedCluster
   readonly log: Log
   readonly poolLimits?: Partial<PoolLimits>
+  /** As it was when the cluster last ran on this node. */
+  readonly catalogue?: Catalogue
 }
 
 /** A second connection of our superuser, opened when wanted and closed soon after. */
@@ -99,9 +104,6 @@ function makeAdmin(at: Endpoint, password: string) {
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   const { at, service, client, seen, log } = options
   const spec = fullSpec(service.spec)
-  const catalogue = await holdCatalogue(client, {
-    onError: (error) => log.warn({ err: error, service: service.id }, 'could not read the catalogue'),
-  })
   const pool = new PipelinePool({
     host: at.host,
     port: at.port,
@@ -111,6 +113,12 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
     searchPath: GATEWAY_SEARCH_PATH,
     settings: GATEWAY_SETTINGS,
     limits: { ...(spec.statement_timeout > 0 ? { timeout: spec.statement_timeout } : {}), ...options.poolLimits },
+  })
+  // The first connection signs in while the catalogue is read: the request that woke the project finds both.
+  asRole(pool, WARMING, { sql: 'select 1', params: [] }, { quick: true }).catch(() => undefined)
+  const catalogue = await holdCatalogue(client, {
+    ...(options.catalogue ? { known: options.catalogue } : {}),
+    onError: (error) => log.warn({ err: error, service: service.id }, 'could not read the catalogue'),
   })
   // Plans are made anew by PostgreSQL itself; this frees what names things that may be gone, and forgets which texts were slow.
   catalogue.onChange(() => pool.invalidate())

@@ -1,3 +1,5 @@
+import { setTimeout } from 'node:timers/promises'
+import { LRUCache } from 'lru-cache'
 import type pg from 'pg'
 import { fail } from '../../../base/errors.ts'
 import type { Log } from '../../../base/log.ts'
@@ -5,6 +7,7 @@ import type { Endpoint, Template } from '../../driver.ts'
 import type { Engine } from '../../engine.ts'
 import type { Service } from '../../services.ts'
 import { adoptCluster } from './adopt.ts'
+import type { Catalogue } from './catalogue/types.ts'
 import { type Cluster, openCluster } from './cluster.ts'
 import { secretOf } from './connections.ts'
 import { readMigrations } from './migrations.ts'
@@ -38,6 +41,10 @@ export interface PostgresEngine extends Engine<Partial<PostgresSpec>> {
 }
 
 const MAJOR = 18
+/** Catalogues of sleeping clusters that are kept, so that a wake need not wait for a read. */
+const CATALOGUES = 200
+/** ms for the last read before a sleep. */
+const LAST_READ_MS = 1_000
 
 /** A project's PostgreSQL. Cluster of its own, reached through its socket only. */
 export function postgresEngine(options: PostgresEngineOptions): PostgresEngine {
@@ -56,6 +63,7 @@ export function postgresEngine(options: PostgresEngineOptions): PostgresEngine {
   })
   const parking = makeParking()
   const prepared = new Map<string, PreparedCluster>()
+  const catalogues = new LRUCache<string, Catalogue>({ max: CATALOGUES })
 
   /** A volume that never ran to its end may still have the template's password. */
   const passwords = (service: Service): string[] => {
@@ -71,6 +79,16 @@ export function postgresEngine(options: PostgresEngineOptions): PostgresEngine {
       if (found) return found
     }
     throw fail('cluster_sign_in_refused')
+  }
+
+  /** One last read, since not all that changes it is told (role settings, grants): what sleeps then is what wakes. */
+  async function keepCatalogue(id: string, { catalogue }: Cluster): Promise<void> {
+    catalogues.delete(id)
+    const read = catalogue.fresh(catalogue.current).then(
+      () => true,
+      () => false,
+    )
+    if (await Promise.race([read, setTimeout(LAST_READ_MS, false, { ref: false })])) catalogues.set(id, catalogue.current)
   }
 
   /** Runs one step of a wake on its one connection and keeps that for the next step; a failed step closes it. */
@@ -120,7 +138,16 @@ export function postgresEngine(options: PostgresEngineOptions): PostgresEngine {
       const connection = await client(at, service)
       try {
         const limits = options.poolLimits ? { poolLimits: options.poolLimits } : {}
-        return await openCluster({ at, service, client: connection, seen, log: options.log, ...limits })
+        const known = seen.untouched ? catalogues.get(service.id) : undefined
+        const kept = known ? { catalogue: known } : {}
+        const cluster = await openCluster({ at, service, client: connection, seen, log: options.log, ...limits, ...kept })
+        const { close } = cluster
+        return Object.assign(cluster, {
+          close: async () => {
+            await keepCatalogue(service.id, cluster)
+            await close()
+          },
+        })
       } catch (error) {
         await connection.end().catch(() => undefined)
         throw error

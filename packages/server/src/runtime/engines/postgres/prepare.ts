@@ -14,6 +14,8 @@ export interface PreparedCluster {
   /** "18.4" */
   readonly engineVersion: string
   readonly systemVersion: number
+  /** Nothing had to be changed: what was known of the cluster before it slept still holds. */
+  readonly untouched: boolean
   /** The cluster runs, but on its former system version, or without something of its spec. */
   readonly degraded?: { readonly code: string; readonly message: string }
 }
@@ -100,10 +102,11 @@ export async function prepareCluster(
     await migrateCluster(client, pending)
     systemVersion = pending.at(-1)?.version ?? systemVersion
     await makeExtensions(client, state, fullSpec(service.spec).extensions ?? [])
-    return { engineVersion, systemVersion }
+    const untouched = statements.length === 0 && pending.length === 0 && (fullSpec(service.spec).extensions ?? []).length === 0
+    return { engineVersion, systemVersion, untouched }
   } catch (error) {
     if (!isSovraError(error) || error.code === 'system_schema_newer') throw error
     if (error.code === 'system_schema_failed') systemVersion = (error.details as { version: number }).version
-    return { engineVersion, systemVersion, degraded: { code: error.code, message: error.message } }
+    return { engineVersion, systemVersion, untouched: false, degraded: { code: error.code, message: error.message } }
   }
 }

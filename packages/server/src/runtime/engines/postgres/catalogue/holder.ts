@@ -21,6 +21,11 @@ export interface CatalogueHolder {
 }
 
 export interface HolderOptions {
+  /**
+   * The catalogue of the cluster's last run, kept by this process: nobody can change a schema while the cluster sleeps, so the wake does not wait
+   * for a read. It is read in the background all the same, in case the last notification came too late.
+   */
+  known?: Catalogue
   /** A read that a notification started has failed: the old catalogue stays; the next notification or `fresh` tries again. */
   onError?: (error: unknown) => void
 }
@@ -31,7 +36,7 @@ export interface HolderOptions {
  */
 export async function holdCatalogue(client: pg.Client, options: HolderOptions = {}): Promise<CatalogueHolder> {
   const listeners = new Set<(catalogue: Catalogue) => void>()
-  let current: Catalogue | undefined
+  let current = options.known
   let running: Promise<void> | undefined
   let waiting: Promise<void> | undefined
   let closed = false
@@ -65,7 +70,8 @@ export async function holdCatalogue(client: pg.Client, options: HolderOptions = 
   client.on('notification', notified)
   // LISTEN comes before the first read: a change in between is notified, and read after it.
   await client.query(`select pg_catalog.set_config('search_path', 'pg_catalog', false); listen ${DDL_CHANNEL}; listen ${RELOAD_CHANNEL}`)
-  await refresh()
+  if (current === undefined) await refresh()
+  else refresh().catch((error: unknown) => options.onError?.(error))
   const now = (): Catalogue => {
     if (current === undefined) throw fail('internal')
     return current
