@@ -29,7 +29,10 @@ export const RestSettings = Type.Object(
       Type.Boolean({ description: 'Answers with the plan of a request to `Accept: application/vnd.pgrst.plan`' }),
     ),
     pre_request: Type.Optional(
-      Type.String({ maxLength: 127, description: 'Function (schema.name) without arguments that runs before each request and may refuse it by raising an error' }),
+      Type.String({
+        maxLength: 127,
+        description: 'Function (schema.name) without arguments that runs before each request and may refuse it by raising an error',
+      }),
     ),
     tx_end: Type.Optional(
       Type.Union([Type.Literal('commit'), Type.Literal('commit-allow-override')], {

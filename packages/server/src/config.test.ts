@@ -64,6 +64,7 @@ describe('defaults', () => {
         rates: { project_requests: 0, failed_sign_ins: 30, wakes: 10, failed_wire_sign_ins: 10 },
         awake: { clusters: 200, memory: 0, reserve: 256 * MiB, queue: 1000, patience: 30_000 },
         wire: { connections: 2000, startup: 10_000 },
+        watch: { statements: 2000, disk: 10_000, memory: 30_000 },
         project: {
           memory: 512 * MiB,
           disk: 1024 * MiB,

@@ -114,9 +114,10 @@ function prepareGround(options: KeeperOptions): Ground {
   return { layout: openLayout(reached.data, { hash }), accounts, reached, shown, argv: [reached.entry, ...args] }
 }
 
-/** The server may not read an operator's 0600 file: it gets a copy for its group. */
+/** The server may not read an operator's 0600 file: it gets a copy. */
 function configFor(options: KeeperOptions, { layout, accounts }: Ground): Record<string, string> {
-  if (!options.configPath || !existsSync(options.configPath)) return {}
+  // None was read here: the child must not find one either.
+  if (!options.configPath || !existsSync(options.configPath)) return { CONFIG_PATH: '/dev/null' }
   const path = resolve(options.configPath)
   if (closed(accounts.server ?? 0, [path]).length === 0) return { CONFIG_PATH: path }
   const copy = join(layout.runtime, 'config.yaml')
@@ -126,7 +127,6 @@ function configFor(options: KeeperOptions, { layout, accounts }: Ground): Record
 }
 
 const ownCache = ({ data }: Layout) => ({ NODE_COMPILE_CACHE: join(data, 'cache', 'compile') })
-
 function startServer(options: KeeperOptions, ground: Ground, facts: HandsFacts): ChildProcess {
   const { layout, accounts, reached, shown } = ground
   const uid = accounts.server ?? 0
