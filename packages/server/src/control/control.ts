@@ -12,6 +12,7 @@ import { organisationRoutes } from './organisations/routes.ts'
 import { platformRoutes } from './platform/routes.ts'
 import { projectRoutes } from './projects/routes.ts'
 import { referenceRoutes } from './reference/routes.ts'
+import { serviceRoutes } from './services/routes.ts'
 import { sessionRoutes } from './session/routes.ts'
 import { settingRoutes } from './settings/routes.ts'
 import { setupPages } from './setup/routes.ts'
@@ -52,7 +53,16 @@ export async function mountControl(
       })
       scope.setErrorHandler((error, request, reply) => answerError(error, request, reply))
       await scope.register(idempotency, { metadata: control.metadata, vault: control.vault, now: control.now, keep: control.keepAnswers })
-      for (const routes of [organisationRoutes, memberRoutes, keyRoutes, auditRoutes, sessionRoutes, platformRoutes, settingRoutes])
+      for (const routes of [
+        organisationRoutes,
+        memberRoutes,
+        keyRoutes,
+        auditRoutes,
+        sessionRoutes,
+        platformRoutes,
+        settingRoutes,
+        serviceRoutes,
+      ])
         await scope.register(routes(control))
       await scope.register(projectRoutes(control, gateway.authoriser))
     },

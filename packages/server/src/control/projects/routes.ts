@@ -1,24 +1,21 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Name, Page, Ref } from '@sovrabase/contract/common'
 import { Project, ProjectCreate, ProjectMove, ProjectPatch, ProjectQuery } from '@sovrabase/contract/project'
-import { Service } from '@sovrabase/contract/service'
 import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
 import type { Authoriser } from '../../gateway/authorise.ts'
-import { reconcileJob } from '../../runtime/reconcile.ts'
 import { actorOf, callerOf, organisationOf, projectRefOf } from '../actor.ts'
 import type { Control } from '../context.ts'
 import { versionOf } from '../input.ts'
 import { waitOf } from '../prefer.ts'
 import { listProjects } from './list.ts'
 import { moveProject, needProject, updateProject } from './store.ts'
-import { createProject, deleteProject, purgeProject, refuseFull, restoreProject, specOf } from './verbs.ts'
-import { projectViews, serviceView } from './view.ts'
+import { createProject, deleteProject, purgeProject, refuseFull, restoreProject } from './verbs.ts'
+import { projectViews } from './view.ts'
 
 const Params = Type.Object({ ref: Ref })
 const OrganisationParams = Type.Object({ organisation: Type.String({ maxLength: 63 }) })
-const ServiceParams = Type.Object({ ref: Ref, service: Type.String({ maxLength: 32 }) })
 
 export const projectRoutes =
   (control: Control, authoriser: Authoriser): FastifyPluginAsyncTypebox =>
@@ -181,54 +178,6 @@ export const projectRoutes =
           if (!asleep) throw fail('project_busy')
         }
         return view(ref)
-      },
-    )
-
-    app.get(
-      '/projects/:ref/services',
-      { config: { action: 'service:list', resource: 'project' }, schema: { params: Params, response: { 200: Page(Service) } } },
-      async (request) => {
-        const services = await control.services.list(db, { projects: [projectRefOf(request)] })
-        return { items: services.map((service) => serviceView(control, service)), next_cursor: null }
-      },
-    )
-
-    app.get(
-      '/projects/:ref/services/:service',
-      { config: { action: 'service:read', resource: 'project' }, schema: { params: ServiceParams, response: { 200: Service } } },
-      async (request) => {
-        const service = await control.services.byName(db, projectRefOf(request), request.params.service)
-        if (!service) throw fail('service_not_found', { name: request.params.service })
-        return serviceView(control, service)
-      },
-    )
-
-    app.patch(
-      '/projects/:ref/services/:service',
-      {
-        config: { action: 'service:update', resource: 'project' },
-        schema: {
-          params: ServiceParams,
-          body: Type.Record(Type.String(), Type.Unknown(), { description: 'A JSON merge patch (RFC 7396) of the spec' }),
-          response: { 202: Service },
-        },
-      },
-      async (request, reply) => {
-        const ref = projectRefOf(request)
-        const name = request.params.service
-        await change(actorOf(request), async (c) => {
-          if ((await needProject(c.trx, ref)).state !== 'active') throw fail('project_deleted')
-          const service = await control.services.byName(c.trx, ref, name)
-          if (!service) throw fail('service_not_found', { name })
-          const patched = Object.entries({ ...(service.spec as object), ...request.body }).filter(([, value]) => value !== null)
-          const { spec } = specOf(control, name, { ...Object.fromEntries(patched), engine: service.engine, driver: service.driver })
-          await control.services.setSpec(c.trx, service.id, spec)
-          await c.event({ name: 'service.updated', subject: service.id, project_ref: ref, before: service.spec, after: spec })
-          await c.job(reconcileJob(service))
-        })
-        const service = await control.services.byName(db, ref, name)
-        reply.code(202)
-        return serviceView(control, service!)
       },
     )
   }
