@@ -48,6 +48,15 @@ export interface StartOptions {
 
 /** ms until the first start has built its template and demo. */
 const PATIENCE = 90_000
+/** Of each server's errors, so many last lines are shown when a test of the file failed. */
+const SHOWN_ERRORS = 12
+
+/** What a server said before a test failed: without it, a failure on another machine tells nothing. */
+function showErrors(text: string): void {
+  if (!process.exitCode) return
+  const errors = text.split('\n').filter((line) => /"level":"?(error|fatal|[56]0)/.test(line))
+  for (const line of errors.slice(-SHOWN_ERRORS)) console.error(line.slice(0, 2000))
+}
 
 export async function startServer(options: StartOptions = {}): Promise<TestServer> {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'sovra-test-'))
@@ -67,6 +76,7 @@ export async function startServer(options: StartOptions = {}): Promise<TestServe
   // The kernel ends the server when this process dies, however it dies.
   const child = spawn('setpriv', ['--pdeathsig=KILL', '--', ...command], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
+  process.once('exit', () => showErrors(text))
   const ended = new Promise<number | null>((done) => child.once('exit', (code) => done(code)))
   const line = (name: string) => new RegExp(`^${name}\\s+(\\S+)`, 'm').exec(text)?.[1]
 

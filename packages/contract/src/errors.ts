@@ -61,6 +61,11 @@ export const ERRORS = {
     'Set XDG_RUNTIME_DIR or TMPDIR to a shorter directory.',
   ],
   program_missing: [500, 'The program {program} was not found.', '{remedy}'],
+  uids_taken: [
+    500,
+    'All {count} ranges of uids that this machine has for data directories are taken.',
+    'Each file in {dir} names a data directory. Remove the directories that are not used any more, then start again.',
+  ],
   account_missing: [
     500,
     'Uid {uid} has no account on this machine, and one cannot be lent to it.',

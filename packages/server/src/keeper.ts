@@ -83,8 +83,8 @@ function startAgain(unshare: readonly string[], mark: Record<string, string>): n
   throw fail('internal', {}, { cause: 'execve came back' })
 }
 
-function accountsOf(options: KeeperOptions): Accounts {
-  const chosen = options.uidMap === undefined ? ownAccounts() : chooseAccounts(0, options.uidMap, options.uidMap)
+function accountsOf(options: KeeperOptions, data: string): Accounts {
+  const chosen = options.uidMap === undefined ? ownAccounts(data) : chooseAccounts(0, options.uidMap, options.uidMap)
   // PostgreSQL refuses root, and there is nobody else here: in a namespace of our own we are somebody else, and the server is no root.
   if (chosen !== 'nested') return chosen
   const other = ['--user', `--map-user=${NOBODY}`, `--map-group=${NOBODY}`]
@@ -102,8 +102,8 @@ interface Ground {
 
 /** Chooses uids and finds (or makes) paths that they can enter. */
 function prepareGround(options: KeeperOptions): Ground {
-  const accounts = accountsOf(options)
   const shown = makeData(options.dataDir)
+  const accounts = accountsOf(options, shown)
   const hash = dataHash(shown)
   const [script = '', ...args] = options.argv ?? process.argv.slice(1)
   const places = { app: options.app ?? defaultApp(), entry: realpathSync(script), node: process.execPath, data: shown }

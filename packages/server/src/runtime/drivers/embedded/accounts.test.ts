@@ -8,14 +8,24 @@ const ROOTLESS = '0 1000 1\n1 100000 65535\n'
 
 for (const [name, uid, map, expected] of [
   ['not root', 1000, ALL, { isolation: 'same-user', server: null, projects: null }],
-  ['the whole map', 0, ALL, { isolation: 'full', server: 300_000, projects: { first: 300_001, count: 99_999 } }],
-  ['a rootless container', 0, ROOTLESS, { isolation: 'full', server: 20_000, projects: { first: 20_001, count: 39_999 } }],
+  ['the whole map', 0, ALL, { isolation: 'full', server: 1_900_000_000, projects: { first: 1_900_000_001, count: 99_999 } }],
+  ['a rootless container', 0, ROOTLESS, { isolation: 'full', server: 20_000, projects: { first: 20_001, count: 4_999 } }],
   ['a few uids', 0, '0 1000 1\n1 100000 10\n', { isolation: 'same-user', server: 9, projects: { first: 10, count: 1 } }],
   ['root and one', 0, '0 1000 2\n', { isolation: 'same-user', server: 1, projects: { first: 1, count: 1 } }],
   ['root only', 0, '0 1000 1\n', 'nested'],
 ] as const) {
   test(`accounts: ${name}`, () => assert.deepEqual(chooseAccounts(uid, map, map), expected))
 }
+
+test('accounts: the range is the one that was chosen', () => {
+  assert.deepEqual(
+    chooseAccounts(0, ROOTLESS, ROOTLESS, ({ first, width, count }) => {
+      assert.deepEqual([first, width, count], [20_000, 5_000, 8])
+      return 7
+    }),
+    { isolation: 'full', server: 55_000, projects: { first: 55_001, count: 4_999 } },
+  )
+})
 
 test('accounts: what the gid map lacks is not used', () => {
   assert.deepEqual(chooseAccounts(0, ALL, '0 1000 1\n1 100000 10\n'), {

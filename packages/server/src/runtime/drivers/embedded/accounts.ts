@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { claimSlot } from './claims.ts'
 
 /** Under which uids (gid = uid, no account needed) the server and the projects' processes run. */
 export interface Accounts {
@@ -14,14 +15,20 @@ interface Range {
   end: number
 }
 
-// Tried in this order: far above accounts; what a rootless container of 65,536 uids has, below nobody (65534); whatever there is.
+// Tried in this order: above what systemd gives to containers and below 2^31; what a rootless container of 65,536 uids has, below nobody
+// (65534); whatever there is.
 const PREFERRED: readonly Range[] = [
-  { first: 300_000, end: 400_000 },
+  { first: 1_900_000_000, end: 2_147_000_000 },
   { first: 20_000, end: 60_000 },
   { first: 1_000, end: 2 ** 32 - 2 },
 ]
 const ENOUGH = 1_000
+/** Uids of one data directory: two on one machine share none, since a uid says whose files and processes they are. */
 const MOST = 100_000
+const SLOTS = 8
+
+/** Answers which of the `count` ranges of `width` uids from `first` on is this data directory's. */
+export type Chooser = (slots: { readonly first: number; readonly width: number; readonly count: number }) => number
 
 /** Lines of /proc/<pid>/uid_map: `inside outside count`. */
 function parse(map: string): Range[] {
@@ -40,14 +47,16 @@ const size = (range: Range): number => Math.max(0, range.end - range.first)
  * Accounts for this process. `nested`: root, but no other uid is mapped: PostgreSQL refuses to run, the caller has to change its user namespace.
  * @param uid effective uid; `uidMap` and `gidMap` as in /proc/self.
  */
-export function chooseAccounts(uid: number, uidMap: string, gidMap: string): Accounts | 'nested' {
+export function chooseAccounts(uid: number, uidMap: string, gidMap: string, choose: Chooser = () => 0): Accounts | 'nested' {
   if (uid !== 0) return { isolation: 'same-user', server: null, projects: null }
   const groups = parse(gidMap)
   const mapped = parse(uidMap).flatMap((range) => groups.map((group) => cut(range, group)).filter((both) => size(both) > 0))
   for (const wish of PREFERRED) {
     const found = mapped.map((range) => cut(range, wish)).find((range) => size(range) > ENOUGH)
     if (!found) continue
-    return { isolation: 'full', server: found.first, projects: { first: found.first + 1, count: Math.min(size(found) - 1, MOST) } }
+    const width = Math.min(MOST, Math.max(ENOUGH, Math.floor(size(found) / SLOTS)))
+    const first = found.first + width * choose({ first: found.first, width, count: Math.floor(size(found) / width) })
+    return { isolation: 'full', server: first, projects: { first: first + 1, count: width - 1 } }
   }
   const highest = mapped
     .flatMap((range) => [range.end - 1, range.end - 2].filter((one) => one >= range.first && one > 0))
@@ -57,8 +66,10 @@ export function chooseAccounts(uid: number, uidMap: string, gidMap: string): Acc
   return { isolation: 'same-user', server, projects: { first: project, count: 1 } }
 }
 
-export function ownAccounts(): Accounts | 'nested' {
-  return chooseAccounts(process.geteuid?.() ?? 0, readFileSync('/proc/self/uid_map', 'utf8'), readFileSync('/proc/self/gid_map', 'utf8'))
+/** Of this process, for this data directory (its real path). */
+export function ownAccounts(data: string): Accounts | 'nested' {
+  const [uidMap = '', gidMap = ''] = ['uid', 'gid'].map((kind) => readFileSync(`/proc/self/${kind}_map`, 'utf8'))
+  return chooseAccounts(process.geteuid?.() ?? 0, uidMap, gidMap, (slots) => claimSlot(data, slots))
 }
 
 /** Hands out the uids of volumes; what is in use is read from the directories' owners. */

@@ -11,7 +11,7 @@ driverContract('embedded', async () => {
   const dir = tempDir()
   const hands = await directHands({
     layout: openLayout(join(dir, 'data')),
-    accounts: ownAccounts() as Accounts,
+    accounts: ownAccounts(dir) as Accounts,
     programs: await testPrograms(),
   })
   const driver = embeddedDriver(hands)

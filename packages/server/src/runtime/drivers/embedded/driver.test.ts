@@ -25,8 +25,9 @@ import { lives, processes, query, TEMPLATE, tempDir, template, testPrograms, wor
 
 // As root this is full isolation; as a normal user everything but the tests that need two uids.
 const root = process.geteuid?.() === 0
-const accounts = ownAccounts() as Accounts
-const dirs: string[] = []
+const home = tempDir()
+const accounts = ownAccounts(home) as Accounts
+const dirs: string[] = [home]
 let data: string
 let hands: Hands
 let driver: EmbeddedDriver
@@ -159,13 +160,14 @@ test('a copy that is killed half-way is no volume, and is swept at the next star
     const [, hands, layout, accounts, testing, data, from] = process.argv
     const { directHands } = await import(hands); const { openLayout } = await import(layout)
     const { ownAccounts } = await import(accounts); const { testPrograms } = await import(testing)
-    const h = await directHands({ layout: openLayout(data), accounts: ownAccounts(), programs: await testPrograms() })
+    const h = await directHands({ layout: openLayout(data), accounts: ownAccounts(data), programs: await testPrograms() })
     const { cpSync } = await import('node:fs')
     cpSync(from, data + '/templates/t', { recursive: true })
     process.send('ready'); await h.make('half', 't')`
   const here = (name: string) => new URL(name, import.meta.url).href
   const files = ['./direct.ts', './layout.ts', './accounts.ts', './postgres.testing.ts'].map(here)
   const target = join(dir, 'data')
+  mkdirSync(target)
   const child = spawn(process.execPath, ['--input-type=module', '-e', script, ...files, target, join(data, 'templates', TEMPLATE)], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })
@@ -261,7 +263,7 @@ test('one service uid for all where few are mapped', { skip: !root && 'needs roo
   await other.driver.close()
   // And with uids again, every volume gets one of its own.
   const full = await open(join(dir, 'data'))
-  assert.ok(statSync(join(dir, 'data/projects/v-f')).uid > 300_000)
+  assert.ok(statSync(join(dir, 'data/projects/v-f')).uid > accounts.projects!.first)
   assert.deepEqual(await query(await full.driver.apply(workload('f')), 'select 1 as one'), [{ one: 1 }])
   await full.driver.close()
 })
