@@ -57,16 +57,20 @@ export async function createAccessToken(
 }
 
 /** The living ones of a member, newest first. */
-export async function listAccessTokens(db: Kysely<Tables>, userId: string): Promise<AccessToken[]> {
-  const rows = await db
+export async function listAccessTokens(
+  db: Kysely<Tables>,
+  userId: string,
+  page: { limit: number; before?: string },
+): Promise<AccessToken[]> {
+  let query = db
     .selectFrom('access_tokens')
     .selectAll()
     .where('user_id', '=', userId)
     .where('revoked_at', 'is', null)
-    .orderBy('created_at', 'desc')
     .orderBy('id', 'desc')
-    .execute()
-  return rows.map(view)
+    .limit(page.limit)
+  if (page.before !== undefined) query = query.where('id', '<', page.before)
+  return (await query.execute()).map(view)
 }
 
 /** `not_found` when the member has no such living token. */

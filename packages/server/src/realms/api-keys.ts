@@ -117,17 +117,11 @@ export async function createProjectKeys(
   return made
 }
 
-/** Newest first; revoked ones too unless `living`. */
-export async function listApiKeys(db: Kysely<Tables>, realm: string, options: { living?: number } = {}): Promise<ApiKey[]> {
-  const rows = await db
-    .selectFrom('api_keys')
-    .selectAll()
-    .where('realm', '=', realm)
-    .orderBy('created_at', 'desc')
-    .orderBy('id', 'desc')
-    .execute()
-  const { living } = options
-  return rows.filter((row) => living === undefined || lives(row, living)).map(view)
+/** Newest first; revoked ones too. `before`: id of the last one of the page before. */
+export async function listApiKeys(db: Kysely<Tables>, realm: string, page: { limit: number; before?: string }): Promise<ApiKey[]> {
+  let query = db.selectFrom('api_keys').selectAll().where('realm', '=', realm).orderBy('id', 'desc').limit(page.limit)
+  if (page.before !== undefined) query = query.where('id', '<', page.before)
+  return (await query.execute()).map(view)
 }
 
 const lives = (row: ApiKeys, now: number): boolean => row.revoked_at === null && (row.expires_at === null || row.expires_at > now)

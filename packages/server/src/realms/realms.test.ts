@@ -138,7 +138,9 @@ eachMetadata((_name, open) => {
       rotateSharedSecret(change, vault, { realm: ref, now: START + 2, createdBy: null, overlap: HOUR }),
     )
     assert.equal((await readApiKeySet(db, ref)).get(sha256(service.text))?.until, START + 2 + HOUR)
-    const living = await listApiKeys(db, ref, { living: START + 2 + HOUR })
+    const living = (await listApiKeys(db, ref, { limit: 99 })).filter(
+      (key) => key.revokedAt === null && (key.expiresAt === null || key.expiresAt > START + 2 + HOUR),
+    )
     assert.deepEqual(
       living.map((key) => key.id).sort(),
       [...rotated.apiKeys, ...made.filter((key) => key.kind === 'publishable' || key.kind === 'secret')].map((key) => key.id).sort(),
@@ -160,7 +162,7 @@ eachMetadata((_name, open) => {
       sha256(token.text),
     )
     await noteUse(db, token, START + 5)
-    assert.equal((await listAccessTokens(db, 'u1')).find((each) => each.id === token.id)?.lastUsedAt, START + 5)
+    assert.equal((await listAccessTokens(db, 'u1', { limit: 9 })).find((each) => each.id === token.id)?.lastUsedAt, START + 5)
     await assert.rejects(
       on.change(actor, (change) => revokeAccessToken(change, 'u2', token.id, START)),
       code('not_found'),

@@ -180,8 +180,9 @@ export async function insertInvitation(
   return { id, text, expiresAt }
 }
 
-export const listInvitations = (db: Reader, organisation: string, now: number) =>
-  db
+/** Those that can still be taken up. */
+export const listInvitations = (db: Reader, organisation: string, now: number, page: { limit: number; after?: string }) => {
+  let query = db
     .selectFrom('invitations')
     .selectAll()
     .where('organisation_id', '=', organisation)
@@ -189,7 +190,10 @@ export const listInvitations = (db: Reader, organisation: string, now: number) =
     .where('revoked_at', 'is', null)
     .where('expires_at', '>', now)
     .orderBy('id')
-    .execute()
+    .limit(page.limit)
+  if (page.after !== undefined) query = query.where('id', '>', page.after)
+  return query.execute()
+}
 
 /** A living invitation by the text of its link; `link_not_valid`. */
 export async function openInvitation(db: Reader, text: string, now: number) {

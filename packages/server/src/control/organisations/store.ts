@@ -3,6 +3,7 @@ import { fail } from '../../base/errors.ts'
 import { isUuid, uuid } from '../../base/ids.ts'
 import type { Change } from '../../metadata/change.ts'
 import type { Organisations, Tables } from '../../metadata/tables.ts'
+import { orNameTaken } from '../name-taken.ts'
 
 type Reader = Kysely<Tables> | Transaction<Tables>
 export type Organisation = Selectable<Organisations>
@@ -43,10 +44,13 @@ export async function insertOrganisation(change: Change, organisation: { name: s
   const { name, title, now } = organisation
   await refuseTaken(change.trx, name)
   const id = uuid()
-  await change.trx
-    .insertInto('organisations')
-    .values({ id, name, title, quotas: '{}', created_at: now, updated_at: now, deleted_at: null })
-    .execute()
+  await orNameTaken(
+    name,
+    change.trx
+      .insertInto('organisations')
+      .values({ id, name, title, quotas: '{}', created_at: now, updated_at: now, deleted_at: null })
+      .execute(),
+  )
   await change.event({ name: 'organisation.created', subject: id, organisation_id: id, after: { name } })
   return id
 }
@@ -57,11 +61,14 @@ export async function updateOrganisation(change: Change, id: string, patch: { na
   if (!before) throw fail('not_found')
   if (patch.name !== undefined && patch.name !== before.name) await refuseTaken(change.trx, patch.name)
   const after = { name: patch.name ?? before.name, title: patch.title ?? before.title }
-  await change.trx
-    .updateTable('organisations')
-    .set({ ...after, updated_at: now })
-    .where('id', '=', id)
-    .execute()
+  await orNameTaken(
+    after.name,
+    change.trx
+      .updateTable('organisations')
+      .set({ ...after, updated_at: now })
+      .where('id', '=', id)
+      .execute(),
+  )
   await change.event({
     name: 'organisation.updated',
     subject: id,

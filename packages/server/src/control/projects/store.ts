@@ -4,6 +4,7 @@ import { fail } from '../../base/errors.ts'
 import { projectRef } from '../../base/ids.ts'
 import type { Change } from '../../metadata/change.ts'
 import type { Projects, Tables } from '../../metadata/tables.ts'
+import { orNameTaken } from '../name-taken.ts'
 
 type Reader = Kysely<Tables> | Transaction<Tables>
 /** `purged` rows stay as tombstones: a ref is never used again. */
@@ -51,22 +52,25 @@ export interface NewProject {
 export async function insertProject(change: Change, { organisation, name, region, labels }: NewProject, now: number): Promise<string> {
   await refuseTaken(change.trx, organisation, name)
   const ref = projectRef()
-  await change.trx
-    .insertInto('projects')
-    .values({
-      ref,
-      organisation_id: organisation,
-      name,
-      region,
-      labels: JSON.stringify(labels),
-      state: 'active',
-      version: 1,
-      created_at: now,
-      updated_at: now,
-      deleted_at: null,
-      purge_at: null,
-    })
-    .execute()
+  await orNameTaken(
+    name,
+    change.trx
+      .insertInto('projects')
+      .values({
+        ref,
+        organisation_id: organisation,
+        name,
+        region,
+        labels: JSON.stringify(labels),
+        state: 'active',
+        version: 1,
+        created_at: now,
+        updated_at: now,
+        deleted_at: null,
+        purge_at: null,
+      })
+      .execute(),
+  )
   await change.event({
     name: 'project.created',
     subject: ref,
@@ -93,11 +97,14 @@ export async function updateProject(
   const merged: [string, string | null][] = Object.entries({ ...labelsOf(before), ...patch.labels })
   const after = { name: patch.name ?? before.name, labels: Object.fromEntries(merged.filter(([, value]) => value !== null)) }
   if (Object.keys(after.labels).length > LABELS_MAX) throw fail('invalid_request', { reason: `a project has ${LABELS_MAX} labels at most` })
-  await change.trx
-    .updateTable('projects')
-    .set({ name: after.name, labels: JSON.stringify(after.labels), version: before.version + 1, updated_at: options.now })
-    .where('ref', '=', ref)
-    .execute()
+  await orNameTaken(
+    after.name,
+    change.trx
+      .updateTable('projects')
+      .set({ name: after.name, labels: JSON.stringify(after.labels), version: before.version + 1, updated_at: options.now })
+      .where('ref', '=', ref)
+      .execute(),
+  )
   await change.event({
     name: 'project.updated',
     subject: ref,
@@ -125,11 +132,14 @@ export async function markRestored(change: Change, ref: string, name: string | u
   const before = await needProject(change.trx, ref)
   if (before.state !== 'deleted') throw fail('project_not_deleted')
   await refuseTaken(change.trx, before.organisation_id, name ?? before.name)
-  await change.trx
-    .updateTable('projects')
-    .set({ state: 'active', name: name ?? before.name, deleted_at: null, purge_at: null, updated_at: now, version: before.version + 1 })
-    .where('ref', '=', ref)
-    .execute()
+  await orNameTaken(
+    name ?? before.name,
+    change.trx
+      .updateTable('projects')
+      .set({ state: 'active', name: name ?? before.name, deleted_at: null, purge_at: null, updated_at: now, version: before.version + 1 })
+      .where('ref', '=', ref)
+      .execute(),
+  )
   await change.event({ name: 'project.restored', subject: ref, organisation_id: before.organisation_id, project_ref: ref })
 }
 
@@ -145,11 +155,14 @@ export async function moveProject(change: Change, ref: string, organisation: str
   if (before.state !== 'active') throw fail('project_deleted')
   if (before.organisation_id === organisation) return
   await refuseTaken(change.trx, organisation, before.name)
-  await change.trx
-    .updateTable('projects')
-    .set({ organisation_id: organisation, updated_at: now, version: before.version + 1 })
-    .where('ref', '=', ref)
-    .execute()
+  await orNameTaken(
+    before.name,
+    change.trx
+      .updateTable('projects')
+      .set({ organisation_id: organisation, updated_at: now, version: before.version + 1 })
+      .where('ref', '=', ref)
+      .execute(),
+  )
   await change.trx.deleteFrom('memberships').where('project_ref', '=', ref).execute()
   await change.trx.deleteFrom('invitations').where('project_ref', '=', ref).where('accepted_at', 'is', null).execute()
   await change.event({

@@ -1,0 +1,76 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Id } from '@sovrabase/contract/common'
+import { Type } from 'typebox'
+import { setSessionCookie } from '../../gateway/cookie.ts'
+import { actorOf, callerOf, originOf } from '../actor.ts'
+import type { Control } from '../context.ts'
+
+const Password = Type.String({ maxLength: 1024 })
+const SignIn = Type.Object(
+  {
+    email: Type.String({ maxLength: 255 }),
+    password: Password,
+    cookie: Type.Optional(Type.Boolean({ description: 'Also sets the HttpOnly session cookie' })),
+  },
+  { additionalProperties: false },
+)
+const Session = Type.Object({
+  access_token: Type.String(),
+  token_type: Type.Literal('bearer'),
+  expires_in: Type.Integer(),
+  expires_at: Type.Integer(),
+  refresh_token: Type.String(),
+  user: Type.Object({ id: Id, email: Type.Union([Type.String(), Type.Null()]) }),
+})
+const Me = Type.Object({
+  id: Type.String(),
+  kind: Type.String(),
+  email: Type.Union([Type.String(), Type.Null()]),
+  admin: Type.Boolean(),
+  memberships: Type.Array(
+    Type.Object({ organisation: Type.String(), project: Type.Union([Type.String(), Type.Null()]), role: Type.String() }),
+  ),
+})
+
+/** Signing in, renewing, signing out. */
+export const memberSessionRoutes =
+  (control: Control): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    const { realm } = control
+    const secure = () => control.addressing.publicUrl().startsWith('https:')
+
+    app.post('/session', { config: { action: 'public' }, schema: { body: SignIn, response: { 200: Session } } }, async (request, reply) => {
+      const { email, password, cookie } = request.body
+      const session = await realm.signIn(email, password, originOf(request))
+      if (cookie) setSessionCookie(reply, session.access_token, { secure: secure(), maxAge: session.expires_in })
+      reply.header('cache-control', 'no-store')
+      return session
+    })
+
+    app.post(
+      '/session/refresh',
+      {
+        config: { action: 'public' },
+        schema: {
+          body: Type.Object({ refresh_token: Type.String({ maxLength: 256 }) }, { additionalProperties: false }),
+          response: { 200: Session },
+        },
+      },
+      (request, reply) => {
+        reply.header('cache-control', 'no-store')
+        return realm.refresh(request.body.refresh_token, originOf(request))
+      },
+    )
+
+    app.get('/session', { config: { action: 'session:read', resource: 'self' }, schema: { response: { 200: Me } } }, async (request) => {
+      const { id, kind, email, admin, memberships } = callerOf(request)
+      return { id, kind, email, admin, memberships: memberships.map((bound) => ({ ...bound })) }
+    })
+
+    app.delete('/session', { config: { action: 'session:end', resource: 'self' } }, async (request, reply) => {
+      const { sessionId } = callerOf(request)
+      if (sessionId !== null) await realm.endSession(actorOf(request), sessionId)
+      setSessionCookie(reply, null, { secure: secure() })
+      return reply.code(204).send()
+    })
+  }
