@@ -8,7 +8,7 @@ import { Connector } from './runtime/connect.ts'
 import { makeMemory } from './runtime/memory.ts'
 import { makePrepared, type Prepared } from './runtime/prepared.ts'
 import { makeReconciler, reconcileJob, reconcileKind } from './runtime/reconcile.ts'
-import { type ServiceStore, serviceStore } from './runtime/services.ts'
+import { ServiceStore } from './runtime/services.ts'
 import { makeSleeper } from './runtime/sleep.ts'
 import { specWith } from './runtime/spec.ts'
 import { makeWatch } from './runtime/watch.ts'
@@ -105,7 +105,7 @@ export function makeRuntime(parts: RunParts): Runtime {
   const { config, foundation, registry, log } = parts
   const { metadata, change, secrets, nodeName } = foundation
   const { awake, watch: rounds } = config.limits
-  const services = serviceStore(secrets.vault)
+  const services = new ServiceStore(secrets.vault)
   const memory = makeMemory({ limit: awake.memory, reserve: awake.reserve, every: rounds.memory, driver: registry.driver, log })
   const connector = makeConnector(parts, services, memory.short)
   const engine = registry.engine(parts.engine)

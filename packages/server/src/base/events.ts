@@ -72,119 +72,133 @@ const LOOK_BACK = 1_000
 const MOST_GAPS = 10_000
 
 /** The truth is the table, `poke` only a hint: a lost hint loses nothing. */
-export function makeBus<T extends EventTables>(database: Database<T>, options: BusOptions = {}): Bus {
-  const { log = silentLog, now = Date.now, poll = database.dialect === 'postgresql' ? POLL_TOLD : POLL } = options
-  const db = database.kysely as unknown as Kysely<EventTables>
-  const listeners = new Set<{ names: ReadonlySet<string> | null; listener: Listener }>()
-  /** Numbers below the cursor that were not seen: rolled back, or of a transaction that has not committed yet. Number → when first missed. */
-  const gaps = new Map<number, number>()
-  let cursor = 0
-  let open = false
-  let reading: Promise<void> | null = null
-  let next: Promise<void> | null = null
-  let timer: NodeJS.Timeout | undefined
-  let unlisten: (() => Promise<void>) | undefined
+export const makeBus = <T extends EventTables>(database: Database<T>, options: BusOptions = {}): Bus =>
+  new TableBus(database as unknown as Database<EventTables>, options)
 
-  function deliver(event: EventRow): void {
-    for (const { names, listener } of listeners) {
+class TableBus implements Bus {
+  readonly #database: Database<EventTables>
+  readonly #db: Kysely<EventTables>
+  readonly #log: Log
+  readonly #now: () => number
+  readonly #poll: number
+  readonly #listeners = new Set<{ names: ReadonlySet<string> | null; listener: Listener }>()
+  /** Numbers below the cursor that were not seen: rolled back, or of a transaction that has not committed yet. Number → when first missed. */
+  readonly #gaps = new Map<number, number>()
+  #cursor = 0
+  #open = false
+  #reading: Promise<void> | null = null
+  #next: Promise<void> | null = null
+  #timer: NodeJS.Timeout | undefined
+  #unlisten: (() => Promise<void>) | undefined
+
+  constructor(database: Database<EventTables>, options: BusOptions) {
+    this.#database = database
+    this.#db = database.kysely
+    this.#log = options.log ?? silentLog
+    this.#now = options.now ?? Date.now
+    this.#poll = options.poll ?? (database.dialect === 'postgresql' ? POLL_TOLD : POLL)
+  }
+
+  on(names: readonly EventName[] | '*', listener: Listener): () => void {
+    const entry = { names: names === '*' ? null : new Set<string>(names), listener }
+    this.#listeners.add(entry)
+    return () => void this.#listeners.delete(entry)
+  }
+
+  async start(): Promise<void> {
+    await this.#begin()
+    this.#open = true
+    const poke = () => this.poke()
+    this.#unlisten = this.#database.listen?.(CHANNEL, poke, poke)
+    this.#arm()
+  }
+
+  async close(): Promise<void> {
+    this.#open = false
+    clearTimeout(this.#timer)
+    await this.#unlisten?.()
+    await this.#next
+    await this.#reading
+  }
+
+  #deliver(event: EventRow): void {
+    for (const { names, listener } of this.#listeners) {
       if (names !== null && !names.has(event.name)) continue
       try {
-        Promise.resolve(listener(event)).catch((error: unknown) => log.error({ err: error, event: event.name }, 'a listener failed'))
+        Promise.resolve(listener(event)).catch((error: unknown) => this.#log.error({ err: error, event: event.name }, 'a listener failed'))
       } catch (error) {
-        log.error({ err: error, event: event.name }, 'a listener failed')
+        this.#log.error({ err: error, event: event.name }, 'a listener failed')
       }
     }
   }
 
-  function miss(from: number, to: number): void {
+  #miss(from: number, to: number): void {
     // SQLite has one writer: what is missing there was rolled back or swept.
-    if (database.dialect === 'sqlite') return
-    for (let seq = Math.max(from, to - MOST_GAPS); seq < to; seq++) gaps.set(seq, now())
-    if (gaps.size > MOST_GAPS) for (const seq of [...gaps.keys()].slice(0, gaps.size - MOST_GAPS)) gaps.delete(seq)
+    if (this.#database.dialect === 'sqlite') return
+    for (let seq = Math.max(from, to - MOST_GAPS); seq < to; seq++) this.#gaps.set(seq, this.#now())
+    if (this.#gaps.size > MOST_GAPS) for (const seq of [...this.#gaps.keys()].slice(0, this.#gaps.size - MOST_GAPS)) this.#gaps.delete(seq)
   }
 
-  async function readGaps(): Promise<void> {
-    const old = now() - GAP_LIFE
-    for (const [seq, since] of gaps) if (since < old) gaps.delete(seq)
-    const missing = [...gaps.keys()]
+  async #readGaps(): Promise<void> {
+    const old = this.#now() - GAP_LIFE
+    for (const [seq, since] of this.#gaps) if (since < old) this.#gaps.delete(seq)
+    const missing = [...this.#gaps.keys()]
     for (let at = 0; at < missing.length; at += PAGE) {
-      const rows = await db
+      const rows = await this.#db
         .selectFrom('events')
         .selectAll()
         .where('seq', 'in', missing.slice(at, at + PAGE))
         .orderBy('seq')
         .execute()
-      for (const row of rows) if (gaps.delete(row.seq)) deliver(row)
+      for (const row of rows) if (this.#gaps.delete(row.seq)) this.#deliver(row)
     }
   }
 
-  async function read(): Promise<void> {
-    if (gaps.size > 0) await readGaps()
+  async #read(): Promise<void> {
+    if (this.#gaps.size > 0) await this.#readGaps()
     for (;;) {
-      const rows = await db.selectFrom('events').selectAll().where('seq', '>', cursor).orderBy('seq').limit(PAGE).execute()
+      const rows = await this.#db.selectFrom('events').selectAll().where('seq', '>', this.#cursor).orderBy('seq').limit(PAGE).execute()
       for (const row of rows) {
-        miss(cursor + 1, row.seq)
-        cursor = row.seq
-        deliver(row)
+        this.#miss(this.#cursor + 1, row.seq)
+        this.#cursor = row.seq
+        this.#deliver(row)
       }
       if (rows.length < PAGE) return
     }
   }
 
-  function arm(): void {
-    clearTimeout(timer)
-    if (open) timer = setTimeout(poke, poll)
+  #arm(): void {
+    clearTimeout(this.#timer)
+    if (this.#open) this.#timer = setTimeout(() => void this.poke(), this.#poll)
   }
 
-  function round(): Promise<void> {
-    reading = read()
-      .catch((error: unknown) => log.warn({ err: error }, 'events could not be read'))
+  #round(): Promise<void> {
+    this.#reading = this.#read()
+      .catch((error: unknown) => this.#log.warn({ err: error }, 'events could not be read'))
       .finally(() => {
-        reading = null
-        arm()
+        this.#reading = null
+        this.#arm()
       })
-    return reading
+    return this.#reading
   }
 
   /** A reading that is under way may have begun before the caller's COMMIT: the caller waits for the one after it, shared by all who wait. */
-  function poke(): Promise<void> {
-    if (!open) return Promise.resolve()
-    if (!reading) return round()
-    next ??= reading.then(() => {
-      next = null
-      return open ? round() : undefined
+  poke(): Promise<void> {
+    if (!this.#open) return Promise.resolve()
+    if (!this.#reading) return this.#round()
+    this.#next ??= this.#reading.then(() => {
+      this.#next = null
+      return this.#open ? this.#round() : undefined
     })
-    return next
+    return this.#next
   }
 
   /** What is there is the past; what is missing shortly before may yet appear. */
-  async function begin(): Promise<void> {
-    const rows = await db.selectFrom('events').select('seq').orderBy('seq', 'desc').limit(LOOK_BACK).execute()
+  async #begin(): Promise<void> {
+    const rows = await this.#db.selectFrom('events').select('seq').orderBy('seq', 'desc').limit(LOOK_BACK).execute()
     const seen = new Set(rows.map((row) => row.seq))
-    cursor = rows[0]?.seq ?? 0
-    const first = Math.max(1, cursor - LOOK_BACK)
-    for (let seq = first; seq < cursor; seq++) if (!seen.has(seq)) miss(seq, seq + 1)
-  }
-
-  return {
-    on(names, listener) {
-      const entry = { names: names === '*' ? null : new Set<string>(names), listener }
-      listeners.add(entry)
-      return () => void listeners.delete(entry)
-    },
-    poke,
-    async start() {
-      await begin()
-      open = true
-      unlisten = database.listen?.(CHANNEL, poke, poke)
-      arm()
-    },
-    async close() {
-      open = false
-      clearTimeout(timer)
-      await unlisten?.()
-      await next
-      await reading
-    },
+    this.#cursor = rows[0]?.seq ?? 0
+    const first = Math.max(1, this.#cursor - LOOK_BACK)
+    for (let seq = first; seq < this.#cursor; seq++) if (!seen.has(seq)) this.#miss(seq, seq + 1)
   }
 }

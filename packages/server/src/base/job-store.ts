@@ -48,91 +48,117 @@ export async function enqueueJob(db: Kysely<JobTables>, job: NewJob, now: number
 }
 
 /** What one worker reads and writes of the table; every write holds only while the row is as the worker left it. */
-export function jobStore(db: Kysely<JobTables>, worker: string, now: () => number) {
-  const ours = (id: string) => db.updateTable('jobs').where('id', '=', id).where('leased_by', '=', worker).where('state', '=', 'running')
+export class JobStore {
+  readonly #db: Kysely<JobTables>
+  readonly #worker: string
+  readonly #now: () => number
+
+  constructor(db: Kysely<JobTables>, worker: string, now: () => number) {
+    this.#db = db
+    this.#worker = worker
+    this.#now = now
+  }
+
+  #ours(id: string) {
+    return this.#db.updateTable('jobs').where('id', '=', id).where('leased_by', '=', this.#worker).where('state', '=', 'running')
+  }
 
   /** False: it was asked for once more while it ran (what it saw may be old), so it is queued again with a fresh count. Or it is ours no more. */
-  async function end(row: Row, values: Partial<JobRow>): Promise<boolean> {
-    const ended = await ours(row.id)
+  async #end(row: Row, values: Partial<JobRow>): Promise<boolean> {
+    const ended = await this.#ours(row.id)
       .where('wanted', '=', row.wanted)
       .set({ ...RELEASED, ...values })
       .executeTakeFirst()
     if (ended.numUpdatedRows > 0n) return true
     const { last_error = null } = values
-    await ours(row.id)
+    await this.#ours(row.id)
       .set({ ...RELEASED, state: 'queued', attempts: 0, last_error })
       .execute()
     return false
   }
 
-  return {
-    /** Due, or left by a worker whose lease ended. */
-    due: (kinds: readonly string[], limit: number): Promise<Row[]> =>
-      db
-        .selectFrom('jobs')
-        .selectAll()
-        .where('kind', 'in', [...kinds])
-        .where((eb) =>
-          eb.or([
-            eb.and([eb('state', '=', 'queued'), eb('due_at', '<=', now())]),
-            eb.and([eb('state', '=', 'running'), eb('leased_until', '<', now())]),
-          ]),
-        )
-        .orderBy('due_at')
-        .orderBy('id')
-        .limit(limit)
-        .execute(),
+  /** Due, or left by a worker whose lease ended. */
+  due(kinds: readonly string[], limit: number): Promise<Row[]> {
+    return this.#db
+      .selectFrom('jobs')
+      .selectAll()
+      .where('kind', 'in', [...kinds])
+      .where((eb) =>
+        eb.or([
+          eb.and([eb('state', '=', 'queued'), eb('due_at', '<=', this.#now())]),
+          eb.and([eb('state', '=', 'running'), eb('leased_until', '<', this.#now())]),
+        ]),
+      )
+      .orderBy('due_at')
+      .orderBy('id')
+      .limit(limit)
+      .execute()
+  }
 
-    /** Optimistic, without locks: of several that try, one finds the row as it was read. `spent`: its attempts are used up, it has failed. */
-    async claim(row: Row, lease: number, maxAttempts: number): Promise<'claimed' | 'spent' | 'lost'> {
-      const spent = row.attempts >= maxAttempts
-      const set = spent
-        ? { ...RELEASED, state: 'failed', finished_at: now(), last_error: row.last_error ?? 'its process ended at each attempt' }
-        : { state: 'running', attempts: row.attempts + 1, leased_by: worker, leased_until: now() + lease }
-      const { numUpdatedRows } = await db
-        .updateTable('jobs')
-        .set({ ...set, max_attempts: maxAttempts })
-        .where('id', '=', row.id)
-        .where('state', '=', row.state)
-        .where('attempts', '=', row.attempts)
-        .where('wanted', '=', row.wanted)
-        .where((eb) => (row.leased_until === null ? eb('leased_until', 'is', null) : eb('leased_until', '=', row.leased_until)))
-        .executeTakeFirst()
-      if (numUpdatedRows === 0n) return 'lost'
-      return spent ? 'spent' : 'claimed'
-    },
+  /** Optimistic, without locks: of several that try, one finds the row as it was read. `spent`: its attempts are used up, it has failed. */
+  async claim(row: Row, lease: number, maxAttempts: number): Promise<'claimed' | 'spent' | 'lost'> {
+    const spent = row.attempts >= maxAttempts
+    const set = spent
+      ? { ...RELEASED, state: 'failed', finished_at: this.#now(), last_error: row.last_error ?? 'its process ended at each attempt' }
+      : { state: 'running', attempts: row.attempts + 1, leased_by: this.#worker, leased_until: this.#now() + lease }
+    const { numUpdatedRows } = await this.#db
+      .updateTable('jobs')
+      .set({ ...set, max_attempts: maxAttempts })
+      .where('id', '=', row.id)
+      .where('state', '=', row.state)
+      .where('attempts', '=', row.attempts)
+      .where('wanted', '=', row.wanted)
+      .where((eb) => (row.leased_until === null ? eb('leased_until', 'is', null) : eb('leased_until', '=', row.leased_until)))
+      .executeTakeFirst()
+    if (numUpdatedRows === 0n) return 'lost'
+    return spent ? 'spent' : 'claimed'
+  }
 
-    /** False: the lease is another's. */
-    beat: async (id: string, until: number): Promise<boolean> =>
-      (await ours(id).set({ leased_until: until }).executeTakeFirst()).numUpdatedRows > 0n,
+  /** False: the lease is another's. */
+  async beat(id: string, until: number): Promise<boolean> {
+    return (await this.#ours(id).set({ leased_until: until }).executeTakeFirst()).numUpdatedRows > 0n
+  }
 
-    done: (row: Row) => end(row, { state: 'done', finished_at: now(), last_error: null }),
-    again: (row: Row, due_at: number) => end(row, { state: 'queued', attempts: 0, due_at, last_error: null }),
-    retry: (row: Row, due_at: number, error: unknown) => end(row, { state: 'queued', due_at, last_error: errorText(error) }),
-    failed: (row: Row, error: unknown) => end(row, { state: 'failed', finished_at: now(), last_error: errorText(error) }),
-    /** As if it had never been claimed. */
-    giveBack: (row: Row) => end(row, { state: 'queued', attempts: row.attempts }),
+  done(row: Row): Promise<boolean> {
+    return this.#end(row, { state: 'done', finished_at: this.#now(), last_error: null })
+  }
 
-    /** When something that waits, later than `after`, falls due, or another's lease ends. */
-    async nextDue(after = 0): Promise<number | null> {
-      const queued = await db
-        .selectFrom('jobs')
-        .select('due_at as at')
-        .where('state', '=', 'queued')
-        .where('due_at', '>', after)
-        .orderBy('due_at')
-        .limit(1)
-        .executeTakeFirst()
-      const leased = await db
-        .selectFrom('jobs')
-        .select('leased_until as at')
-        .where('state', '=', 'running')
-        .where('leased_by', '!=', worker)
-        .orderBy('leased_until')
-        .limit(1)
-        .executeTakeFirst()
-      const times = [queued?.at, leased?.at].filter((at) => typeof at === 'number')
-      return times.length > 0 ? Math.min(...times) : null
-    },
+  again(row: Row, due_at: number): Promise<boolean> {
+    return this.#end(row, { state: 'queued', attempts: 0, due_at, last_error: null })
+  }
+
+  retry(row: Row, due_at: number, error: unknown): Promise<boolean> {
+    return this.#end(row, { state: 'queued', due_at, last_error: errorText(error) })
+  }
+
+  failed(row: Row, error: unknown): Promise<boolean> {
+    return this.#end(row, { state: 'failed', finished_at: this.#now(), last_error: errorText(error) })
+  }
+
+  /** As if it had never been claimed. */
+  giveBack(row: Row): Promise<boolean> {
+    return this.#end(row, { state: 'queued', attempts: row.attempts })
+  }
+
+  /** When something that waits, later than `after`, falls due, or another's lease ends. */
+  async nextDue(after = 0): Promise<number | null> {
+    const queued = await this.#db
+      .selectFrom('jobs')
+      .select('due_at as at')
+      .where('state', '=', 'queued')
+      .where('due_at', '>', after)
+      .orderBy('due_at')
+      .limit(1)
+      .executeTakeFirst()
+    const leased = await this.#db
+      .selectFrom('jobs')
+      .select('leased_until as at')
+      .where('state', '=', 'running')
+      .where('leased_by', '!=', this.#worker)
+      .orderBy('leased_until')
+      .limit(1)
+      .executeTakeFirst()
+    const times = [queued?.at, leased?.at].filter((at) => typeof at === 'number')
+    return times.length > 0 ? Math.min(...times) : null
   }
 }

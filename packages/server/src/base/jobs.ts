@@ -1,6 +1,6 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import { uuid } from './ids.ts'
-import { enqueueJob, jobStore } from './job-store.ts'
+import { enqueueJob, JobStore } from './job-store.ts'
 import type { Job, JobRow, JobTables, NewJob } from './job-table.ts'
 import { type Log, silentLog } from './log.ts'
 
@@ -68,7 +68,6 @@ const jobOf = (row: Selectable<JobRow>, attempt: number): Job => ({
 const pauseAfter = ({ backoff = BACKOFF, backoffMost = BACKOFF_MOST }: JobHandler, attempt: number): number =>
   Math.round(Math.min(backoff * 2 ** (attempt - 1), backoffMost) * (0.5 + Math.random() / 2))
 
-type Store = ReturnType<typeof jobStore>
 interface Running {
   readonly kind: string
   readonly abort: AbortController
@@ -76,7 +75,7 @@ interface Running {
 }
 
 /** Keeps the lease while a run works; aborts it when the lease is lost or could not be renewed in time. Answers how to stop. */
-function keep(store: Store, id: string, lease: number, abort: AbortController, now: () => number): () => void {
+function keep(store: JobStore, id: string, lease: number, abort: AbortController, now: () => number): () => void {
   let until = now() + lease
   const beat = setInterval(async () => {
     const next = now() + lease
@@ -91,134 +90,158 @@ function keep(store: Store, id: string, lease: number, abort: AbortController, n
 }
 
 /** A queue over any Kysely handle with a `jobs` table: SQLite, PostgreSQL, MySQL, and a project's own cluster. */
-export function makeQueue<T extends JobTables>(database: Kysely<T>, options: QueueOptions = {}): Queue {
-  const { schema, poll = POLL, log = silentLog, now = Date.now, grace = GRACE } = options
-  const within = (db: unknown) => (schema === undefined ? (db as Kysely<JobTables>) : (db as Kysely<JobTables>).withSchema(schema))
-  const store = jobStore(within(database), uuid(), now)
-  const handlers = new Map<string, JobHandler>()
-  const running = new Map<string, Running>()
-  let timer: NodeJS.Timeout | undefined
-  let looking: Promise<void> | null = null
-  let lookAgain = false
-  let open = false
+export const makeQueue = <T extends JobTables>(database: Kysely<T>, options: QueueOptions = {}): Queue =>
+  new JobQueue(database as unknown as Kysely<JobTables>, options)
 
-  async function failOnce(row: Selectable<JobRow>, handler: JobHandler, attempt: number, error: unknown): Promise<void> {
-    const last = attempt >= (handler.maxAttempts ?? MAX_ATTEMPTS)
-    const what = { err: error, job: row.id, kind: row.kind, key: row.key, attempt }
-    log[last ? 'error' : 'warn'](what, last ? 'job failed for good' : 'job failed')
-    if (!last) await store.retry(row, now() + pauseAfter(handler, attempt), error)
-    else if (await store.failed(row, error)) await handler.failed?.(jobOf(row, attempt), error)
+class JobQueue implements Queue {
+  readonly #schema: string | undefined
+  readonly #poll: number
+  readonly #log: Log
+  readonly #now: () => number
+  readonly #grace: number
+  readonly #store: JobStore
+  readonly #handlers = new Map<string, JobHandler>()
+  readonly #running = new Map<string, Running>()
+  #timer: NodeJS.Timeout | undefined
+  #looking: Promise<void> | null = null
+  #lookAgain = false
+  #open = false
+
+  constructor(database: Kysely<JobTables>, { schema, poll = POLL, log = silentLog, now = Date.now, grace = GRACE }: QueueOptions) {
+    this.#schema = schema
+    this.#poll = poll
+    this.#log = log
+    this.#now = now
+    this.#grace = grace
+    this.#store = new JobStore(this.#within(database), uuid(), now)
   }
 
-  async function work(row: Selectable<JobRow>, handler: JobHandler, abort: AbortController): Promise<void> {
+  #within(db: Kysely<JobTables>): Kysely<JobTables> {
+    return this.#schema === undefined ? db : db.withSchema(this.#schema)
+  }
+
+  handle(kind: string, handler: JobHandler): void {
+    this.#handlers.set(kind, handler)
+  }
+
+  enqueue(trx: Kysely<JobTables> | Transaction<JobTables>, job: NewJob): Promise<void> {
+    return enqueueJob(this.#within(trx), job, this.#now())
+  }
+
+  nextDue(): Promise<number | null> {
+    return this.#store.nextDue()
+  }
+
+  start(): void {
+    this.#open = true
+    this.poke()
+  }
+
+  async #failOnce(row: Selectable<JobRow>, handler: JobHandler, attempt: number, error: unknown): Promise<void> {
+    const last = attempt >= (handler.maxAttempts ?? MAX_ATTEMPTS)
+    const what = { err: error, job: row.id, kind: row.kind, key: row.key, attempt }
+    this.#log[last ? 'error' : 'warn'](what, last ? 'job failed for good' : 'job failed')
+    if (!last) await this.#store.retry(row, this.#now() + pauseAfter(handler, attempt), error)
+    else if (await this.#store.failed(row, error)) await handler.failed?.(jobOf(row, attempt), error)
+  }
+
+  async #work(row: Selectable<JobRow>, handler: JobHandler, abort: AbortController): Promise<void> {
     const attempt = row.attempts + 1
-    const stop = keep(store, row.id, handler.lease ?? LEASE, abort, now)
+    const stop = keep(this.#store, row.id, handler.lease ?? LEASE, abort, this.#now)
     try {
       const again = await handler.run(jobOf(row, attempt), abort.signal)
-      if (again) await store.again(row, again.again_at)
-      else await store.done(row)
+      if (again) await this.#store.again(row, again.again_at)
+      else await this.#store.done(row)
     } catch (error) {
-      if (open) await failOnce(row, handler, attempt, error)
-      else await store.giveBack(row)
+      if (this.#open) await this.#failOnce(row, handler, attempt, error)
+      else await this.#store.giveBack(row)
     } finally {
       stop()
     }
   }
 
   /** True when it runs here now. */
-  async function begin(row: Selectable<JobRow>, handler: JobHandler): Promise<boolean> {
-    const won = await store.claim(row, handler.lease ?? LEASE, handler.maxAttempts ?? MAX_ATTEMPTS)
+  async #begin(row: Selectable<JobRow>, handler: JobHandler): Promise<boolean> {
+    const won = await this.#store.claim(row, handler.lease ?? LEASE, handler.maxAttempts ?? MAX_ATTEMPTS)
     if (won === 'spent') await handler.failed?.(jobOf(row, row.attempts), null)
     if (won !== 'claimed') return false
     const abort = new AbortController()
-    const done = work(row, handler, abort)
-      .catch((error: unknown) => log.error({ err: error, job: row.id, kind: row.kind }, 'the end of a job could not be written'))
+    const done = this.#work(row, handler, abort)
+      .catch((error: unknown) => this.#log.error({ err: error, job: row.id, kind: row.kind }, 'the end of a job could not be written'))
       .finally(() => {
-        running.delete(row.id)
-        poke()
+        this.#running.delete(row.id)
+        this.poke()
       })
-    running.set(row.id, { kind: row.kind, abort, done })
+    this.#running.set(row.id, { kind: row.kind, abort, done })
     return true
   }
 
   /** Kinds of which this process may run more now, with how many. */
-  function rooms(): Map<string, number> {
-    const free = new Map([...handlers].map(([kind, handler]) => [kind, handler.concurrency ?? CONCURRENCY]))
-    for (const { kind } of running.values()) free.set(kind, (free.get(kind) ?? 0) - 1)
+  #rooms(): Map<string, number> {
+    const free = new Map([...this.#handlers].map(([kind, handler]) => [kind, handler.concurrency ?? CONCURRENCY]))
+    for (const { kind } of this.#running.values()) free.set(kind, (free.get(kind) ?? 0) - 1)
     return new Map([...free].filter(([, count]) => count > 0))
   }
 
-  async function fill(): Promise<void> {
-    const room = rooms()
+  async #fill(): Promise<void> {
+    const room = this.#rooms()
     if (room.size === 0) return
-    const rows = await store.due([...room.keys()], PAGE)
+    const rows = await this.#store.due([...room.keys()], PAGE)
     for (const row of rows) {
       const left = room.get(row.kind) ?? 0
-      const handler = handlers.get(row.kind)
-      if (!open || left === 0 || !handler || running.has(row.id)) continue
-      if (await begin(row, handler)) room.set(row.kind, left - 1)
+      const handler = this.#handlers.get(row.kind)
+      if (!this.#open || left === 0 || !handler || this.#running.has(row.id)) continue
+      if (await this.#begin(row, handler)) room.set(row.kind, left - 1)
     }
     // A full page may hide more; each round claims some, or fills a kind, which then leaves the question.
-    if (rows.length === PAGE) lookAgain = true
+    if (rows.length === PAGE) this.#lookAgain = true
   }
 
-  async function look(): Promise<void> {
-    const at = now()
+  async #look(): Promise<void> {
+    const at = this.#now()
     do {
-      lookAgain = false
-      await fill()
-    } while (lookAgain && open)
-    if (!open) return
-    if (poll > 0) return sleepFor(poll)
-    const due = await store.nextDue(at)
-    if (due !== null) sleepFor(Math.max(due - now(), 0))
+      this.#lookAgain = false
+      await this.#fill()
+    } while (this.#lookAgain && this.#open)
+    if (!this.#open) return
+    if (this.#poll > 0) return this.#sleepFor(this.#poll)
+    const due = await this.#store.nextDue(at)
+    if (due !== null) this.#sleepFor(Math.max(due - this.#now(), 0))
   }
 
-  function sleepFor(wait: number): void {
-    clearTimeout(timer)
-    if (open) timer = setTimeout(poke, Math.min(wait, LONGEST_TIMER))
+  #sleepFor(wait: number): void {
+    clearTimeout(this.#timer)
+    if (this.#open) this.#timer = setTimeout(() => this.poke(), Math.min(wait, LONGEST_TIMER))
   }
 
-  function poke(): void {
-    if (!open) return
-    if (looking) {
-      lookAgain = true
+  poke(): void {
+    if (!this.#open) return
+    if (this.#looking) {
+      this.#lookAgain = true
       return
     }
-    looking = look()
+    this.#looking = this.#look()
       .catch((error: unknown) => {
-        log.warn({ err: error }, 'jobs could not be read')
-        sleepFor(Math.max(poll, POLL))
+        this.#log.warn({ err: error }, 'jobs could not be read')
+        this.#sleepFor(Math.max(this.#poll, POLL))
       })
       .finally(() => {
-        looking = null
+        this.#looking = null
         // Poked after the last round, while it was looking for the next due time.
-        if (lookAgain) poke()
+        if (this.#lookAgain) this.poke()
       })
   }
 
-  async function close(): Promise<void> {
-    open = false
-    clearTimeout(timer)
-    await looking
-    for (const { abort } of running.values()) abort.abort()
-    const all = Promise.all([...running.values()].map(({ done }) => done))
+  async close(): Promise<void> {
+    this.#open = false
+    clearTimeout(this.#timer)
+    await this.#looking
+    for (const { abort } of this.#running.values()) abort.abort()
+    const all = Promise.all([...this.#running.values()].map(({ done }) => done))
     const patience = Promise.withResolvers<void>()
-    const limit = setTimeout(patience.resolve, grace)
+    const limit = setTimeout(patience.resolve, this.#grace)
     // What does not heed its signal is left to its lease.
     await Promise.race([all, patience.promise])
     clearTimeout(limit)
-  }
-
-  return {
-    handle: (kind, handler) => void handlers.set(kind, handler),
-    enqueue: (trx, job) => enqueueJob(within(trx), job, now()),
-    poke,
-    nextDue: () => store.nextDue(),
-    start() {
-      open = true
-      poke()
-    },
-    close,
   }
 }

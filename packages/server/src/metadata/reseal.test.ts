@@ -8,7 +8,7 @@ import { keyIdOf, makeVault } from '../base/crypto.ts'
 import { silentLog } from '../base/log.ts'
 import { createProjectKeys, revealApiKeys } from '../realms/api-keys.ts'
 import { readRealmKeys } from '../realms/keys.ts'
-import { serviceStore } from '../runtime/services.ts'
+import { ServiceStore } from '../runtime/services.ts'
 import { tinyEngine } from '../runtime/tiny.testing.ts'
 import { SYSTEM } from './change.ts'
 import { getFact, setFact } from './facts.ts'
@@ -36,12 +36,12 @@ eachMetadata((_name, open) => {
       await setFact(c.trx, 'other', { text: 'v1.' })
       await setFact(c.trx, ROOT_KEY, former.keyId)
       const service = { project: REF, name: 'db', engine: tinyEngine(), driver: 'tiny', region: 'local', node: 'n', spec: {} }
-      return serviceStore(former).insert(c.trx, service)
+      return new ServiceStore(former).insert(c.trx, service)
     })
     const opened = async (vault: typeof former) => ({
       keys: (await revealApiKeys(metadata.kysely, vault, REF, 2)).map(({ text }) => text),
       realm: (await readRealmKeys(metadata.kysely, vault, REF, 2)).map(({ kid, secret }) => [kid, secret]),
-      service: (await serviceStore(vault).byId(metadata.kysely, id))?.secrets,
+      service: (await new ServiceStore(vault).byId(metadata.kysely, id))?.secrets,
       link: vault.open((await getFact<string>(metadata.kysely, 'setup.link'))!, 'facts/setup.link'),
     })
     const before = await opened(former)

@@ -11,7 +11,7 @@ import { SYSTEM } from '../metadata/change.ts'
 import { Connector } from './connect.ts'
 import { makePrepared } from './prepared.ts'
 import { makeReconciler, reconcileJob, reconcileKind } from './reconcile.ts'
-import { type NewService, type Service, serviceStore } from './services.ts'
+import { type NewService, type Service, ServiceStore } from './services.ts'
 import { specWith } from './spec.ts'
 import { tinyDriver, tinyEngine } from './tiny.testing.ts'
 
@@ -20,7 +20,7 @@ const NODE = 'n'
 /** A node's runtime on real metadata, with the tiny engine and driver. */
 async function openRuntime(opened: TestMetadata) {
   const { metadata, change, queue } = opened
-  const services = serviceStore(makeVault(randomBytes(32)))
+  const services = new ServiceStore(makeVault(randomBytes(32)))
   const driver = tinyDriver()
   const engine = tinyEngine()
   const connector = new Connector({

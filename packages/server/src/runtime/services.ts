@@ -96,183 +96,187 @@ function toService(row: Row, secrets: Record<string, string>): Service {
   }
 }
 
-/** Reads and writes of `services` and `service_secrets`: their one writer. */
-export function serviceStore(vault: Vault) {
-  const context = (id: string, name: string) => `service_secrets/${id}/${name}`
+const context = (id: string, name: string) => `service_secrets/${id}/${name}`
 
-  async function secretsOf(db: Reader, id: string): Promise<Record<string, string>> {
-    const rows = await db.selectFrom('service_secrets').select(['name', 'secret']).where('service_id', '=', id).execute()
-    return Object.fromEntries(rows.map((row) => [row.name, vault.open(row.secret, context(id, row.name))]))
+/** Reads and writes of `services` and `service_secrets`: their one writer. */
+export class ServiceStore {
+  readonly #vault: Vault
+
+  constructor(vault: Vault) {
+    this.#vault = vault
   }
 
-  return {
-    /** With its secrets opened; undefined when there is none. */
-    async byId(db: Reader, id: string): Promise<Service | undefined> {
-      const row = await db.selectFrom('services').selectAll().where('id', '=', id).executeTakeFirst()
-      return row && toService(row, await secretsOf(db, row.id))
-    },
+  async #secretsOf(db: Reader, id: string): Promise<Record<string, string>> {
+    const rows = await db.selectFrom('service_secrets').select(['name', 'secret']).where('service_id', '=', id).execute()
+    return Object.fromEntries(rows.map((row) => [row.name, this.#vault.open(row.secret, context(id, row.name))]))
+  }
 
-    async byName(db: Reader, project: string, name: string): Promise<Service | undefined> {
-      const row = await db.selectFrom('services').selectAll().where('project_ref', '=', project).where('name', '=', name).executeTakeFirst()
-      return row && toService(row, await secretsOf(db, row.id))
-    },
+  /** With its secrets opened; undefined when there is none. */
+  async byId(db: Reader, id: string): Promise<Service | undefined> {
+    const row = await db.selectFrom('services').selectAll().where('id', '=', id).executeTakeFirst()
+    return row && toService(row, await this.#secretsOf(db, row.id))
+  }
 
-    /** Without secrets: for lists and for work on many. */
-    async list(db: Reader, filter: { projects?: readonly string[]; node?: string; status?: ServiceStatus }): Promise<Service[]> {
-      let query = db.selectFrom('services').selectAll().where('status', '!=', 'deleted').orderBy('created_at').orderBy('id')
-      if (filter.projects) query = query.where('project_ref', 'in', filter.projects.length > 0 ? [...filter.projects] : [' '])
-      if (filter.node !== undefined) query = query.where('node', '=', filter.node)
-      if (filter.status) query = query.where('status', '=', filter.status)
-      return (await query.execute()).map((row) => toService(row, {}))
-    },
+  async byName(db: Reader, project: string, name: string): Promise<Service | undefined> {
+    const row = await db.selectFrom('services').selectAll().where('project_ref', '=', project).where('name', '=', name).executeTakeFirst()
+    return row && toService(row, await this.#secretsOf(db, row.id))
+  }
 
-    /** Writes a new service, status `pending`, with fresh secrets; answers its id. */
-    async insert(trx: Transaction<Tables>, service: NewService, now = Date.now()): Promise<string> {
-      const id = uuid()
-      await trx
-        .insertInto('services')
-        .values({
-          id,
-          project_ref: service.project,
-          name: service.name,
-          volume: id.replaceAll('-', ''),
-          engine: service.engine.name,
-          driver: service.driver,
-          region: service.region,
-          node: service.node,
-          spec: JSON.stringify(service.spec),
-          spec_version: 1,
-          wanted: 'active',
-          status: 'pending',
-          status_detail: '{}',
-          observed_version: 0,
-          source: service.source ? JSON.stringify(service.source) : null,
-          engine_version: null,
-          system_version: null,
-          created_at: now,
-          updated_at: now,
-        })
-        .execute()
-      for (const name of service.engine.secrets) await this.setSecret(trx, id, name, randomToken(SECRET_BYTES), now)
-      return id
-    },
+  /** Without secrets: for lists and for work on many. */
+  async list(db: Reader, filter: { projects?: readonly string[]; node?: string; status?: ServiceStatus }): Promise<Service[]> {
+    let query = db.selectFrom('services').selectAll().where('status', '!=', 'deleted').orderBy('created_at').orderBy('id')
+    if (filter.projects) query = query.where('project_ref', 'in', filter.projects.length > 0 ? [...filter.projects] : [' '])
+    if (filter.node !== undefined) query = query.where('node', '=', filter.node)
+    if (filter.status) query = query.where('status', '=', filter.status)
+    return (await query.execute()).map((row) => toService(row, {}))
+  }
 
-    async setSecret(trx: Transaction<Tables>, id: string, name: string, secret: string, now = Date.now()): Promise<void> {
-      await trx.deleteFrom('service_secrets').where('service_id', '=', id).where('name', '=', name).execute()
-      const sealed = vault.seal(secret, context(id, name))
-      await trx.insertInto('service_secrets').values({ service_id: id, name, secret: sealed, updated_at: now }).execute()
-    },
+  /** Writes a new service, status `pending`, with fresh secrets; answers its id. */
+  async insert(trx: Transaction<Tables>, service: NewService, now = Date.now()): Promise<string> {
+    const id = uuid()
+    await trx
+      .insertInto('services')
+      .values({
+        id,
+        project_ref: service.project,
+        name: service.name,
+        volume: id.replaceAll('-', ''),
+        engine: service.engine.name,
+        driver: service.driver,
+        region: service.region,
+        node: service.node,
+        spec: JSON.stringify(service.spec),
+        spec_version: 1,
+        wanted: 'active',
+        status: 'pending',
+        status_detail: '{}',
+        observed_version: 0,
+        source: service.source ? JSON.stringify(service.source) : null,
+        engine_version: null,
+        system_version: null,
+        created_at: now,
+        updated_at: now,
+      })
+      .execute()
+    for (const name of service.engine.secrets) await this.setSecret(trx, id, name, randomToken(SECRET_BYTES), now)
+    return id
+  }
 
-    /** Gives an unclaimed prepared service to a project; its id, or undefined when none is free. Of several that try one gets it, the next one another. */
-    async claimPrepared(trx: Transaction<Tables>, project: string, name: string, wanted: { engine: string; node: string; spec: unknown }) {
-      const free = await trx
-        .selectFrom('services')
-        .select('id')
+  async setSecret(trx: Transaction<Tables>, id: string, name: string, secret: string, now = Date.now()): Promise<void> {
+    await trx.deleteFrom('service_secrets').where('service_id', '=', id).where('name', '=', name).execute()
+    const sealed = this.#vault.seal(secret, context(id, name))
+    await trx.insertInto('service_secrets').values({ service_id: id, name, secret: sealed, updated_at: now }).execute()
+  }
+
+  /** Gives an unclaimed prepared service to a project; its id, or undefined when none is free. Of several that try one gets it, the next one another. */
+  async claimPrepared(trx: Transaction<Tables>, project: string, name: string, wanted: { engine: string; node: string; spec: unknown }) {
+    const free = await trx
+      .selectFrom('services')
+      .select('id')
+      .where('project_ref', '=', '')
+      .where('engine', '=', wanted.engine)
+      .where('node', '=', wanted.node)
+      .where('wanted', '=', 'active')
+      .where('status', 'in', ['awake', 'asleep'])
+      .where('observed_version', '>', 0)
+      .where('spec', '=', JSON.stringify(wanted.spec))
+      .orderBy('created_at')
+      .limit(CLAIM_TRIES)
+      .execute()
+    for (const { id } of free) {
+      const claimed = await trx
+        .updateTable('services')
+        .set({ project_ref: project, name, updated_at: Date.now() })
+        .where('id', '=', id)
         .where('project_ref', '=', '')
-        .where('engine', '=', wanted.engine)
-        .where('node', '=', wanted.node)
         .where('wanted', '=', 'active')
-        .where('status', 'in', ['awake', 'asleep'])
-        .where('observed_version', '>', 0)
-        .where('spec', '=', JSON.stringify(wanted.spec))
-        .orderBy('created_at')
-        .limit(CLAIM_TRIES)
-        .execute()
-      for (const { id } of free) {
-        const claimed = await trx
-          .updateTable('services')
-          .set({ project_ref: project, name, updated_at: Date.now() })
-          .where('id', '=', id)
-          .where('project_ref', '=', '')
-          .where('wanted', '=', 'active')
-          .executeTakeFirst()
-        if (claimed.numUpdatedRows > 0n) return id
-      }
-      return undefined
-    },
-
-    /** A prepared one that nobody wants any more; false when a project has claimed it meanwhile. */
-    async dropPrepared(trx: Transaction<Tables>, id: string): Promise<boolean> {
-      const dropped = await trx
-        .updateTable('services')
-        .set({ wanted: 'deleted', updated_at: Date.now() })
-        .where('id', '=', id)
-        .where('project_ref', '=', '')
         .executeTakeFirst()
-      return dropped.numUpdatedRows > 0n
-    },
+      if (claimed.numUpdatedRows > 0n) return id
+    }
+    return undefined
+  }
 
-    /** Its making begins; what a request has woken meanwhile stays as it is seen. */
-    async begin(db: Reader, id: string): Promise<void> {
-      await db
-        .updateTable('services')
-        .set({ status: 'creating', status_detail: '{}', updated_at: Date.now() })
-        .where('id', '=', id)
-        .where('observed_version', '=', 0)
-        .where('status', 'in', ['pending', 'failed'])
-        .execute()
-    },
+  /** A prepared one that nobody wants any more; false when a project has claimed it meanwhile. */
+  async dropPrepared(trx: Transaction<Tables>, id: string): Promise<boolean> {
+    const dropped = await trx
+      .updateTable('services')
+      .set({ wanted: 'deleted', updated_at: Date.now() })
+      .where('id', '=', id)
+      .where('project_ref', '=', '')
+      .executeTakeFirst()
+    return dropped.numUpdatedRows > 0n
+  }
 
-    /** It sleeps and takes this version at its next start: nothing is left to do for it. */
-    async setObserved(db: Reader, id: string, version: number): Promise<void> {
-      await db.updateTable('services').set({ observed_version: version, updated_at: Date.now() }).where('id', '=', id).execute()
-    },
+  /** Its making begins; what a request has woken meanwhile stays as it is seen. */
+  async begin(db: Reader, id: string): Promise<void> {
+    await db
+      .updateTable('services')
+      .set({ status: 'creating', status_detail: '{}', updated_at: Date.now() })
+      .where('id', '=', id)
+      .where('observed_version', '=', 0)
+      .where('status', 'in', ['pending', 'failed'])
+      .execute()
+  }
 
-    /** What the last run of this node left as running sleeps now: it ended with it. Other nodes' services are not touched. */
-    async settle(db: Reader, node: string): Promise<void> {
-      const mine = () => db.updateTable('services').set({ updated_at: Date.now() }).where('node', '=', node)
-      await mine().set({ status: 'asleep' }).where('status', 'in', ['awake', 'degraded', 'waking', 'sleeping']).execute()
-      await mine().set({ status: 'pending' }).where('status', '=', 'creating').where('observed_version', '=', 0).execute()
-      await mine().set({ status: 'asleep' }).where('status', '=', 'creating').execute()
-    },
+  /** It sleeps and takes this version at its next start: nothing is left to do for it. */
+  async setObserved(db: Reader, id: string, version: number): Promise<void> {
+    await db.updateTable('services').set({ observed_version: version, updated_at: Date.now() }).where('id', '=', id).execute()
+  }
 
-    /** Services of a node that are not yet as wanted: their jobs are asked for again at each start. */
-    async unsettled(db: Reader, node: string): Promise<string[]> {
-      const rows = await db
-        .selectFrom('services')
-        .select('id')
-        .where('node', '=', node)
-        .where((eb) =>
-          eb.or([eb('wanted', '=', 'deleted'), eb.and([eb('wanted', '=', 'active'), eb('observed_version', '<', eb.ref('spec_version'))])]),
-        )
-        .execute()
-      return rows.map((row) => row.id)
-    },
+  /** What the last run of this node left as running sleeps now: it ended with it. Other nodes' services are not touched. */
+  async settle(db: Reader, node: string): Promise<void> {
+    const mine = () => db.updateTable('services').set({ updated_at: Date.now() }).where('node', '=', node)
+    await mine().set({ status: 'asleep' }).where('status', 'in', ['awake', 'degraded', 'waking', 'sleeping']).execute()
+    await mine().set({ status: 'pending' }).where('status', '=', 'creating').where('observed_version', '=', 0).execute()
+    await mine().set({ status: 'asleep' }).where('status', '=', 'creating').execute()
+  }
 
-    /** A new wanted spec. */
-    async setSpec(trx: Transaction<Tables>, id: string, spec: unknown): Promise<void> {
-      await trx
-        .updateTable('services')
-        .set((eb) => ({ spec: JSON.stringify(spec), spec_version: eb('spec_version', '+', 1), updated_at: Date.now() }))
-        .where('id', '=', id)
-        .execute()
-    },
+  /** Services of a node that are not yet as wanted: their jobs are asked for again at each start. */
+  async unsettled(db: Reader, node: string): Promise<string[]> {
+    const rows = await db
+      .selectFrom('services')
+      .select('id')
+      .where('node', '=', node)
+      .where((eb) =>
+        eb.or([eb('wanted', '=', 'deleted'), eb.and([eb('wanted', '=', 'active'), eb('observed_version', '<', eb.ref('spec_version'))])]),
+      )
+      .execute()
+    return rows.map((row) => row.id)
+  }
 
-    async setWanted(trx: Transaction<Tables>, id: string, wanted: Wanted): Promise<void> {
-      await trx.updateTable('services').set({ wanted, updated_at: Date.now() }).where('id', '=', id).execute()
-    },
+  /** A new wanted spec. */
+  async setSpec(trx: Transaction<Tables>, id: string, spec: unknown): Promise<void> {
+    await trx
+      .updateTable('services')
+      .set((eb) => ({ spec: JSON.stringify(spec), spec_version: eb('spec_version', '+', 1), updated_at: Date.now() }))
+      .where('id', '=', id)
+      .execute()
+  }
 
-    /** What was seen. */
-    async setStatus(db: Reader, id: string, status: ServiceStatus, seen: SeenStatus = {}): Promise<void> {
-      await db
-        .updateTable('services')
-        .set({
-          status,
-          status_detail: JSON.stringify(seen.detail ?? {}),
-          updated_at: Date.now(),
-          ...(seen.observedVersion === undefined ? {} : { observed_version: seen.observedVersion }),
-          ...(seen.engineVersion === undefined ? {} : { engine_version: seen.engineVersion }),
-          ...(seen.systemVersion === undefined ? {} : { system_version: seen.systemVersion }),
-        })
-        .where('id', '=', id)
-        .execute()
-    },
+  async setWanted(trx: Transaction<Tables>, id: string, wanted: Wanted): Promise<void> {
+    await trx.updateTable('services').set({ wanted, updated_at: Date.now() }).where('id', '=', id).execute()
+  }
 
-    /** After the data is physically gone. */
-    async forget(trx: Transaction<Tables>, id: string): Promise<void> {
-      await trx.deleteFrom('service_secrets').where('service_id', '=', id).execute()
-      await trx.deleteFrom('services').where('id', '=', id).execute()
-    },
+  /** What was seen. */
+  async setStatus(db: Reader, id: string, status: ServiceStatus, seen: SeenStatus = {}): Promise<void> {
+    await db
+      .updateTable('services')
+      .set({
+        status,
+        status_detail: JSON.stringify(seen.detail ?? {}),
+        updated_at: Date.now(),
+        ...(seen.observedVersion === undefined ? {} : { observed_version: seen.observedVersion }),
+        ...(seen.engineVersion === undefined ? {} : { engine_version: seen.engineVersion }),
+        ...(seen.systemVersion === undefined ? {} : { system_version: seen.systemVersion }),
+      })
+      .where('id', '=', id)
+      .execute()
+  }
+
+  /** After the data is physically gone. */
+  async forget(trx: Transaction<Tables>, id: string): Promise<void> {
+    await trx.deleteFrom('service_secrets').where('service_id', '=', id).execute()
+    await trx.deleteFrom('services').where('id', '=', id).execute()
   }
 }
 
@@ -282,5 +286,3 @@ export interface SeenStatus {
   engineVersion?: string
   systemVersion?: number
 }
-
-export type ServiceStore = ReturnType<typeof serviceStore>
