@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -26,9 +27,16 @@ export interface Workshop {
   close(): Promise<void>
 }
 
+export interface Started {
+  readonly at: Endpoint
+  stop(signal?: NodeJS.Signals): Promise<void>
+}
+
 export interface TestService {
   service: Service<Partial<PostgresSpec>>
   readonly volume: string
+  /** Its process only: nothing has been asked of it yet. */
+  start(engine?: PostgresEngine): Promise<Started>
   /** One wake: start, ready, adopt, prepare, attach. `engine`: another one than the workshop's. */
   wake(options?: { engine?: PostgresEngine; copied?: Copied }): Promise<Awake>
 }
@@ -106,6 +114,37 @@ function own(path: string): void {
 export const testEngine = (version: string, more: { system?: string; bootstrap?: string } = {}): PostgresEngine =>
   postgresEngine({ version, bootstrap: BOOTSTRAP, log: silentLog, ...more })
 
+/** The workshop's own state, shared with its services. */
+interface Bench {
+  readonly tree: Tree
+  readonly directory: string
+  readonly engine: PostgresEngine
+  readonly running: Set<Process>
+  build(engine: PostgresEngine): Promise<string>
+  /** Built at the first use. */
+  template(): Promise<string>
+}
+
+async function build(tree: Tree, directory: string, of: PostgresEngine, environment: Record<string, string> = {}): Promise<string> {
+  const volume = join(directory, `t-${++serial}`)
+  mkdirSync(volume)
+  own(volume)
+  const [program, ...drop] = setpriv()
+  const init = of.template.init.map((arg) => arg.replace('{volume}', volume))
+  const made = spawnSync(program ?? '', [...drop, tree.programs.initdb, ...init.slice(1), '--no-sync'], {
+    env: { ...environment, ...of.template.environment },
+    cwd: volume,
+  })
+  assert.equal(made.status, 0, `initdb: ${made.stderr}`)
+  const process = start(tree, directory, of.template.workload('t', 't'), volume, environment)
+  try {
+    await of.template.fill(process.at)
+  } finally {
+    await process.stop('SIGINT')
+  }
+  return volume
+}
+
 export async function openWorkshop(): Promise<Workshop> {
   const tree = await openTree({ engines: TREES, prepare: { name: TREE_RULES, prepare: prepareTree } })
   const directory = mkdtempSync(join(tmpdir(), 'sb-pg-'))
@@ -113,103 +152,106 @@ export async function openWorkshop(): Promise<Workshop> {
   const engine = testEngine(tree.version)
   const running = new Set<Process>()
   let ready: Promise<string> | undefined
-
-  async function build(of: PostgresEngine, environment: Record<string, string> = {}): Promise<string> {
-    const volume = join(directory, `t-${++serial}`)
-    mkdirSync(volume)
-    own(volume)
-    const [program, ...drop] = setpriv()
-    const init = of.template.init.map((arg) => arg.replace('{volume}', volume))
-    const made = spawnSync(program ?? '', [...drop, tree.programs.initdb, ...init.slice(1), '--no-sync'], {
-      env: { ...environment, ...of.template.environment },
-      cwd: volume,
-    })
-    if (made.status !== 0) throw new Error(`initdb: ${made.stderr}`)
-    const process = start(tree, directory, of.template.workload('t', 't'), volume, environment)
-    try {
-      await of.template.fill(process.at)
-    } finally {
-      await process.stop('SIGINT')
-    }
-    return volume
+  const bench: Bench = {
+    tree,
+    directory,
+    engine,
+    running,
+    build: (of) => build(tree, directory, of),
+    template: () => (ready ??= bench.build(engine)),
   }
-
-  function create(spec: Partial<PostgresSpec> = {}, from?: string, source: Service['source'] = null): TestService {
-    const id = `s-${++serial}`
-    const volume = join(directory, id)
-    const secret = (name: string) => Buffer.from(`${id} ${name} of the tests`).toString('base64url')
-    const own: TestService = {
-      volume,
-      service: {
-        id,
-        project: id,
-        name: 'db',
-        volume: id,
-        engine: 'postgres',
-        driver: 'test',
-        region: 'local',
-        node: 'n',
-        spec,
-        specVersion: 1,
-        observedVersion: 0,
-        wanted: 'active',
-        status: 'pending',
-        detail: {},
-        secrets: { sovrabase_admin: secret('admin'), sovrabase_gateway: secret('gateway'), postgres: secret('owner') },
-        source,
-        engineVersion: null,
-        systemVersion: null,
-      },
-      async wake(options = {}) {
-        const by = options.engine ?? engine
-        ready ??= build(engine)
-        if (!existsSync(volume)) spawnSync('cp', ['-a', '--sparse=always', from ?? (await ready), volume])
-        const process = start(tree, directory, by.workload(own.service), volume)
-        running.add(process)
-        const end = async (signal: NodeJS.Signals) => {
-          await process.stop(signal)
-          running.delete(process)
-        }
-        try {
-          await by.ready(process.at, own.service)
-          if (options.copied) await by.adopt?.(process.at, own.service, options.copied)
-          await by.prepare(process.at, own.service)
-          const cluster = await by.attach(process.at, own.service)
-          own.service = { ...own.service, observedVersion: 1 }
-          return {
-            at: process.at,
-            cluster,
-            service: own.service,
-            connect: (user = 'postgres', password = own.service.secrets.postgres, database = 'postgres') =>
-              connect(process.at, user, password, database),
-            kill: async () => {
-              await end('SIGKILL')
-              await cluster.close()
-            },
-            sleep: async () => {
-              await cluster.close()
-              await end('SIGINT')
-            },
-          }
-        } catch (error) {
-          await end('SIGINT')
-          throw error
-        }
-      },
-    }
-    return own
-  }
-
   return {
     tree,
     directory,
     engine,
-    build,
-    create,
+    build: (of, environment) => build(tree, directory, of, environment),
+    create: (spec = {}, from, source = null) => new OneService(bench, spec, { from, source }),
     async close() {
       for (const process of running) await process.stop('SIGQUIT')
       rmSync(directory, { recursive: true, force: true })
     },
+  }
+}
+
+/** A row of `services` as the store would answer it. */
+function serviceRow(id: string, spec: Partial<PostgresSpec>, source: Service['source']): Service<Partial<PostgresSpec>> {
+  const secret = (name: string) => Buffer.from(`${id} ${name} of the tests`).toString('base64url')
+  return {
+    id,
+    project: id,
+    name: 'db',
+    volume: id,
+    engine: 'postgres',
+    driver: 'test',
+    region: 'local',
+    node: 'n',
+    spec,
+    specVersion: 1,
+    observedVersion: 0,
+    wanted: 'active',
+    status: 'pending',
+    detail: {},
+    secrets: { sovrabase_admin: secret('admin'), sovrabase_gateway: secret('gateway'), postgres: secret('owner') },
+    source,
+    engineVersion: null,
+    systemVersion: null,
+  }
+}
+
+class OneService implements TestService {
+  readonly #bench: Bench
+  readonly #from: string | undefined
+  readonly volume: string
+  service: Service<Partial<PostgresSpec>>
+
+  constructor(bench: Bench, spec: Partial<PostgresSpec>, { from, source }: { from: string | undefined; source: Service['source'] }) {
+    const id = `s-${++serial}`
+    this.#bench = bench
+    this.#from = from
+    this.volume = join(bench.directory, id)
+    this.service = serviceRow(id, spec, source)
+  }
+
+  async start(engine: PostgresEngine = this.#bench.engine): Promise<Started> {
+    const { tree, directory, running } = this.#bench
+    const from = this.#from ?? (await this.#bench.template())
+    if (!existsSync(this.volume)) spawnSync('cp', ['-a', '--sparse=always', from, this.volume])
+    const process = start(tree, directory, engine.workload(this.service), this.volume)
+    running.add(process)
+    const stop = async (signal: NodeJS.Signals = 'SIGINT') => {
+      await process.stop(signal)
+      running.delete(process)
+    }
+    return { at: process.at, stop }
+  }
+
+  async wake({ engine = this.#bench.engine, copied }: { engine?: PostgresEngine; copied?: Copied } = {}): Promise<Awake> {
+    const { at, stop } = await this.start(engine)
+    try {
+      await engine.ready(at, this.service)
+      if (copied) await engine.adopt?.(at, this.service, copied)
+      await engine.prepare(at, this.service)
+      const cluster = await engine.attach(at, this.service)
+      this.service = { ...this.service, observedVersion: 1 }
+      return {
+        at,
+        cluster,
+        service: this.service,
+        connect: (user = 'postgres', password = this.service.secrets.postgres, database = 'postgres') =>
+          connect(at, user, password, database),
+        kill: async () => {
+          await stop('SIGKILL')
+          await cluster.close()
+        },
+        sleep: async () => {
+          await cluster.close()
+          await stop()
+        },
+      }
+    } catch (error) {
+      await stop()
+      throw error
+    }
   }
 }
 
