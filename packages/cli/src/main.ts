@@ -1,7 +1,6 @@
 /** `sovra`: exit codes 0 done, 1 refused or failed, 2 used or configured wrongly, 3 already running, 4 not found, 5 not signed in, 6 no server. */
 import { readFileSync } from 'node:fs'
 import { CommanderError } from 'commander'
-import { makeProgram } from './command.ts'
 import { admin } from './commands/admin.ts'
 import { auth } from './commands/auth.ts'
 import { completion } from './commands/completion.ts'
@@ -18,8 +17,9 @@ import { status } from './commands/status.ts'
 import { tokens } from './commands/tokens.ts'
 import { upgrade } from './commands/upgrade.ts'
 import { whoami } from './commands/whoami.ts'
-import { EXIT, known } from './errors.ts'
-import { json, plain } from './output.ts'
+import { makeProgram } from './program/command.ts'
+import { EXIT, known } from './terminal/errors.ts'
+import { json, plain } from './terminal/output.ts'
 
 const MORE = `Beside a running server no login is needed. A PROJECT is its ref, its name, or organisation/name.
 

@@ -1,5 +1,5 @@
-import { command, type Group } from '../command.ts'
-import { localTime } from '../output.ts'
+import { command, type Group } from '../program/command.ts'
+import { localTime } from '../terminal/output.ts'
 
 interface Link {
   readonly url: string

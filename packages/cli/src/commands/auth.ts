@@ -1,8 +1,8 @@
 import type { UserToken } from '@sovrabase/contract/project'
 import type { Static } from 'typebox'
-import { command, type Group } from '../command.ts'
-import { findProject } from '../find.ts'
-import { localTime } from '../output.ts'
+import { findProject } from '../api/find.ts'
+import { command, type Group } from '../program/command.ts'
+import { localTime } from '../terminal/output.ts'
 
 interface Options {
   readonly sub: string

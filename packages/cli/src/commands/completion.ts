@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { command, type Spec } from '../command.ts'
+import { command, type Spec } from '../program/command.ts'
 
 const SHELLS = ['bash', 'zsh', 'fish'] as const
 type Shell = (typeof SHELLS)[number]

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
-import { type Context, command, type Group } from '../command.ts'
-import { stop } from '../errors.ts'
-import { findProject } from '../find.ts'
-import { allOfStdin } from '../prompt.ts'
-import { type Connection, connect, objects, render, run } from '../sql.ts'
+import { findProject } from '../api/find.ts'
+import { type Connection, connect, objects, render, run } from '../database/sql.ts'
+import { type Context, command, type Group } from '../program/command.ts'
+import { stop } from '../terminal/errors.ts'
+import { allOfStdin } from '../terminal/prompt.ts'
 
 async function connectionOf(context: Context, given: string): Promise<Connection> {
   const client = await context.client()
@@ -64,7 +64,7 @@ const shell = command<object, [project: string]>({
   examples: ['sovra db shell demo'],
   async run(context, _options, given) {
     const at = await connectionOf(context, given)
-    const { hasPsql, psql, repl } = await import('../shell.ts')
+    const { hasPsql, psql, repl } = await import('../database/shell.ts')
     return { data: null, text: '', exit: hasPsql() && process.env.SOVRA_SHELL !== 'small' ? await psql(at) : await repl(at) }
   },
 })

@@ -1,9 +1,9 @@
 import type { ApiKey as ApiKeySchema, ApiKeyWithText, RevealedKeys } from '@sovrabase/contract/project'
 import type { Static } from 'typebox'
-import { command, type Group } from '../command.ts'
-import { stop } from '../errors.ts'
-import { findProject } from '../find.ts'
-import { localTime, pairs, table } from '../output.ts'
+import { findProject } from '../api/find.ts'
+import { command, type Group } from '../program/command.ts'
+import { stop } from '../terminal/errors.ts'
+import { localTime, pairs, table } from '../terminal/output.ts'
 
 type ApiKey = Static<typeof ApiKeySchema>
 type Revealed = Static<typeof RevealedKeys>

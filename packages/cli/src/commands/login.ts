@@ -1,10 +1,10 @@
 import { hostname } from 'node:os'
-import { type Client, makeClient } from '../client.ts'
-import { command } from '../command.ts'
-import { stop } from '../errors.ts'
-import { ask, askSecret } from '../prompt.ts'
-import { checkName, readServers, type Server, withServer, writeServers } from '../servers.ts'
-import { makeToken } from '../session.ts'
+import { type Client, makeClient } from '../api/client.ts'
+import { checkName, readServers, type Server, withServer, writeServers } from '../api/servers.ts'
+import { makeToken } from '../api/session.ts'
+import { command } from '../program/command.ts'
+import { stop } from '../terminal/errors.ts'
+import { ask, askSecret } from '../terminal/prompt.ts'
 
 interface Options {
   readonly name?: string
@@ -18,7 +18,7 @@ const NAME_MAX = 63
 
 /** Where no URL is given: the server of this machine. */
 async function localUrl(): Promise<string> {
-  const { localServer } = await import('../local.ts')
+  const { localServer } = await import('../api/local.ts')
   return (await localServer()).url
 }
 

@@ -1,7 +1,7 @@
-import { makeClient } from '../client.ts'
-import { command } from '../command.ts'
-import { CliError, stop } from '../errors.ts'
-import { readServers, withoutServer, writeServers } from '../servers.ts'
+import { makeClient } from '../api/client.ts'
+import { readServers, withoutServer, writeServers } from '../api/servers.ts'
+import { command } from '../program/command.ts'
+import { CliError, stop } from '../terminal/errors.ts'
 
 export const logout = command<object, [name?: string]>({
   use: 'logout [name]',

@@ -1,10 +1,10 @@
 import type { Invitation, InvitationWithLink, Member as MemberSchema } from '@sovrabase/contract/member'
 import type { Static } from 'typebox'
-import type { Client } from '../client.ts'
-import { command, type Flag, type Group } from '../command.ts'
-import { stop } from '../errors.ts'
-import { findOrganisation, findProject } from '../find.ts'
-import { localTime, table } from '../output.ts'
+import type { Client } from '../api/client.ts'
+import { findOrganisation, findProject } from '../api/find.ts'
+import { command, type Flag, type Group } from '../program/command.ts'
+import { stop } from '../terminal/errors.ts'
+import { localTime, table } from '../terminal/output.ts'
 
 type Member = Static<typeof MemberSchema>
 interface Options {

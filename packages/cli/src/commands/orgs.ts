@@ -1,6 +1,6 @@
-import { command, type Group } from '../command.ts'
-import { findOrganisation, type Organisation } from '../find.ts'
-import { localTime, pairs, table } from '../output.ts'
+import { findOrganisation, type Organisation } from '../api/find.ts'
+import { command, type Group } from '../program/command.ts'
+import { localTime, pairs, table } from '../terminal/output.ts'
 
 const list = command({
   use: 'list',

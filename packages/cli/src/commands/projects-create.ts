@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Project } from '@sovrabase/contract/project'
-import type { Client } from '../client.ts'
-import { command } from '../command.ts'
-import { stop } from '../errors.ts'
-import { findOrganisation, findProject } from '../find.ts'
-import { pairs } from '../output.ts'
+import type { Client } from '../api/client.ts'
+import { findOrganisation, findProject } from '../api/find.ts'
+import { command } from '../program/command.ts'
+import { stop } from '../terminal/errors.ts'
+import { pairs } from '../terminal/output.ts'
 import { readLabels } from './projects-verbs.ts'
 
 interface Options {

@@ -1,10 +1,10 @@
 import type { Connection as ConnectionSchema, Project, RevealedKeys as RevealedSchema } from '@sovrabase/contract/project'
 import type { Static } from 'typebox'
-import type { Client } from '../client.ts'
-import { command } from '../command.ts'
-import { CliError } from '../errors.ts'
-import { findProject } from '../find.ts'
-import { localTime, pairs, table } from '../output.ts'
+import type { Client } from '../api/client.ts'
+import { findProject } from '../api/find.ts'
+import { command } from '../program/command.ts'
+import { CliError } from '../terminal/errors.ts'
+import { localTime, pairs, table } from '../terminal/output.ts'
 
 type Connection = Static<typeof ConnectionSchema>
 type Revealed = Static<typeof RevealedSchema>

@@ -1,8 +1,8 @@
 import type { Project } from '@sovrabase/contract/project'
-import { command } from '../command.ts'
-import { stop } from '../errors.ts'
-import { findOrganisation, findProject } from '../find.ts'
-import { localTime } from '../output.ts'
+import { findOrganisation, findProject } from '../api/find.ts'
+import { command } from '../program/command.ts'
+import { stop } from '../terminal/errors.ts'
+import { localTime } from '../terminal/output.ts'
 
 /** `name=value` each; `usage_wrong`. */
 export function readLabels(given: readonly string[]): Record<string, string> {

@@ -1,4 +1,4 @@
-import type { Group } from '../command.ts'
+import type { Group } from '../program/command.ts'
 import { create } from './projects-create.ts'
 import { list, show } from './projects-read.ts'
 import { label, move, remove, rename, restore, sleep, wake } from './projects-verbs.ts'

@@ -1,7 +1,7 @@
-import { command, type Group } from '../command.ts'
-import { stop } from '../errors.ts'
-import { table } from '../output.ts'
-import { LOCAL, readServers, writeServers } from '../servers.ts'
+import { LOCAL, readServers, writeServers } from '../api/servers.ts'
+import { command, type Group } from '../program/command.ts'
+import { stop } from '../terminal/errors.ts'
+import { table } from '../terminal/output.ts'
 
 const list = command({
   use: 'list',

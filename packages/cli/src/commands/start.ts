@@ -1,4 +1,4 @@
-import { command } from '../command.ts'
+import { command } from '../program/command.ts'
 
 export const start = command({
   use: 'start',
@@ -6,7 +6,7 @@ export const start = command({
   examples: ['sovra start', 'SOVRABASE_API_PORT=8081 sovra start'],
   more: 'It reads config.yaml of the working directory, else of the installation. Ctrl-C stops it; the data stays.',
   async run() {
-    const { startServer } = await import('../local.ts')
+    const { startServer } = await import('../api/local.ts')
     return startServer()
   },
 })

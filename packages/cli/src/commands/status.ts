@@ -1,5 +1,5 @@
-import { command } from '../command.ts'
-import { localTime, pairs } from '../output.ts'
+import { command } from '../program/command.ts'
+import { localTime, pairs } from '../terminal/output.ts'
 
 interface Status {
   readonly version: string

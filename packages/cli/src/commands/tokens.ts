@@ -1,8 +1,8 @@
-import { command, type Group } from '../command.ts'
-import { stop } from '../errors.ts'
-import { localTime, table } from '../output.ts'
-import { askSecret } from '../prompt.ts'
-import { makeToken, type Token } from '../session.ts'
+import { makeToken, type Token } from '../api/session.ts'
+import { command, type Group } from '../program/command.ts'
+import { stop } from '../terminal/errors.ts'
+import { localTime, table } from '../terminal/output.ts'
+import { askSecret } from '../terminal/prompt.ts'
 
 const list = command({
   use: 'list',

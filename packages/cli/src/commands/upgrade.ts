@@ -1,9 +1,9 @@
 import type { Project } from '@sovrabase/contract/project'
-import type { Client } from '../client.ts'
-import { command } from '../command.ts'
-import { CliError, stop } from '../errors.ts'
-import { findProject } from '../find.ts'
-import { count } from '../output.ts'
+import type { Client } from '../api/client.ts'
+import { findProject } from '../api/find.ts'
+import { command } from '../program/command.ts'
+import { CliError, stop } from '../terminal/errors.ts'
+import { count } from '../terminal/output.ts'
 
 interface Options {
   readonly all?: boolean

@@ -1,6 +1,6 @@
-import { command } from '../command.ts'
-import type { Organisation } from '../find.ts'
-import { pairs } from '../output.ts'
+import type { Organisation } from '../api/find.ts'
+import { command } from '../program/command.ts'
+import { pairs } from '../terminal/output.ts'
 
 interface Me {
   readonly id: string

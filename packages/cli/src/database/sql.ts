@@ -1,8 +1,8 @@
 import type { Connection as ConnectionSchema } from '@sovrabase/contract/project'
 import type { CustomTypesConfig, DatabaseError, FieldDef, Client as PgClient, QueryArrayResult } from 'pg'
 import type { Static } from 'typebox'
-import { stop } from './errors.ts'
-import { type Cell, count, plain, table } from './output.ts'
+import { stop } from '../terminal/errors.ts'
+import { type Cell, count, plain, table } from '../terminal/output.ts'
 
 export type Connection = Static<typeof ConnectionSchema>
 

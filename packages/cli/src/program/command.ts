@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander'
-import { type Client, findTarget, makeClient } from './client.ts'
-import { json, type Spinner, spinner } from './output.ts'
+import { type Client, findTarget, makeClient } from '../api/client.ts'
+import { json, type Spinner, spinner } from '../terminal/output.ts'
 
 export interface Answer {
   /** What --json prints. */

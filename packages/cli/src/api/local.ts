@@ -3,9 +3,9 @@ import { accessSync, existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { lockHolder } from '@sovrabase/server/base/lock'
 import { readLocalToken } from '@sovrabase/server/realms/local-token'
-import { stop } from './errors.ts'
+import { stop } from '../terminal/errors.ts'
 
-const ROOT = resolve(import.meta.dirname, '../../..')
+const ROOT = resolve(import.meta.dirname, '../../../..')
 const MAIN = join(ROOT, 'packages/server/src/main.ts')
 const CONFIG = 'config.yaml'
 const DATA = 'data'

@@ -1,6 +1,6 @@
 import type { Project } from '@sovrabase/contract/project'
+import { CliError, EXIT, stop } from '../terminal/errors.ts'
 import type { Client } from './client.ts'
-import { CliError, EXIT, stop } from './errors.ts'
 
 const REF = /^[a-z]{20}$/
 

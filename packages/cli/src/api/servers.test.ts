@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } 
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
-import { CliError } from './errors.ts'
+import { CliError } from '../terminal/errors.ts'
 import { checkName, readServers, serversFile, withoutServer, withServer, writeServers } from './servers.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'sovra-servers-'))

@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { stop } from './errors.ts'
+import { stop } from '../terminal/errors.ts'
 
 export interface Server {
   readonly url: string

@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import { EXIT, known } from './errors.ts'
-import { plain } from './output.ts'
+import { EXIT, known } from '../terminal/errors.ts'
+import { plain } from '../terminal/output.ts'
 import { type Connection, connect, render, run } from './sql.ts'
 
 export const hasPsql = (): boolean => spawnSync('psql', ['--version'], { stdio: 'ignore' }).status === 0

@@ -1,5 +1,5 @@
 import type { ErrorBody } from '@sovrabase/contract/common'
-import { CliError, stop } from './errors.ts'
+import { CliError, stop } from '../terminal/errors.ts'
 import { LOCAL, readServers } from './servers.ts'
 
 /** ms for one answer: a wake may be queued. */
