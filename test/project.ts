@@ -73,14 +73,13 @@ export async function openProject(server: TestServer, ref: string): Promise<Test
   }
 }
 
-export async function createProject(server: TestServer, name: string, more: Record<string, unknown> = {}): Promise<TestProject> {
-  await organisation(server)
-  const made = await server.api<ProjectBody>(
-    'POST',
-    `/organisations/${ORGANISATION}/projects`,
-    { name, ...more },
-    { headers: { prefer: 'wait=60' } },
-  )
+export async function createProject(
+  server: TestServer,
+  name: string,
+  { organisation: of = ORGANISATION, ...more }: { organisation?: string; [key: string]: unknown } = {},
+): Promise<TestProject> {
+  await organisation(server, of)
+  const made = await server.api<ProjectBody>('POST', `/organisations/${of}/projects`, { name, ...more }, { headers: { prefer: 'wait=60' } })
   assert.equal(made.status, 201, `${JSON.stringify(made.body)}\n${server.output()}`)
   return openProject(server, made.body.ref)
 }

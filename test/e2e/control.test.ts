@@ -312,7 +312,23 @@ describe('projects', () => {
     const refused = await server.api('POST', '/organisations/rival/projects', { name: 'one-more' })
     assert.equal(codeOf(refused), 'quota_exceeded')
     const { body } = await server.api('GET', '/organisations/rival/quotas')
-    assert.deepEqual(body, { projects: { limit: 1, used: 1 } })
+    assert.deepEqual(body, { projects: { limit: 1, used: 1 }, project: { memory: 0, disk: 0, connections: 0 } })
+  })
+
+  test('an organisation’s limits hold for new projects, changed ones and those that come', async () => {
+    await organisation(server, 'small')
+    assert.equal((await server.api('PATCH', '/organisations/small/quotas', { memory: 128, connections: 5 })).status, 204)
+    const big = { name: 'big', services: { db: { engine: 'postgres', memory: 129 } } }
+    assert.equal(codeOf(await server.api('POST', '/organisations/small/projects', big)), 'over_organisation_limit')
+    const fits = await createProject(server, 'fits', { organisation: 'small' })
+    const path = `/projects/${fits.ref}/services/db`
+    const { body } = await server.api<{ spec: { memory: number; connections: number } }>('GET', path)
+    assert.deepEqual([body.spec.memory, body.spec.connections], [128, 5])
+    for (const memory of [129, 0]) assert.equal(codeOf(await server.api('PATCH', path, { memory })), 'over_organisation_limit')
+    assert.equal((await server.api('PATCH', path, { memory: 127 })).status, 202)
+    const coming = await createProject(server, 'coming')
+    const move = await server.api('POST', `/projects/${coming.ref}/move`, { organisation: 'small' })
+    assert.equal(codeOf(move), 'over_organisation_limit')
   })
 
   test('showing secrets is written down: who, what, from where', async () => {

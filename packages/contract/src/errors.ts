@@ -359,6 +359,11 @@ export const ERRORS = {
   role_unknown: [400, 'There is no role named {role}.', 'The roles: {known}.'],
   role_too_high: [403, 'You may not give or take the role {role}.', 'Only an owner makes owners.'],
   quota_exceeded: [403, 'The organisation has {limit} projects, its limit.', 'Delete one, or let the operator raise the limit.'],
+  over_organisation_limit: [
+    403,
+    'A project of this organisation may have {what} up to {limit} (sizes in MiB); 0 would be no limit.',
+    'Ask for less, or let the operator raise it: PATCH /v1/organisations/<name>/quotas.',
+  ],
   idempotency_mismatch: [422, 'This Idempotency-Key was used for another request.', 'Take a new key for each request.'],
   idempotency_running: [
     409,
@@ -401,6 +406,33 @@ export const ERRORS = {
   member_unknown: [404, 'There is no member {name} in {organisation}.', '`sovra members list` shows them.'],
   key_unknown: [404, 'There is no living key {name}.', '`sovra keys list PROJECT` shows them.'],
   sql_failed: [400, '{message} (SQLSTATE {sqlstate})', '{hint}'],
+
+  // migrations, dumps
+  migration_failed: [400, '{place}: {message} (SQLSTATE {sqlstate})', '{hint}'],
+  migrations_invalid: [400, 'The migrations in {dir} cannot be used: {reason}.', '{hint}'],
+  migrations_out_of_order: [
+    409,
+    'Older than the last migration of {project}, and not applied to it: {versions}.',
+    'Rename them to a newer version, or apply them all the same with --include-all.',
+  ],
+  migrations_missing: [
+    409,
+    '{project} has migrations that are not in {dir}: {versions}.',
+    'Fetch their files, or let the project forget them: `sovra db migration repair {project} {versions} --status reverted`.',
+  ],
+  migration_changed: [
+    409,
+    '{file} was applied half-way ({done} of its statements), and its beginning has changed since.',
+    'Restore those statements and change only later ones, or begin anew: `sovra db migration repair {project} {version} --status reverted`.',
+  ],
+  migration_busy: [409, 'Another migration of {project} has been running for {seconds} s.', 'Wait for it, and try again.'],
+  extension_unavailable: [400, 'The extension {name} is not to be had here.', '{substitute}'],
+  tools_missing: [
+    501,
+    "PostgreSQL's {program} of version {major} is not here.",
+    'Run `make tools` in the checkout of Sovrabase, or install postgresql-client-{major} of your distribution.',
+  ],
+  tool_failed: [400, '{program} failed: {message}', '{hint}'],
 } as const satisfies Record<string, readonly [status: number, message: string, hint: string]>
 
 export type ErrorCode = keyof typeof ERRORS

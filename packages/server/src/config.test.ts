@@ -73,6 +73,7 @@ describe('defaults', () => {
           statement_timeout: 15_000,
           wire_statement_timeout: 600_000,
         },
+        organisation: { projects: 0, memory: 0, disk: 0, connections: 0 },
         retention: { events: 365 * 86_400_000, jobs: 7 * 86_400_000, idempotency: 86_400_000, deleted_projects: 14 * 86_400_000 },
       },
       network: { allow: [], ca_file: null, proxy: null },

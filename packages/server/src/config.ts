@@ -115,6 +115,12 @@ const limits = section('Limits. They belong to a node, or to one project where t
     statement_timeout: durationOrOff('15s', 'One statement of a request on the APIs.'),
     wire_statement_timeout: durationOrOff('10m', 'One statement on the wire protocol.'),
   }),
+  organisation: section('Most that the projects of an organisation may have; `quotas` of one organisation go before.', {
+    projects: whole(0, 'Projects; 0: no limit.'),
+    memory: bytesOrOff('off', 'Memory of one cluster.'),
+    disk: bytesOrOff('off', 'Disk quota of one project.'),
+    connections: whole(0, 'Connections by the wire protocol to one project; 0: no limit.'),
+  }),
   retention: section('How long things are kept.', {
     events: duration('365d', 'The audit log.'),
     jobs: duration('7d', 'Finished jobs.'),

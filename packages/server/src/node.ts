@@ -146,7 +146,7 @@ function makeControl({ config, log, version }: NodeOptions, foundation: Foundati
     log,
     node: { id: foundation.nodeName, name: foundation.nodeName, region: config.node.region },
     driver: DRIVER,
-    projectsPerOrganisation: 0,
+    organisationLimits: runtime.organisationLimits,
     keepDeleted: config.limits.retention.deleted_projects,
     keepAnswers: config.limits.retention.idempotency,
     awaitEvent: awaitEventOf(foundation),

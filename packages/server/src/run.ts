@@ -31,6 +31,8 @@ export interface Runtime {
   readonly prepared: Prepared
   /** What a new service's spec says where nobody says otherwise, by engine. */
   readonly specDefaults: Readonly<Record<string, object>>
+  /** `limits.organisation`, sizes in MiB. */
+  readonly organisationLimits: { readonly projects: number; readonly memory: number; readonly disk: number; readonly connections: number }
   /** ms until a service of that spec sleeps; 0: never. */
   readonly sleepAfter: (spec: { sleep_after?: number }) => number
   /** Once the queue runs: what an earlier run left half-done, sleep, limits. */
@@ -52,6 +54,11 @@ function specDefaultsOf({ limits: { project } }: Config): Record<string, object>
   const { connections, statement_timeout, wire_statement_timeout } = project
   const sizes = { memory: mib(project.memory), temp_files: mib(project.temp_files), disk: mib(project.disk) }
   return { postgres: { connections, statement_timeout, wire_statement_timeout, ...sizes } }
+}
+
+function organisationLimitsOf({ limits: { organisation } }: Config) {
+  const { projects, connections } = organisation
+  return { projects, connections, memory: mib(organisation.memory), disk: mib(organisation.disk) }
 }
 
 function makeConnector({ config, foundation, registry, metrics, log }: RunParts, services: ServiceStore, short: () => boolean): Connector {
@@ -132,6 +139,7 @@ export function makeRuntime(parts: RunParts): Runtime {
     connector,
     prepared,
     specDefaults,
+    organisationLimits: organisationLimitsOf(config),
     sleepAfter,
     async start() {
       const left = await services.unsettled(metadata.kysely, nodeName)

@@ -10,6 +10,7 @@ import type { Connector } from '../runtime/connect.ts'
 import type { Engine } from '../runtime/engine.ts'
 import type { Prepared } from '../runtime/prepared.ts'
 import type { ServiceStore } from '../runtime/services.ts'
+import type { Limits } from './organisations/limits.ts'
 
 /** Everything that the control API works with; made once in node.ts. */
 export interface Control {
@@ -32,8 +33,8 @@ export interface Control {
   readonly specDefaults: Readonly<Record<string, object>>
   /** Driver of a service that names none. */
   readonly driver: string
-  /** Most projects of an organisation that has no limit of its own; 0: none. */
-  readonly projectsPerOrganisation: number
+  /** What holds for an organisation that has no limits of its own. */
+  readonly organisationLimits: Limits
   /** ms for which a deleted project can be restored. */
   readonly keepDeleted: number
   /** ms that an answer is kept for its Idempotency-Key. */

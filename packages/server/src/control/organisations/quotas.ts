@@ -3,31 +3,38 @@ import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
 import { actorOf, organisationOf } from '../actor.ts'
 import type { Control } from '../context.ts'
-import { findOrganisation, organisationById, quotasOf, setQuotas } from './store.ts'
+import { limitsOf } from './limits.ts'
+import { findOrganisation, quotasOf, setQuotas } from './store.ts'
 
 const Params = Type.Object({ organisation: Type.String({ maxLength: 63 }) })
+const limit = (description: string) => Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 31, description }))
 const QuotaBody = Type.Object(
-  { projects: Type.Optional(Type.Integer({ minimum: 0, description: '0: no limit' })) },
+  {
+    projects: limit('0: no limit'),
+    memory: limit('MiB of one cluster; 0: no limit'),
+    disk: limit('MiB of one project; 0: no limit'),
+    connections: limit('By the wire protocol, to one project; 0: no limit'),
+  },
   { additionalProperties: false },
 )
 
 /** Limits of an organisation. */
 export const quotaRoutes =
-  ({ db, change, now, projectsPerOrganisation }: Control): FastifyPluginAsyncTypebox =>
+  ({ db, change, now, organisationLimits }: Control): FastifyPluginAsyncTypebox =>
   async (app) => {
     app.get(
       '/organisations/:organisation/quotas',
       { config: { action: 'quota:read', resource: 'organisation' }, schema: { params: Params } },
       async (request) => {
-        const row = await organisationById(db, organisationOf(request))
-        if (!row) throw fail('not_found')
+        const id = organisationOf(request)
+        const { projects, ...ofAProject } = await limitsOf(db, id, organisationLimits)
         const used = await db
           .selectFrom('projects')
           .select((eb) => eb.fn.countAll<number>().as('n'))
-          .where('organisation_id', '=', row.id)
+          .where('organisation_id', '=', id)
           .where('state', '=', 'active')
           .executeTakeFirstOrThrow()
-        return { projects: { limit: quotasOf(row).projects ?? projectsPerOrganisation, used: Number(used.n) } }
+        return { projects: { limit: projects, used: Number(used.n) }, project: ofAProject }
       },
     )
 

@@ -11,6 +11,12 @@ export type Organisation = Selectable<Organisations>
 /** Limits of one organisation; what is missing has the installation's default. */
 export interface Quotas {
   readonly projects?: number
+  /** MiB of one cluster. */
+  readonly memory?: number
+  /** MiB of one project. */
+  readonly disk?: number
+  /** By the wire protocol, to one project. */
+  readonly connections?: number
 }
 
 export const quotasOf = (organisation: Organisation): Quotas => JSON.parse(organisation.quotas) as Quotas

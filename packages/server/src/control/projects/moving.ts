@@ -6,6 +6,7 @@ import { fail } from '../../base/errors.ts'
 import type { Authoriser } from '../../gateway/authorise.ts'
 import { actorOf, callerOf, projectRefOf } from '../actor.ts'
 import type { Control } from '../context.ts'
+import { limitsOf, refuseOver } from '../organisations/limits.ts'
 import { oneProject } from './one.ts'
 import { moveProject, needProject } from './store.ts'
 import { refuseFull } from './verbs.ts'
@@ -33,7 +34,11 @@ export const movingRoutes =
         if (target.kind !== 'organisation') throw fail('not_found')
         await change(actorOf(request), async (c) => {
           const moved = (await needProject(c.trx, ref)).organisation_id !== target.organisation
-          if (moved) await refuseFull(control, c, target.organisation)
+          if (moved) {
+            await refuseFull(control, c, target.organisation)
+            const limits = await limitsOf(c.trx, target.organisation, control.organisationLimits)
+            for (const service of await control.services.list(c.trx, { projects: [ref] })) refuseOver(service.spec, limits)
+          }
           await moveProject(c, ref, target.organisation, now())
         })
         return oneProject(control, ref)

@@ -8,7 +8,8 @@ import { reconcileJob } from '../../runtime/reconcile.ts'
 import type { Service } from '../../runtime/services.ts'
 import { specWith } from '../../runtime/spec.ts'
 import type { Control } from '../context.ts'
-import { lockOrganisation, organisationById, quotasOf } from '../organisations/store.ts'
+import { type Limits, limitsOf, lowered, refuseOver } from '../organisations/limits.ts'
+import { lockOrganisation } from '../organisations/store.ts'
 import { countProjects, insertProject, markDeleted, markPurged, markRestored, needProject } from './store.ts'
 
 export const PURGE = 'project.purge'
@@ -16,43 +17,52 @@ export const PURGE = 'project.purge'
 const DATABASE = 'db'
 const POSTGRES = 'postgres'
 
-/** What a manifest says of a service above the installation's defaults and its engine's; `engine_unknown`, `spec_invalid`. */
-export function specOf(control: Control, name: string, given: Record<string, unknown>): { engine: Engine; driver: string; spec: unknown } {
+interface Given {
+  readonly name: string
+  readonly given: Record<string, unknown>
+  /** Of the project's organisation. */
+  readonly limits: Limits
+}
+
+/**
+ * What a manifest says of a service above the installation's defaults and its engine's; `engine_unknown`, `driver_unknown`, `spec_invalid`,
+ * `over_organisation_limit`.
+ */
+export function specOf(control: Control, { name, given, limits }: Given): { engine: Engine; driver: string; spec: unknown } {
   const { engine: engineName, driver = control.driver, ...rest } = given
   const engine = control.engines.get(String(engineName))
   if (!engine) throw fail('engine_unknown', { name: String(engineName), known: [...control.engines.keys()].join(', ') })
   if (!control.drivers.has(String(driver)))
     throw fail('driver_unknown', { name: String(driver), known: [...control.drivers.keys()].join(', ') })
-  const spec = specWith(engine, control.specDefaults[engine.name], rest)
+  const spec = specWith(engine, lowered(control.specDefaults[engine.name], limits), rest)
   const wrong = Value.Check(engine.spec, spec) ? undefined : Value.Errors(engine.spec, spec)[0]
   if (wrong) throw fail('spec_invalid', { name, reason: `${wrong.instancePath.slice(1).replaceAll('/', '.') || name}: ${wrong.message}` })
+  refuseOver(spec, limits)
   return { engine, driver: String(driver), spec }
 }
 
 /** `quota_exceeded`, `not_found`: one more project in the organisation. */
 export async function refuseFull(control: Control, change: Change, organisation: string): Promise<void> {
   await lockOrganisation(change.trx, organisation)
-  const row = await organisationById(change.trx, organisation)
-  if (!row) throw fail('not_found')
-  const limit = quotasOf(row).projects ?? control.projectsPerOrganisation
+  const { projects: limit } = await limitsOf(change.trx, organisation, control.organisationLimits)
   if (limit > 0 && (await countProjects(change.trx, organisation)) >= limit) throw fail('quota_exceeded', { limit })
 }
 
 /** The services of a new project: those given, and `db` in any case. */
-function servicesOf(control: Control, body: ProjectCreate) {
+function servicesOf(control: Control, body: ProjectCreate, limits: Limits) {
   const given: Record<string, Record<string, unknown>> = { [DATABASE]: { engine: POSTGRES }, ...body.services }
   if (given[DATABASE]?.engine !== POSTGRES) throw fail('spec_invalid', { name: DATABASE, reason: "its engine is 'postgres'" })
-  return Object.entries(given).map(([name, spec]) => ({ name, ...specOf(control, name, spec) }))
+  return Object.entries(given).map(([name, spec]) => ({ name, ...specOf(control, { name, given: spec, limits }) }))
 }
 
 /**
  * One transaction: project, keys, services (status `pending`), event, jobs. `name_taken`, `quota_exceeded`, `region_unknown`,
- * `engine_unknown`, `spec_invalid`. The caller is authorised for `from` already.
+ * `engine_unknown`, `spec_invalid`, `over_organisation_limit`. The caller is authorised for `from` already.
  */
 export async function createProject(control: Control, actor: Actor, organisation: string, body: ProjectCreate): Promise<string> {
   const region = body.region ?? control.node.region
   if (region !== control.node.region) throw fail('region_unknown', { name: region, known: control.node.region })
-  const services = servicesOf(control, body)
+  const services = servicesOf(control, body, await limitsOf(control.db, organisation, control.organisationLimits))
   const source = body.from ? await sourceOf(control, body.from.project) : undefined
   const claimed: string[] = []
   const ref = await control.change(actor, async (change) => {

@@ -6,6 +6,7 @@ import { fail } from '../../base/errors.ts'
 import { reconcileJob } from '../../runtime/reconcile.ts'
 import { actorOf, projectRefOf } from '../actor.ts'
 import type { Control } from '../context.ts'
+import { limitsOf } from '../organisations/limits.ts'
 import { needProject } from '../projects/store.ts'
 import { specOf } from '../projects/verbs.ts'
 import { serviceView } from '../projects/view.ts'
@@ -52,11 +53,14 @@ export const serviceRoutes =
         const ref = projectRefOf(request)
         const name = request.params.service
         await change(actorOf(request), async (c) => {
-          if ((await needProject(c.trx, ref)).state !== 'active') throw fail('project_deleted')
+          const project = await needProject(c.trx, ref)
+          if (project.state !== 'active') throw fail('project_deleted')
           const service = await control.services.byName(c.trx, ref, name)
           if (!service) throw fail('service_not_found', { name })
           const patched = Object.entries({ ...(service.spec as object), ...request.body }).filter(([, value]) => value !== null)
-          const { spec } = specOf(control, name, { ...Object.fromEntries(patched), engine: service.engine, driver: service.driver })
+          const given = { ...Object.fromEntries(patched), engine: service.engine, driver: service.driver }
+          const limits = await limitsOf(c.trx, project.organisation_id, control.organisationLimits)
+          const { spec } = specOf(control, { name, given, limits })
           await control.services.setSpec(c.trx, service.id, spec)
           await c.event({ name: 'service.updated', subject: service.id, project_ref: ref, before: service.spec, after: spec })
           await c.job(reconcileJob(service))
