@@ -95,7 +95,11 @@ export function targetOf(startup: Startup): Target | Refusal {
   }
   const replication = startup.parameters.get('replication') ?? 'false'
   if (!REPLICATION.has(replication)) {
-    return { code: '28000', message: 'physical replication is not available here', hint: 'Logical replication is: replication=database.' }
+    return {
+      code: '28000',
+      message: 'physical replication is not available here',
+      hint: 'Take a dump (pg_dump); backups of whole clusters are made by the server.',
+    }
   }
   const database = startup.parameters.get('database') ?? ''
   const options = [...startup.parameters.keys()].filter((name) => name.startsWith('_pq_.'))
