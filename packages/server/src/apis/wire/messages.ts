@@ -109,7 +109,7 @@ export const wrongPassword = (role: string): Refusal => ({ code: '28P01', messag
 export const malformedSignIn: Refusal = { code: '08P01', message: 'malformed sign-in message' }
 
 const READY = Buffer.from([0x5a, 0, 0, 0, 5])
-const READY_LENGTH = 6
+export const READY_LENGTH = 6
 /** Pieces up to this length are searched for a ReadyForQuery that is not at their very end. */
 const SMALL = 16_384
 /** NoticeResponse, ParameterStatus, NotificationResponse: what may follow ReadyForQuery unasked. */

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { endsReady, fatal, type Refusal } from './messages.ts'
+import { endsReady, fatal, READY_LENGTH, type Refusal } from './messages.ts'
 
 /** ms that a peer gets to close after the other one has. */
 const LINGER = 5_000
@@ -21,6 +21,8 @@ export class Splice {
   readonly #closed: () => void
   #last: number
   #busy = false
+  /** The last bytes of a statement's answer so far. */
+  #before: Buffer | null = null
   /** The cluster itself said why it ends the session. */
   #told = false
   #ending: Refusal | null = null
@@ -69,13 +71,21 @@ export class Splice {
 
   readonly #fromCluster = (chunk: Buffer) => {
     if (this.#client.writableEnded) return
-    if (this.#busy && endsReady(chunk)) {
-      this.#busy = false
-      this.#last = this.#now()
-    }
+    if (this.#busy) this.#look(chunk)
     if (!this.#busy && chunk[0] === ERROR_RESPONSE) this.#told = true
     if (!this.#client.write(chunk)) this.#cluster.pause()
     if (this.#ending && !this.#busy) this.#say(this.#ending)
+  }
+
+  /** Is the statement through? */
+  #look(chunk: Buffer): void {
+    // The end of a read may have cut the message in two.
+    const end = chunk.length < READY_LENGTH && this.#before ? Buffer.concat([this.#before, chunk]) : chunk
+    if (endsReady(end)) {
+      this.#busy = false
+      this.#before = null
+      this.#last = this.#now()
+    } else this.#before = end.subarray(1 - READY_LENGTH)
   }
 
   /** The cluster has said all it will. */
