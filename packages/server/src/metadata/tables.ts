@@ -308,6 +308,9 @@ export interface AuthOneTimeTokens {
   relates_to: string
   created_at: Millis
   updated_at: Millis
+  /** Of the short code beside the link. */
+  otp_hash: string | null
+  flow_state_id: string | null
 }
 
 export interface AuthMfaFactors {
@@ -398,6 +401,34 @@ export interface AuthAuditLogEntries {
   ip_address: string
 }
 
+/** The realm's own work beside GoTrue's tables (in a cluster: `sovrabase.*`). */
+export interface AuthMails {
+  id: string
+  user_id: string | null
+  kind: string
+  recipient: string
+  subject: string
+  html: string
+  body: string
+  state: string
+  attempts: number
+  due_at: Millis
+  expires_at: Millis
+  created_at: Millis
+  sent_at: Millis | null
+  last_error: string | null
+}
+export interface AuthRates {
+  id: string
+  full_at: Millis
+}
+export interface AuthRecoveryCodes {
+  id: string
+  user_id: string
+  code_hash: string
+  created_at: Millis
+}
+
 export interface Tables {
   facts: Facts
   organisations: Organisations
@@ -430,4 +461,7 @@ export interface Tables {
   auth_saml_providers: AuthSamlProviders
   auth_saml_relay_states: AuthSamlRelayStates
   auth_audit_log_entries: AuthAuditLogEntries
+  auth_mails: AuthMails
+  auth_rates: AuthRates
+  auth_recovery_codes: AuthRecoveryCodes
 }

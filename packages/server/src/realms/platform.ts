@@ -11,7 +11,7 @@ import { denySession, PLATFORM } from './denied.ts'
 import type { Hasher } from './hashing.ts'
 import { platformStore } from './platform-store.ts'
 import { REUSE_INTERVAL, refreshSession, type SessionRules, startSession } from './sessions.ts'
-import type { RealmSession, RealmUser } from './store.ts'
+import type { RealmSession, RealmUser } from './store/types.ts'
 import { CLOCK_SKEW, signToken, type VerificationSet, verifyToken } from './tokens.ts'
 import { checkPassword, hashPassword, insertUser, mayEnter, type NewUser } from './users.ts'
 
@@ -205,7 +205,16 @@ export function makePlatformRealm(options: PlatformRealmOptions): PlatformRealm 
     async createLink(c, userId, kind) {
       const text = randomToken(32)
       await platformStore(c.trx).dropOneTimeTokens(userId, kind)
-      await platformStore(c.trx).insertOneTimeToken({ id: uuid(), userId, kind, hash: sha256(text), relatesTo: userId, createdAt: now() })
+      await platformStore(c.trx).insertOneTimeToken({
+        id: uuid(),
+        userId,
+        kind,
+        hash: sha256(text),
+        relatesTo: userId,
+        createdAt: now(),
+        otpHash: null,
+        flowId: null,
+      })
       await c.event({ name: 'admin_link.created', subject: userId })
       return text
     },

@@ -1,5 +1,5 @@
 import { uuid } from '../base/ids.ts'
-import type { RealmSession, RealmStore, RefreshToken } from './store.ts'
+import type { RealmSession, RealmStore, RefreshToken } from './store/types.ts'
 
 /** Rules of one realm's sessions; times in ms. */
 export interface SessionRules {
@@ -37,6 +37,7 @@ export async function startSession(store: RealmStore, rules: SessionRules, of: S
     aal: 'aal1',
     userAgent: of.userAgent?.slice(0, USER_AGENT_CHARS) ?? null,
     ip: of.ip,
+    factorId: null,
   }
   await store.insertSession(session)
   return { session, refreshToken: await addToken(store, rules, session, null, now) }

@@ -1,7 +1,7 @@
 import { fail } from '../base/errors.ts'
 import { uuid } from '../base/ids.ts'
 import type { Hasher } from './hashing.ts'
-import type { RealmStore, RealmUser } from './store.ts'
+import type { RealmStore, RealmUser } from './store/types.ts'
 
 const EMAIL = /^[^\s@<>()[\]\\,;:"]{1,64}@[^\s@<>()[\]\\,;:"]{1,190}$/
 export const PASSWORD_CHARS_MIN = 8
@@ -19,6 +19,35 @@ export async function hashPassword(hasher: Hasher, password: string): Promise<st
   return hasher.hash(password)
 }
 
+/** A user as it begins, before anything is known of it. */
+export const blankUser = (id: string, now: number): RealmUser => ({
+  id,
+  aud: 'authenticated',
+  role: 'authenticated',
+  email: null,
+  emailConfirmedAt: null,
+  passwordHash: null,
+  admin: false,
+  appMetadata: {},
+  userMetadata: {},
+  bannedUntil: null,
+  lastSignInAt: null,
+  createdAt: now,
+  updatedAt: now,
+  deletedAt: null,
+  invitedAt: null,
+  confirmationSentAt: null,
+  recoverySentAt: null,
+  emailChange: null,
+  emailChangeSentAt: null,
+  emailChangeStatus: 0,
+  phone: null,
+  phoneConfirmedAt: null,
+  reauthenticationSentAt: null,
+  sso: false,
+  anonymous: false,
+})
+
 export interface NewUser {
   readonly email: string
   /** From `hashPassword`; null: signs in by link only. */
@@ -32,22 +61,15 @@ export async function insertUser(store: RealmStore, user: NewUser, now: number):
   const email = normalEmail(user.email)
   if (await store.userByEmail(email)) throw fail('email_taken')
   const made: RealmUser = {
-    id: uuid(),
-    aud: 'authenticated',
-    role: 'authenticated',
+    ...blankUser(uuid(), now),
     email,
     emailConfirmedAt: now,
     passwordHash: user.passwordHash,
     admin: user.admin ?? false,
     appMetadata: { provider: 'email', providers: ['email'] },
     userMetadata: user.userMetadata ?? {},
-    bannedUntil: null,
-    lastSignInAt: null,
-    createdAt: now,
-    updatedAt: now,
-    deletedAt: null,
   }
-  await store.insertUser(made)
+  if (!(await store.insertUser(made))) throw fail('email_taken')
   return made
 }
 

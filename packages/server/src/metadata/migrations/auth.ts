@@ -1,4 +1,4 @@
-import { index, type Migration } from '../../base/db/schema.ts'
+import { column, index, type Migration } from '../../base/db/schema.ts'
 import { metadataTable as table } from './define.ts'
 
 /** The platform realm: names and columns of GoTrue's `auth.*`, each with the prefix `auth_`. Shapes: tables.ts. */
@@ -100,7 +100,7 @@ export const AUTH_TABLES: readonly Migration[] = [
   index('auth_refresh_tokens', ['session_id', 'revoked']),
   index('auth_refresh_tokens', ['parent']),
   index('auth_refresh_tokens', ['updated_at']),
-  table('auth_one_time_tokens', {
+  table<'auth_one_time_tokens', 'otp_hash' | 'flow_state_id'>('auth_one_time_tokens', {
     columns: {
       id: 'id',
       user_id: 'id',
@@ -223,4 +223,30 @@ export const AUTH_TABLES: readonly Migration[] = [
     primary: ['id'],
   }),
   index('auth_audit_log_entries', ['created_at']),
+  column('auth_one_time_tokens', 'otp_hash', 'token?'),
+  column('auth_one_time_tokens', 'flow_state_id', 'id?'),
+  table('auth_mails', {
+    columns: {
+      id: 'id',
+      user_id: 'id?',
+      kind: 'word',
+      recipient: 'line',
+      subject: 'text',
+      html: 'text',
+      body: 'text',
+      state: 'word',
+      attempts: 'int',
+      due_at: 'millis',
+      expires_at: 'millis',
+      created_at: 'millis',
+      sent_at: 'millis?',
+      last_error: 'text?',
+    },
+    primary: ['id'],
+  }),
+  index('auth_mails', ['state', 'due_at']),
+  table('auth_rates', { columns: { id: 'token', full_at: 'millis' }, primary: ['id'] }),
+  index('auth_rates', ['full_at']),
+  table('auth_recovery_codes', { columns: { id: 'id', user_id: 'id', code_hash: 'token', created_at: 'millis' }, primary: ['id'] }),
+  index('auth_recovery_codes', ['user_id']),
 ]

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import { fail } from '../../../base/errors.ts'
+import type { SYSTEM_ROLES } from './names.ts'
 import type { Preamble, RunOptions, Statement } from './wire/job.ts'
 import type { PipelinePool } from './wire/pool.ts'
 import type { Param } from './wire/protocol.ts'
@@ -132,4 +133,19 @@ export async function asRoleTransaction<R>(
   options?: RunOptions,
 ): Promise<R> {
   return pool.transaction(preambleOf(pool, identity), fn, options)
+}
+
+/**
+ * A transaction as the owner of one of the system schemas, for the server's own work: no claims, the given search path, and row-level
+ * security does not apply to what the role owns.
+ */
+export async function asSystem<R>(
+  pool: PipelinePool,
+  role: (typeof SYSTEM_ROLES)[number],
+  searchPath: string,
+  fn: (tx: Transaction) => Promise<R>,
+  options?: RunOptions,
+): Promise<R> {
+  const step = { sql: textFor(SEARCH_PATH), params: [role, '', searchPath], scope: '' }
+  return pool.transaction({ step, scope: `${role}\0${searchPath}` }, fn, options)
 }

@@ -1,0 +1,126 @@
+import {
+  type CompiledQuery,
+  type DatabaseConnection,
+  type Driver,
+  IdentifierNode,
+  Kysely,
+  type KyselyPlugin,
+  OperationNodeTransformer,
+  PostgresAdapter,
+  PostgresIntrospector,
+  PostgresQueryCompiler,
+  type QueryId,
+  type QueryResult,
+  type SchemableIdentifierNode,
+} from 'kysely'
+import { fail } from '../base/errors.ts'
+import type { Tables } from '../metadata/tables.ts'
+import { asSystem } from '../runtime/engines/postgres/as-role.ts'
+import type { Cluster } from '../runtime/engines/postgres/cluster.ts'
+import type { Param } from '../runtime/engines/postgres/wire/protocol.ts'
+import type { Result } from '../runtime/engines/postgres/wire/result.ts'
+import type { Transaction } from '../runtime/engines/postgres/wire/transaction.ts'
+import { CLUSTER } from './store/fields.ts'
+import { sqlStore } from './store/sql-store.ts'
+import type { RealmStore } from './store/types.ts'
+
+const OWNER = 'supabase_auth_admin'
+/** Tables of our own, beside GoTrue's. */
+const OURS = new Set(['auth_mails', 'auth_rates', 'auth_recovery_codes'])
+
+/** `auth_users` → `auth.users`, `auth_mails` → `sovrabase.auth_mails`: the names of metadata become those of a cluster. */
+class ClusterNames extends OperationNodeTransformer {
+  protected override transformSchemableIdentifier(node: SchemableIdentifierNode, queryId?: QueryId): SchemableIdentifierNode {
+    const plain = super.transformSchemableIdentifier(node, queryId)
+    const { name } = plain.identifier
+    if (plain.schema !== undefined || !name.startsWith('auth_')) return plain
+    return OURS.has(name)
+      ? { ...plain, schema: IdentifierNode.create('sovrabase') }
+      : { ...plain, schema: IdentifierNode.create('auth'), identifier: IdentifierNode.create(name.slice('auth_'.length)) }
+  }
+}
+
+const names = new ClusterNames()
+const plugin: KyselyPlugin = {
+  transformQuery: ({ node, queryId }) => names.transformNode(node, queryId),
+  transformResult: async ({ result }) => result,
+}
+
+/** OIDs of pg_type. */
+const BOOL = 16
+const NUMBERS = new Set([20, 21, 23, 1700])
+const TIMESTAMP = 1114
+const TIMESTAMPTZ = 1184
+
+/** ms of what PostgreSQL writes: `2026-11-24 03:14:23.12+00`. A time without zone is UTC. */
+function millis(text: string): number {
+  if (text.endsWith('infinity')) return text.startsWith('-') ? -8.64e15 : 8.64e15
+  const iso = text.replace(' ', 'T').replace(/([+-]\d\d)$/, '$1:00')
+  return Date.parse(/(?:Z|[+-]\d\d:\d\d)$/.test(iso) ? iso : `${iso}Z`)
+}
+
+function decode(type: number, text: string | null): unknown {
+  if (text === null) return null
+  if (type === BOOL) return text === 't' ? 1 : 0
+  if (NUMBERS.has(type)) return Number(text)
+  return type === TIMESTAMPTZ || type === TIMESTAMP ? millis(text) : text
+}
+
+function rowsOf(result: Result): Record<string, unknown>[] {
+  const columns = result.columns ?? []
+  return Array.from({ length: result.rows }, (_, row) =>
+    Object.fromEntries(columns.map(({ name, type }, i) => [name, decode(type, result.text(row, i))])),
+  )
+}
+
+/** Kysely's door to one open transaction of the cluster. */
+class TransactionConnection implements DatabaseConnection {
+  readonly #tx: Transaction
+
+  constructor(tx: Transaction) {
+    this.#tx = tx
+  }
+
+  async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
+    const result = await this.#tx.query({ sql: query.sql, params: query.parameters as readonly Param[] })
+    return { rows: rowsOf(result) as R[], numAffectedRows: BigInt(result.affected) }
+  }
+
+  // biome-ignore lint/correctness/useYield: the interface wants a generator
+  async *streamQuery(): AsyncIterableIterator<never> {
+    throw fail('internal', {}, { cause: 'a realm streams nothing' })
+  }
+}
+
+const noTransaction = async (): Promise<void> => {
+  throw fail('internal', {}, { cause: 'the transaction is open already' })
+}
+
+function kyselyOver(tx: Transaction): Kysely<Tables> {
+  const connection = new TransactionConnection(tx)
+  const driver: Driver = {
+    init: async () => undefined,
+    acquireConnection: async () => connection,
+    beginTransaction: noTransaction,
+    commitTransaction: noTransaction,
+    rollbackTransaction: noTransaction,
+    releaseConnection: async () => undefined,
+    destroy: async () => undefined,
+  }
+  return new Kysely<Tables>({
+    dialect: {
+      createAdapter: () => new PostgresAdapter(),
+      createDriver: () => driver,
+      createIntrospector: (db) => new PostgresIntrospector(db),
+      createQueryCompiler: () => new PostgresQueryCompiler(),
+    },
+    plugins: [plugin],
+  })
+}
+
+/**
+ * Runs `fn` in one transaction of a project's cluster, as the role that owns `auth.*`: people's triggers and foreign keys on it work, and
+ * nobody's row-level security stands in the way. Errors as `PipelinePool.transaction`.
+ */
+export const clusterTransaction = <R>({ pool }: Pick<Cluster, 'pool'>, fn: (store: RealmStore) => Promise<R>): Promise<R> =>
+  asSystem(pool, OWNER, 'auth', (tx) => fn(sqlStore(kyselyOver(tx), CLUSTER)))

@@ -1,0 +1,23 @@
+import type { Kysely } from 'kysely'
+import type { Tables } from '../../metadata/tables.ts'
+import { factors, recoveryCodes } from './factors.ts'
+import type { Codec } from './fields.ts'
+import { refreshTokens, sessions } from './sessions.ts'
+import { flows, oneTimeTokens } from './tokens.ts'
+import type { RealmStore } from './types.ts'
+import { identities, users } from './users.ts'
+import { mails, work } from './work.ts'
+
+/** A realm's people over a handle or a transaction. */
+export const sqlStore = (db: Kysely<Tables>, codec: Codec): RealmStore => ({
+  ...users(db, codec),
+  ...identities(db, codec),
+  ...sessions(db, codec),
+  ...refreshTokens(db, codec),
+  ...oneTimeTokens(db, codec),
+  ...flows(db, codec),
+  ...factors(db, codec),
+  ...recoveryCodes(db, codec),
+  ...mails(db, codec),
+  ...work(db, codec),
+})

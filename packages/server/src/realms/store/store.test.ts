@@ -1,0 +1,223 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { uuid } from '../../base/ids.ts'
+import { eachRealm } from '../realm.testing.ts'
+import { blankUser } from '../users.ts'
+import type { Mail, RealmSession } from './types.ts'
+
+const START = Date.UTC(2026, 10, 1, 12, 0, 0, 123)
+const MINUTE = 60_000
+
+const sessionOf = (userId: string): RealmSession => ({
+  id: uuid(),
+  userId,
+  createdAt: START,
+  refreshedAt: null,
+  notAfter: START + MINUTE,
+  aal: 'aal1',
+  userAgent: 'test',
+  ip: '192.0.2.1',
+  factorId: null,
+})
+
+const mailOf = (more: Partial<Mail> = {}): Mail => ({
+  id: uuid(),
+  userId: null,
+  kind: 'recovery',
+  recipient: 'a@example.org',
+  subject: 'Été',
+  html: '<p>é</p>',
+  text: 'é',
+  state: 'waiting',
+  attempts: 0,
+  dueAt: START,
+  expiresAt: START + MINUTE,
+  createdAt: START,
+  sentAt: null,
+  lastError: null,
+  ...more,
+})
+
+eachRealm((_name, open) => {
+  test('users: written, read, changed, taken, removed with all that is theirs', async () => {
+    const transact = await open()
+    await transact(async (store) => {
+      const user = {
+        ...blankUser(uuid(), START),
+        email: 'a@example.org',
+        appMetadata: { provider: 'email', providers: ['email'] },
+        userMetadata: { name: 'Zoé' },
+        passwordHash: 'x',
+      }
+      assert.equal(await store.insertUser(user), true)
+      assert.equal(await store.insertUser({ ...user, id: uuid() }), false, 'one address is one person')
+      assert.equal(await store.insertUser({ ...user, id: uuid(), sso: true }), true, 'people of an SSO provider stand beside')
+      assert.deepEqual(await store.userById(user.id), user)
+      assert.deepEqual(await store.userByEmail('a@example.org'), user)
+      assert.equal(await store.userByEmail('b@example.org'), null)
+      await store.updateUser(
+        user.id,
+        { phone: '33600000000', bannedUntil: START + 5, anonymous: true, emailChange: 'b@example.org' },
+        START + 1,
+      )
+      const changed = await store.userByPhone('33600000000')
+      assert.deepEqual(
+        [changed?.id, changed?.bannedUntil, changed?.anonymous, changed?.emailChange, changed?.updatedAt],
+        [user.id, START + 5, true, 'b@example.org', START + 1],
+      )
+      assert.equal(await store.countUsers(), 2)
+      assert.equal((await store.users({ limit: 1, offset: 1 })).length, 1)
+
+      const identity = {
+        id: uuid(),
+        providerId: user.id,
+        userId: user.id,
+        data: { sub: user.id, email: 'A@example.org' },
+        provider: 'email',
+        lastSignInAt: null,
+        createdAt: START,
+        updatedAt: START,
+      }
+      assert.equal(await store.insertIdentity(identity), true)
+      assert.equal(await store.insertIdentity({ ...identity, id: uuid() }), false)
+      assert.deepEqual(await store.identitiesOf(user.id), [identity])
+      await store.updateIdentity(identity.id, { data: { sub: 'x' }, lastSignInAt: START + 2 }, START + 2)
+      assert.deepEqual((await store.identitiesOfAll([user.id, uuid()]))[0]?.data, { sub: 'x' })
+      await store.insertSession(sessionOf(user.id))
+      await store.deleteUser(user.id)
+      assert.deepEqual([await store.userById(user.id), await store.identitiesOf(user.id), await store.sessionsOf(user.id)], [null, [], []])
+    })
+  })
+
+  test('sessions, proofs, refresh tokens; a transaction that fails leaves nothing', async () => {
+    const transact = await open()
+    const user = { ...blankUser(uuid(), START), email: 'a@example.org' }
+    const session = sessionOf(user.id)
+    await assert.rejects(
+      transact(async (store) => {
+        await store.insertUser(user)
+        throw new Error('no')
+      }),
+    )
+    await transact(async (store) => {
+      assert.equal(await store.userById(user.id), null)
+      await store.insertUser(user)
+      await store.insertSession(session)
+      assert.deepEqual(await store.sessionById(session.id), session)
+      await store.addProof(session.id, 'password', START)
+      await store.addProof(session.id, 'totp', START + 1)
+      await store.addProof(session.id, 'password', START + 2)
+      assert.deepEqual(await store.proofsOf(session.id), [
+        { method: 'password', at: START + 2 },
+        { method: 'totp', at: START + 1 },
+      ])
+      await store.updateSession(session.id, { aal: 'aal2' }, START + 3)
+      await store.insertRefreshToken({ hash: 'h', userId: user.id, sessionId: session.id, parent: null, createdAt: START })
+      assert.equal(await store.revokeRefreshToken('h', START + 4), true)
+      assert.equal(await store.revokeRefreshToken('h', START + 5), false)
+      assert.deepEqual([(await store.refreshToken('h'))?.revoked, (await store.refreshToken('h'))?.updatedAt], [true, START + 4])
+      assert.deepEqual([await store.deleteSession(session.id), await store.deleteSession(session.id)], [true, false])
+    })
+  })
+
+  test('one-time tokens, flows, factors, challenges and recovery codes are each good once', async () => {
+    const transact = await open()
+    await transact(async (store) => {
+      const user = { ...blankUser(uuid(), START), email: 'a@example.org' }
+      await store.insertUser(user)
+      const token = {
+        id: uuid(),
+        userId: user.id,
+        kind: 'recovery_token',
+        hash: 'h',
+        relatesTo: 'a',
+        createdAt: START,
+        otpHash: 'o',
+        flowId: null,
+      }
+      await store.insertOneTimeToken(token)
+      assert.deepEqual(await store.oneTimeToken(user.id, 'recovery_token'), token)
+      assert.deepEqual(await store.oneTimeTokenByHash('h'), token)
+      assert.equal(await store.takeOneTimeToken('confirmation_token', 'h'), null, 'bound to its purpose')
+      assert.deepEqual(
+        [await store.takeOneTimeToken('recovery_token', 'h'), await store.takeOneTimeToken('recovery_token', 'h')],
+        [token, null],
+      )
+
+      const flow = {
+        id: uuid(),
+        userId: null,
+        codeHash: '',
+        challenge: 'c',
+        challengeMethod: 's256',
+        provider: 'email',
+        method: 'magiclink',
+        createdAt: START,
+        issuedAt: null,
+      }
+      await store.insertFlow(flow)
+      await store.issueCode(flow.id, 'code', user.id, START + 1)
+      assert.deepEqual(await store.flowByCode('code'), { ...flow, codeHash: 'code', userId: user.id, issuedAt: START + 1 })
+      assert.deepEqual([await store.deleteFlow(flow.id), await store.deleteFlow(flow.id)], [true, false])
+
+      const factor = {
+        id: uuid(),
+        userId: user.id,
+        name: 'phone',
+        type: 'totp',
+        status: 'unverified',
+        secret: 's',
+        phone: null,
+        createdAt: START,
+        updatedAt: START,
+        lastChallengedAt: null,
+      }
+      assert.equal(await store.insertFactor(factor), true)
+      assert.equal(await store.insertFactor({ ...factor, id: uuid() }), false, 'names are unique')
+      await store.updateFactor(factor.id, { status: 'verified' }, START + 1)
+      assert.equal((await store.factorsOf(user.id))[0]?.status, 'verified')
+      const challenge = { id: uuid(), factorId: factor.id, createdAt: START, verifiedAt: null, ip: '192.0.2.1' }
+      await store.insertChallenge(challenge)
+      assert.deepEqual(await store.challengeById(challenge.id), challenge)
+      assert.deepEqual([await store.useChallenge(challenge.id, START), await store.useChallenge(challenge.id, START)], [true, false])
+
+      await store.replaceRecoveryCodes(user.id, ['a', 'b'], START)
+      assert.deepEqual([await store.useRecoveryCode(user.id, 'a'), await store.useRecoveryCode(user.id, 'a')], [true, false])
+      assert.equal(await store.countRecoveryCodes(user.id), 1)
+    })
+  })
+
+  test('mails are claimed once, and again when nobody finished them; expired ones never', async () => {
+    const transact = await open()
+    await transact(async (store) => {
+      const mail = mailOf()
+      await store.insertMail(mail)
+      await store.insertMail(mailOf({ expiresAt: START }))
+      await store.insertMail(mailOf({ dueAt: START + MINUTE / 2 }))
+      assert.equal(await store.countMails('waiting', START), 2)
+      const [claimed, ...more] = await store.claimMails(START, START + 1000, 9)
+      assert.deepEqual([claimed?.id, claimed?.state, claimed?.attempts, more.length], [mail.id, 'sending', 1, 0])
+      assert.equal((await store.claimMails(START + 1, START + 1001, 9)).length, 0)
+      assert.equal(await store.nextMail(START), START + 1000)
+      assert.equal((await store.claimMails(START + 1000, START + 2000, 9)).length, 1)
+      await store.updateMail(mail.id, { state: 'sent', sentAt: START + 1500 })
+      assert.equal((await store.mails({ limit: 9, offset: 0 })).find(({ id }) => id === mail.id)?.sentAt, START + 1500)
+    })
+  })
+
+  test('a rate gives its amount at once and then a share at a time; audit and sweep', async () => {
+    const transact = await open()
+    await transact(async (store) => {
+      const rule = { amount: 3, window: 3000 }
+      const taken = []
+      for (let i = 0; i < 4; i++) taken.push(await store.take('k', rule, START))
+      assert.deepEqual(taken, [0, 0, 0, 1000])
+      assert.equal(await store.take('k', rule, START + 999), 1)
+      assert.equal(await store.take('k', rule, START + 1000), 0)
+      assert.equal(await store.take('other', rule, START), 0)
+      await store.audit({ id: uuid(), payload: { action: 'login' }, createdAt: START, ip: '' })
+      await store.sweep({ tokens: START, flows: START, mails: START, challenges: START }, START + 60_000)
+      assert.equal(await store.take('k', { amount: 1, window: 10 }, START + 60_000), 0)
+    })
+  })
+})

@@ -1,0 +1,261 @@
+/**
+ * Where a realm keeps its people: the platform's in metadata, a project's in its own cluster. Times are ms since the epoch.
+ * Each method is one statement or a few; transactions belong to the caller, who makes the store over one.
+ */
+export type Json = Readonly<Record<string, unknown>>
+
+export interface RealmUser {
+  readonly id: string
+  readonly aud: string
+  readonly role: string
+  /** Lower case. */
+  readonly email: string | null
+  readonly emailConfirmedAt: number | null
+  /** PHC string, or the hash of another system; null: no password. */
+  readonly passwordHash: string | null
+  /** Platform realm: administers the installation. */
+  readonly admin: boolean
+  readonly appMetadata: Json
+  readonly userMetadata: Json
+  readonly bannedUntil: number | null
+  readonly lastSignInAt: number | null
+  readonly createdAt: number
+  readonly updatedAt: number
+  readonly deletedAt: number | null
+  readonly invitedAt: number | null
+  readonly confirmationSentAt: number | null
+  readonly recoverySentAt: number | null
+  /** The address that it is to become. */
+  readonly emailChange: string | null
+  readonly emailChangeSentAt: number | null
+  /** 1: one of the two addresses has confirmed. */
+  readonly emailChangeStatus: number | null
+  /** Digits of E.164 without the plus. */
+  readonly phone: string | null
+  readonly phoneConfirmedAt: number | null
+  readonly reauthenticationSentAt: number | null
+  readonly sso: boolean
+  readonly anonymous: boolean
+}
+
+export type UserPatch = Partial<Omit<RealmUser, 'id' | 'createdAt' | 'updatedAt'>>
+
+export interface RealmIdentity {
+  readonly id: string
+  /** The user's id at the provider. */
+  readonly providerId: string
+  readonly userId: string
+  readonly data: Json
+  readonly provider: string
+  readonly lastSignInAt: number | null
+  readonly createdAt: number
+  readonly updatedAt: number
+}
+
+export interface RealmSession {
+  readonly id: string
+  readonly userId: string
+  readonly createdAt: number
+  readonly refreshedAt: number | null
+  /** The session ends here whatever is refreshed; null: never. */
+  readonly notAfter: number | null
+  readonly aal: string
+  readonly userAgent: string | null
+  readonly ip: string | null
+  readonly factorId: string | null
+}
+
+export type SessionPatch = Partial<Pick<RealmSession, 'refreshedAt' | 'notAfter' | 'aal' | 'factorId'>>
+
+/** How a session was proved, and when (RFC 8176 in spirit). */
+export interface Proof {
+  readonly method: string
+  readonly at: number
+}
+
+export interface RefreshToken {
+  readonly hash: string
+  readonly userId: string
+  readonly sessionId: string
+  readonly revoked: boolean
+  readonly parent: string | null
+  readonly createdAt: number
+  readonly updatedAt: number
+}
+
+export interface OneTimeToken {
+  readonly id: string
+  readonly userId: string
+  /** What it is good for, and for nothing else: 'admin_link', 'recovery_token', … */
+  readonly kind: string
+  readonly hash: string
+  /** Address or id that it was made for. */
+  readonly relatesTo: string
+  readonly createdAt: number
+  /** Of the short code beside the link. */
+  readonly otpHash: string | null
+  /** The PKCE flow that it ends in. */
+  readonly flowId: string | null
+}
+
+/** A PKCE flow: its code is exchanged with the verifier (RFC 7636). */
+export interface Flow {
+  readonly id: string
+  readonly userId: string | null
+  /** SHA-256 of the code; unset until it was issued. */
+  readonly codeHash: string
+  readonly challenge: string
+  readonly challengeMethod: string
+  readonly provider: string
+  readonly method: string
+  readonly createdAt: number
+  readonly issuedAt: number | null
+}
+
+export interface Factor {
+  readonly id: string
+  readonly userId: string
+  readonly name: string | null
+  readonly type: string
+  readonly status: string
+  readonly secret: string | null
+  readonly phone: string | null
+  readonly createdAt: number
+  readonly updatedAt: number
+  readonly lastChallengedAt: number | null
+}
+
+export interface Challenge {
+  readonly id: string
+  readonly factorId: string
+  readonly createdAt: number
+  readonly verifiedAt: number | null
+  readonly ip: string
+}
+
+export interface AuditEntry {
+  readonly id: string
+  readonly payload: Json
+  readonly createdAt: number
+  readonly ip: string
+}
+
+export interface Mail {
+  readonly id: string
+  readonly userId: string | null
+  readonly kind: string
+  readonly recipient: string
+  readonly subject: string
+  readonly html: string
+  readonly text: string
+  readonly state: 'waiting' | 'sending' | 'sent' | 'failed'
+  readonly attempts: number
+  readonly dueAt: number
+  readonly expiresAt: number
+  readonly createdAt: number
+  readonly sentAt: number | null
+  readonly lastError: string | null
+}
+
+export type MailPatch = Partial<Pick<Mail, 'state' | 'attempts' | 'dueAt' | 'sentAt' | 'lastError' | 'html' | 'text'>>
+
+export interface Page {
+  readonly limit: number
+  readonly offset: number
+}
+
+export interface UserStore {
+  /** False: its id or address is taken. */
+  insertUser(user: RealmUser): Promise<boolean>
+  userById(id: string): Promise<RealmUser | null>
+  /** Living users only, none of an SSO provider. */
+  userByEmail(email: string): Promise<RealmUser | null>
+  userByPhone(phone: string): Promise<RealmUser | null>
+  updateUser(id: string, patch: UserPatch, now: number): Promise<void>
+  /** With all that is theirs. */
+  deleteUser(id: string): Promise<void>
+  /** Newest first. */
+  users(page: Page): Promise<RealmUser[]>
+  countUsers(): Promise<number>
+
+  insertIdentity(identity: RealmIdentity): Promise<boolean>
+  identitiesOf(userId: string): Promise<RealmIdentity[]>
+  identitiesOfAll(userIds: readonly string[]): Promise<RealmIdentity[]>
+  updateIdentity(id: string, patch: { providerId?: string; data?: Json; lastSignInAt?: number }, now: number): Promise<void>
+  deleteIdentity(id: string): Promise<void>
+}
+
+export interface SessionStore {
+  insertSession(session: RealmSession): Promise<void>
+  sessionById(id: string): Promise<RealmSession | null>
+  /** Newest first. */
+  sessionsOf(userId: string): Promise<RealmSession[]>
+  refreshed(sessionId: string, now: number): Promise<void>
+  updateSession(id: string, patch: SessionPatch, now: number): Promise<void>
+  /** With its refresh tokens; false: there was none. */
+  deleteSession(id: string): Promise<boolean>
+  /** Once for each method; again moves its time. */
+  addProof(sessionId: string, method: string, now: number): Promise<void>
+  proofsOf(sessionId: string): Promise<Proof[]>
+
+  insertRefreshToken(token: Omit<RefreshToken, 'revoked' | 'updatedAt'>): Promise<void>
+  refreshToken(hash: string): Promise<RefreshToken | null>
+  /** True for the one caller that revoked it. */
+  revokeRefreshToken(hash: string, now: number): Promise<boolean>
+}
+
+export interface TokenStore {
+  insertOneTimeToken(token: OneTimeToken): Promise<void>
+  /** Those of a user and kind: there is one at a time. */
+  dropOneTimeTokens(userId: string, kind: string): Promise<void>
+  oneTimeToken(userId: string, kind: string): Promise<OneTimeToken | null>
+  oneTimeTokenByHash(hash: string): Promise<OneTimeToken | null>
+  /** Removes it; the one caller that removed it gets it. */
+  takeOneTimeToken(kind: string, hash: string): Promise<OneTimeToken | null>
+
+  insertFlow(flow: Flow): Promise<void>
+  flowById(id: string): Promise<Flow | null>
+  flowByCode(codeHash: string): Promise<Flow | null>
+  issueCode(id: string, codeHash: string, userId: string, now: number): Promise<void>
+  /** True for the one caller that removed it. */
+  deleteFlow(id: string): Promise<boolean>
+}
+
+export interface FactorStore {
+  insertFactor(factor: Factor): Promise<boolean>
+  factorById(id: string): Promise<Factor | null>
+  factorsOf(userId: string): Promise<Factor[]>
+  factorsOfAll(userIds: readonly string[]): Promise<Factor[]>
+  updateFactor(id: string, patch: Partial<Pick<Factor, 'status' | 'lastChallengedAt' | 'name'>>, now: number): Promise<void>
+  deleteFactor(id: string): Promise<void>
+  insertChallenge(challenge: Challenge): Promise<void>
+  challengeById(id: string): Promise<Challenge | null>
+  /** True for the one caller that used it. */
+  useChallenge(id: string, now: number): Promise<boolean>
+  /** Hashes of codes that are each good once; the former ones are void. */
+  replaceRecoveryCodes(userId: string, hashes: readonly string[], now: number): Promise<void>
+  /** True for the one caller that used it. */
+  useRecoveryCode(userId: string, hash: string): Promise<boolean>
+  countRecoveryCodes(userId: string): Promise<number>
+}
+
+export interface WorkStore {
+  audit(entry: AuditEntry): Promise<void>
+  insertMail(mail: Mail): Promise<void>
+  /** Newest first. */
+  mails(page: Page): Promise<Mail[]>
+  countMails(state: Mail['state'], now: number): Promise<number>
+  /** Waiting ones that are due, marked as being sent until `until`; those that nobody finished in time are taken again. */
+  claimMails(now: number, until: number, limit: number): Promise<Mail[]>
+  /** When the next waiting mail is due; null: none. */
+  nextMail(now: number): Promise<number | null>
+  updateMail(id: string, patch: MailPatch): Promise<void>
+  /**
+   * Takes one from a bucket of `amount` that fills up in `window` ms; answers ms until there is one again, 0 when taken.
+   */
+  take(key: string, rule: { amount: number; window: number }, now: number): Promise<number>
+  /** Removes what has no use any more. */
+  sweep(before: { tokens: number; flows: number; mails: number; challenges: number }, now: number): Promise<void>
+}
+
+export interface RealmStore extends UserStore, SessionStore, TokenStore, FactorStore, WorkStore {}

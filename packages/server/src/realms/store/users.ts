@@ -1,0 +1,128 @@
+import type { Kysely } from 'kysely'
+import { insertIfAbsent } from '../../base/db/insert.ts'
+import type { Tables } from '../../metadata/tables.ts'
+import { type Codec, type Fields, fromRow, rowOf } from './fields.ts'
+import type { RealmIdentity, RealmUser, UserStore } from './types.ts'
+
+const USER: Fields<RealmUser> = {
+  id: ['id', 'text'],
+  aud: ['aud', 'text'],
+  role: ['role', 'text'],
+  email: ['email', 'text'],
+  emailConfirmedAt: ['email_confirmed_at', 'time'],
+  passwordHash: ['encrypted_password', 'text'],
+  admin: ['is_super_admin', 'bool'],
+  appMetadata: ['raw_app_meta_data', 'json'],
+  userMetadata: ['raw_user_meta_data', 'json'],
+  bannedUntil: ['banned_until', 'time'],
+  lastSignInAt: ['last_sign_in_at', 'time'],
+  createdAt: ['created_at', 'time'],
+  updatedAt: ['updated_at', 'time'],
+  deletedAt: ['deleted_at', 'time'],
+  invitedAt: ['invited_at', 'time'],
+  confirmationSentAt: ['confirmation_sent_at', 'time'],
+  recoverySentAt: ['recovery_sent_at', 'time'],
+  emailChange: ['email_change', 'text'],
+  emailChangeSentAt: ['email_change_sent_at', 'time'],
+  emailChangeStatus: ['email_change_confirm_status', 'number'],
+  phone: ['phone', 'text'],
+  phoneConfirmedAt: ['phone_confirmed_at', 'time'],
+  reauthenticationSentAt: ['reauthentication_sent_at', 'time'],
+  sso: ['is_sso_user', 'bool'],
+  anonymous: ['is_anonymous', 'bool'],
+}
+
+const IDENTITY: Fields<RealmIdentity> = {
+  id: ['id', 'text'],
+  providerId: ['provider_id', 'text'],
+  userId: ['user_id', 'text'],
+  data: ['identity_data', 'json'],
+  provider: ['provider', 'text'],
+  lastSignInAt: ['last_sign_in_at', 'time'],
+  createdAt: ['created_at', 'time'],
+  updatedAt: ['updated_at', 'time'],
+}
+
+/** Rows of other systems say '' where ours say null, and may lack an audience or a role. */
+function userOf(row: object): RealmUser {
+  const user = fromRow(USER, row)
+  return {
+    ...user,
+    email: user.email || null,
+    phone: user.phone || null,
+    passwordHash: user.passwordHash || null,
+    emailChange: user.emailChange || null,
+    aud: user.aud || 'authenticated',
+    role: user.role || 'authenticated',
+  }
+}
+
+const emailOf = (data: RealmIdentity['data']): string | null => (typeof data.email === 'string' ? data.email.toLowerCase() : null)
+
+type Users = Pick<
+  UserStore,
+  'insertUser' | 'userById' | 'userByEmail' | 'userByPhone' | 'updateUser' | 'deleteUser' | 'users' | 'countUsers'
+>
+
+export const users = (db: Kysely<Tables>, codec: Codec): Users => {
+  const one = async (column: 'id' | 'email' | 'phone', value: string) => {
+    const query = db.selectFrom('auth_users').selectAll().where(column, '=', value)
+    const row = await (column === 'id' ? query : query.where('deleted_at', 'is', null).where('is_sso_user', '=', 0)).executeTakeFirst()
+    return row ? userOf(row) : null
+  }
+  return {
+    insertUser: (user) => insertIfAbsent(db, 'auth_users', rowOf(USER, user, codec)),
+    userById: (id) => one('id', id),
+    userByEmail: (email) => one('email', email),
+    userByPhone: (phone) => one('phone', phone),
+    async updateUser(id, patch, now) {
+      const row = rowOf<RealmUser>(USER, { ...patch, updatedAt: now }, codec)
+      await db.updateTable('auth_users').set(row).where('id', '=', id).execute()
+    },
+    async deleteUser(id) {
+      await db.deleteFrom('auth_recovery_codes').where('user_id', '=', id).execute()
+      await db.deleteFrom('auth_users').where('id', '=', id).execute()
+    },
+    async users({ limit, offset }) {
+      const query = db.selectFrom('auth_users').selectAll().orderBy('created_at', 'desc').orderBy('id')
+      return (await query.limit(limit).offset(offset).execute()).map(userOf)
+    },
+    async countUsers() {
+      const row = await db
+        .selectFrom('auth_users')
+        .select((eb) => eb.fn.countAll<number>().as('n'))
+        .executeTakeFirstOrThrow()
+      return Number(row.n)
+    },
+  }
+}
+
+export const identities = (db: Kysely<Tables>, codec: Codec): Omit<UserStore, keyof Users> => {
+  const email = (data: RealmIdentity['data']) => (codec.writesIdentityEmail ? { email: emailOf(data) } : {})
+  const ofAll = async (ids: readonly string[]) => {
+    if (ids.length === 0) return []
+    const query = db
+      .selectFrom('auth_identities')
+      .selectAll()
+      .where('user_id', 'in', [...ids])
+    return (await query.orderBy('created_at').orderBy('id').execute()).map((row) => fromRow(IDENTITY, row))
+  }
+  return {
+    insertIdentity: (identity) =>
+      insertIfAbsent(db, 'auth_identities', { ...(rowOf(IDENTITY, identity, codec) as object), ...email(identity.data) } as never),
+    identitiesOf: (userId) => ofAll([userId]),
+    identitiesOfAll: ofAll,
+    async updateIdentity(id, patch, now) {
+      const row = rowOf<RealmIdentity>(IDENTITY, { ...patch, updatedAt: now }, codec) as object
+      const more = patch.data === undefined ? {} : email(patch.data)
+      await db
+        .updateTable('auth_identities')
+        .set({ ...row, ...more })
+        .where('id', '=', id)
+        .execute()
+    },
+    async deleteIdentity(id) {
+      await db.deleteFrom('auth_identities').where('id', '=', id).execute()
+    },
+  }
+}

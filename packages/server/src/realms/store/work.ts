@@ -1,0 +1,109 @@
+import { type Kysely, sql } from 'kysely'
+import { insertIfAbsent } from '../../base/db/insert.ts'
+import type { Tables } from '../../metadata/tables.ts'
+import { type Codec, type Fields, fromRow, rowOf } from './fields.ts'
+import type { AuditEntry, Mail, WorkStore } from './types.ts'
+
+const MAIL: Fields<Mail> = {
+  id: ['id', 'text'],
+  userId: ['user_id', 'text'],
+  kind: ['kind', 'text'],
+  recipient: ['recipient', 'text'],
+  subject: ['subject', 'text'],
+  html: ['html', 'text'],
+  text: ['body', 'text'],
+  state: ['state', 'text'],
+  attempts: ['attempts', 'number'],
+  dueAt: ['due_at', 'time'],
+  expiresAt: ['expires_at', 'time'],
+  createdAt: ['created_at', 'time'],
+  sentAt: ['sent_at', 'time'],
+  lastError: ['last_error', 'text'],
+}
+
+const AUDIT: Fields<AuditEntry> = {
+  id: ['id', 'text'],
+  payload: ['payload', 'json'],
+  createdAt: ['created_at', 'time'],
+  ip: ['ip_address', 'text'],
+}
+
+const mailOf = (row: object): Mail => fromRow(MAIL, row)
+
+type Mails = Pick<WorkStore, 'insertMail' | 'mails' | 'countMails' | 'claimMails' | 'nextMail' | 'updateMail'>
+
+export const mails = (db: Kysely<Tables>, codec: Codec): Mails => ({
+  async insertMail(mail) {
+    await db
+      .insertInto('auth_mails')
+      .values(rowOf(MAIL, mail, codec))
+      .execute()
+  },
+  async mails({ limit, offset }) {
+    const query = db.selectFrom('auth_mails').selectAll().orderBy('created_at', 'desc').orderBy('id', 'desc')
+    return (await query.limit(limit).offset(offset).execute()).map(mailOf)
+  },
+  async countMails(state, now) {
+    const query = db.selectFrom('auth_mails').select((eb) => eb.fn.countAll<number>().as('n'))
+    const row = await query.where('state', '=', state).where('expires_at', '>', codec.at(now)).executeTakeFirstOrThrow()
+    return Number(row.n)
+  },
+  async claimMails(now, until, limit) {
+    const at = codec.at(now)
+    const query = db.selectFrom('auth_mails').selectAll().where('state', 'in', ['waiting', 'sending']).where('due_at', '<=', at)
+    const due = await query.where('expires_at', '>', at).orderBy('due_at').limit(limit).execute()
+    const claimed: Mail[] = []
+    for (const row of due) {
+      // Optimistic: of several nodes that try, one finds the row as it was read.
+      const claim = db.updateTable('auth_mails').set({ state: 'sending', due_at: codec.at(until), attempts: row.attempts + 1 })
+      const won = await claim.where('id', '=', row.id).where('attempts', '=', row.attempts).executeTakeFirst()
+      if (won.numUpdatedRows > 0n) claimed.push({ ...mailOf(row), state: 'sending', attempts: row.attempts + 1 })
+    }
+    return claimed
+  },
+  async nextMail(now) {
+    const query = db.selectFrom('auth_mails').select('due_at').where('state', 'in', ['waiting', 'sending'])
+    return (await query.where('expires_at', '>', codec.at(now)).orderBy('due_at').limit(1).executeTakeFirst())?.due_at ?? null
+  },
+  async updateMail(id, patch) {
+    await db
+      .updateTable('auth_mails')
+      .set(rowOf<Mail>(MAIL, patch, codec))
+      .where('id', '=', id)
+      .execute()
+  },
+})
+
+export const work = (db: Kysely<Tables>, codec: Codec): Omit<WorkStore, keyof Mails> => ({
+  async audit(entry) {
+    await db
+      .insertInto('auth_audit_log_entries')
+      .values(rowOf(AUDIT, entry, codec))
+      .execute()
+  },
+  async take(id, { amount, window }, now) {
+    const step = Math.ceil(window / amount)
+    // A bucket is one number: when it will be full again. Taking moves that by one share, and is refused where it would lie beyond the window.
+    const from = sql<number>`case when full_at < ${now} then ${now} else full_at end`
+    for (let round = 0; round < 2; round++) {
+      const taken = await db
+        .updateTable('auth_rates')
+        .set({ full_at: sql<number>`${from} + ${step}` })
+        .where('id', '=', id)
+        .where('full_at', '<=', now + window - step)
+        .executeTakeFirst()
+      if (taken.numUpdatedRows > 0n) return 0
+      if (await insertIfAbsent(db, 'auth_rates', { id, full_at: now + step })) return 0
+    }
+    const row = await db.selectFrom('auth_rates').select('full_at').where('id', '=', id).executeTakeFirst()
+    return Math.max(1, (row?.full_at ?? now) + step - window - now)
+  },
+  async sweep(before, now) {
+    await db.deleteFrom('auth_rates').where('full_at', '<', now).execute()
+    await db.deleteFrom('auth_one_time_tokens').where('created_at', '<', codec.at(before.tokens)).execute()
+    await db.deleteFrom('auth_flow_state').where('created_at', '<', codec.at(before.flows)).execute()
+    await db.deleteFrom('auth_mfa_challenges').where('created_at', '<', codec.at(before.challenges)).execute()
+    await db.deleteFrom('auth_mails').where('expires_at', '<', codec.at(before.mails)).execute()
+    await db.deleteFrom('auth_sessions').where('not_after', '<', codec.at(now)).execute()
+  },
+})
