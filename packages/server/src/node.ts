@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { restApi } from './apis/rest/routes.ts'
-import type { WireListener } from './apis/wire/listener.ts'
+import type { WireListener } from './apis/wire/options.ts'
 import { type Http, makeHttp } from './base/http.ts'
 import type { Log } from './base/log.ts'
 import { makeMetrics } from './base/metrics.ts'

@@ -17,8 +17,9 @@ import { startCluster, type TestCluster } from '../../runtime/engines/postgres/w
 import { type Entry, holdEntry, newEntry } from '../../runtime/entry.ts'
 import type { Service } from '../../runtime/services.ts'
 import { makeBudget } from './budget.ts'
-import { type WireListener, type WireOptions, wireApi } from './listener.ts'
+import { wireApi } from './listener.ts'
 import { cancelPacket, errorFields, frame, SSL_REQUEST, startupPacket } from './messages.ts'
+import type { WireListener, WireOptions } from './options.ts'
 
 const REF = 'abcdefghijklmnopqrst'
 const OTHER = 'bcdefghijklmnopqrstu'

@@ -2,83 +2,22 @@ import { randomBytes } from 'node:crypto'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { fail, isSovraError } from '../../base/errors.ts'
-import type { Log } from '../../base/log.ts'
-import type { Metrics } from '../../base/metrics.ts'
 import { budgetKey } from '../../base/proxies.ts'
 import type { Hold } from '../../runtime/entry.ts'
-import type { Budget, Ticket } from './budget.ts'
+import type { Ticket } from './budget.ts'
 import { Cancels } from './cancels.ts'
-import { Gate } from './gate.ts'
 import { Inbox } from './inbox.ts'
-import { type Cancel, cancelPacket, fatal, isRefusal, type Refusal, startupPacket } from './messages.ts'
+import { type Cancel, fatal, isRefusal, type Refusal, startupPacket } from './messages.ts'
+import { WIRE_LIMITS, type WireLimits, type WireListener, type WireOptions } from './options.ts'
 import { Patience } from './patience.ts'
+import { type Project, Projects } from './projects.ts'
 import { ENDINGS, overBudget, projectFull, serverFull, unreachable } from './refusals.ts'
-import { dialCluster, greet, pretend, signIn } from './sign-in.ts'
+import { dialCluster, greet, passCancel, pretend, signIn } from './sign-in.ts'
 import { Splice } from './splice.ts'
 import { readStart, type Target, targetOf } from './start.ts'
 
-/** What the listener must know of a project; none of it is asked of the cluster. */
-export interface WireProject {
-  /** Sessions at once. */
-  readonly connections: number
-  /** An open session keeps the project awake, also when idle. */
-  readonly keepIdle: boolean
-}
-
-export interface WireLimits {
-  /** Connections at once, of all projects. */
-  readonly connections: number
-  /** Of these, not yet signed in: of all addresses, and of one. */
-  readonly pending: number
-  readonly pendingPerAddress: number
-  /** Sign-ins under way at one cluster: a stranger's must not take all its places. */
-  readonly handshakes: number
-  /** ms for the start-up packet and the sign-in, without the wake and without waiting in a row. */
-  readonly startup: number
-  /** ms between probes of a silent peer. */
-  readonly keepAlive: number
-}
-
-export const WIRE_LIMITS: WireLimits = {
-  connections: 2_000,
-  pending: 512,
-  pendingPerAddress: 128,
-  handshakes: 8,
-  startup: 10_000,
-  keepAlive: 60_000,
-}
 /** Beyond `connections`: for cancels, which must pass when everything is full. */
 const SPARE = 100
-const CANCEL_MS = 5_000
-
-export interface WireOptions {
-  readonly listen: { readonly host: string; readonly port: number }
-  /** PEM texts. */
-  readonly tls?: { readonly cert: string; readonly key: string } | null
-  /** Null: there is no such project, or it is not to be reached. From a cache: a start-up packet costs its sender nothing. */
-  readonly resolve: (ref: string) => Promise<WireProject | null>
-  /** `Connector.hold` */
-  readonly hold: (ref: string, service: string, reason: string) => Promise<Hold>
-  readonly budget: Budget
-  readonly limits?: Partial<WireLimits>
-  /** Makes the salts shown for unknown projects; the same after a restart, as real ones are. */
-  readonly decoySecret?: Buffer
-  readonly log: Log
-  readonly metrics?: Pick<Metrics, 'counter' | 'gauge'>
-  readonly now?: () => number
-}
-
-export interface WireListener {
-  readonly host: string
-  readonly port: number
-  /** Open sessions of a project that have signed in. */
-  sessions(ref: string): number
-  /** A renewed certificate, for new connections. Throws `wire_tls_invalid`. */
-  useTls(tls: { cert: string; key: string }): void
-  /** Refuses new ones, ends idle sessions with a word, waits for running statements up to `grace` ms, then ends those too. */
-  close(grace?: number): Promise<void>
-}
-
 const SERVICE = 'db'
 const REASON = 'wire'
 
@@ -88,13 +27,6 @@ interface Visit {
   readonly ip: string
   readonly signal: AbortSignal
   readonly patience: Patience
-}
-
-interface Project {
-  sessions: number
-  users: number
-  limit: number
-  readonly gate: Gate
 }
 
 /** The listener of PostgreSQL's own protocol: user `postgres.<ref>` names the project; it is woken, and bytes pass both ways. */
@@ -121,7 +53,7 @@ class Listener implements WireListener {
   readonly #secret: Buffer
   readonly #sockets = new Set<Socket>()
   readonly #splices = new Set<Splice>()
-  readonly #projects = new Map<string, Project>()
+  readonly #projects: Projects
   readonly #pending = new Map<string, number>()
   readonly #count: (result: Counted) => void
   #tls: SecureContext | null
@@ -132,6 +64,7 @@ class Listener implements WireListener {
   constructor(options: WireOptions) {
     this.#options = options
     this.#limits = { ...WIRE_LIMITS, ...options.limits }
+    this.#projects = new Projects(this.#limits.handshakes)
     this.#now = options.now ?? Date.now
     this.#secret = options.decoySecret ?? randomBytes(32)
     this.#tls = options.tls ? secureContextOf(options.tls) : null
@@ -161,7 +94,7 @@ class Listener implements WireListener {
   }
 
   sessions(ref: string): number {
-    return this.#projects.get(ref)?.sessions ?? 0
+    return this.#projects.sessions(ref)
   }
 
   useTls(tls: { cert: string; key: string }): void {
@@ -239,19 +172,7 @@ class Listener implements WireListener {
   async #cancel(inbox: Inbox, { pid, secret }: Cancel): Promise<void> {
     this.#count('cancel')
     const real = this.#cancels.find(pid, secret)
-    if (real) {
-      const signal = AbortSignal.timeout(CANCEL_MS)
-      const cluster = await dialCluster(real.endpoint, signal).catch(() => null)
-      // The client takes our close as "sent": so it comes after the cluster's.
-      if (cluster) {
-        await new Promise<void>((resolve) => {
-          cluster.once('close', () => resolve())
-          cluster.once('end', () => cluster.destroy())
-          signal.addEventListener('abort', () => cluster.destroy())
-          cluster.resume().end(cancelPacket(real.pid, real.secret))
-        })
-      }
-    }
+    if (real) await passCancel(real)
     inbox.socket.destroy()
   }
 
@@ -265,31 +186,14 @@ class Listener implements WireListener {
       ticket.failed(guessed)
       return refusal ? this.#refuse(client, refusal, 'failed') : void client.socket.destroy()
     }
-    const project = this.#project(target.ref, wired.connections)
+    const project = this.#projects.enter(target.ref, wired.connections)
     try {
       await this.#meet(client, { ...entry, hold, project, keepIdle: wired.keepIdle })
     } finally {
       // Where the session began, its splice has made a link of it.
       hold.release()
-      if (--project.users === 0) this.#projects.delete(target.ref)
+      this.#projects.leave(project)
     }
-  }
-
-  #project(ref: string, limit: number): Project {
-    let project = this.#projects.get(ref)
-    if (!project) {
-      const made: Project = {
-        sessions: 0,
-        users: 0,
-        limit,
-        gate: new Gate(() => Math.max(1, Math.min(this.#limits.handshakes, made.limit - made.sessions))),
-      }
-      project = made
-      this.#projects.set(ref, project)
-    }
-    project.limit = limit
-    project.users++
-    return project
   }
 
   /** Null: there is no such service after all. */
@@ -363,7 +267,7 @@ class Listener implements WireListener {
         key?.forget()
         this.#splices.delete(splice)
         project.sessions--
-        if (--project.users === 0) this.#projects.delete(target.ref)
+        this.#projects.leave(project)
         if (this.#splices.size === 0) this.#drained?.()
       },
     })

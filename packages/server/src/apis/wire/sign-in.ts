@@ -1,8 +1,9 @@
 import { connect, type Socket } from 'node:net'
 import type { Endpoint } from '../../runtime/driver.ts'
-import type { Cancels, IssuedKey } from './cancels.ts'
+import type { Cancels, IssuedKey, RealKey } from './cancels.ts'
 import type { Inbox } from './inbox.ts'
 import {
+  cancelPacket,
   errorFields,
   frame,
   HEADER,
@@ -22,6 +23,7 @@ const SASL_CONTINUE = 11
 const SASL_FINAL = 12
 /** PostgreSQL's default; also what the passwords that we make for `postgres` have. */
 const ITERATIONS = 4096
+const CANCEL_MS = 5_000
 
 /** How a sign-in ended: null (the cluster said AuthenticationOk), a refusal for the client, or the peer left. */
 export type Outcome = { readonly passed: boolean; readonly guessed: boolean; readonly refusal: Refusal | null }
@@ -45,6 +47,19 @@ export function dialCluster({ host, port }: Endpoint, signal: AbortSignal): Prom
       settle()
       reject(error)
     })
+  })
+}
+
+/** A cancel for a session of the cluster's; resolves when the cluster has closed, since the client takes our close as "sent". */
+export async function passCancel({ endpoint, pid, secret }: RealKey): Promise<void> {
+  const signal = AbortSignal.timeout(CANCEL_MS)
+  const cluster = await dialCluster(endpoint, signal).catch(() => null)
+  if (!cluster) return
+  await new Promise<void>((resolve) => {
+    cluster.once('close', () => resolve())
+    cluster.once('end', () => cluster.destroy())
+    signal.addEventListener('abort', () => cluster.destroy())
+    cluster.resume().end(cancelPacket(pid, secret))
   })
 }
 
