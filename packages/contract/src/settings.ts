@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { AUTH_DEFAULTS, AuthSettings } from './auth.ts'
 
 /**
  * Sections of a project's (or the platform's) settings. Every key may be missing: then the default below holds, or what the sections' own
@@ -56,7 +57,6 @@ export const RestSettings = Type.Object(
   closed,
 )
 
-export const AuthSettings = Type.Object({}, closed)
 export const StorageSettings = Type.Object({}, closed)
 export const RealtimeSettings = Type.Object({}, closed)
 export const FunctionsSettings = Type.Object({}, closed)
@@ -84,7 +84,7 @@ export const SETTING_DEFAULTS = {
     default_grants: 'none',
     app_settings: {},
   },
-  auth: {},
+  auth: AUTH_DEFAULTS,
   storage: {},
   realtime: {},
   functions: {},

@@ -1,0 +1,164 @@
+import { type Static, Type } from 'typebox'
+
+/** Settings of `/auth/v1` of a project: section `auth`. Durations are whole seconds, as GoTrue's. */
+
+const closed = { additionalProperties: false } as const
+const seconds = (minimum: number, maximum: number, description: string) => Type.Optional(Type.Integer({ minimum, maximum, description }))
+const orNever = (minimum: number, maximum: number, description: string) =>
+  Type.Optional(Type.Union([Type.Integer({ minimum, maximum }), Type.Null()], { description }))
+const onOff = (description: string) => Type.Optional(Type.Boolean({ description }))
+const whole = (minimum: number, maximum: number, description: string) => Type.Optional(Type.Integer({ minimum, maximum, description }))
+const line = (maxLength: number, description: string) =>
+  Type.Optional(Type.String({ maxLength, pattern: '^[^\\r\\n\\u0000]*$', description }))
+
+/** Kinds of mail that a realm sends. */
+export const MAIL_KINDS = ['confirmation', 'recovery', 'magic_link', 'invite', 'email_change', 'reauthentication'] as const
+export type MailKind = (typeof MAIL_KINDS)[number]
+
+const Template = Type.Object(
+  {
+    subject: line(255, 'Subject'),
+    html: Type.Optional(Type.String({ maxLength: 65_536 })),
+    text: Type.Optional(Type.String({ maxLength: 65_536 })),
+  },
+  closed,
+)
+
+const Smtp = Type.Object(
+  {
+    host: Type.String({ minLength: 1, maxLength: 253 }),
+    port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535, description: 'Default: 587, or 465 with tls' })),
+    tls: Type.Optional(
+      Type.Union([Type.Literal('implicit'), Type.Literal('starttls'), Type.Literal('opportunistic'), Type.Literal('none')], {
+        description:
+          'implicit: TLS from the first byte; starttls: demanded; opportunistic: where offered; none. Default: starttls, implicit on 465',
+      }),
+    ),
+    user: line(255, 'None: a relay that asks for no name'),
+    password: Type.Optional(Type.String({ maxLength: 1024, secret: true, description: 'Stored encrypted, never answered' })),
+    from: Type.String({ maxLength: 320, pattern: '^[^\\s@<>,;"]+@[^\\s@<>,;"]+$', description: 'Address of the sender' }),
+    from_name: line(128, 'Name of the sender'),
+    reply_to: Type.Optional(Type.String({ maxLength: 320, pattern: '^[^\\s@<>,;"]+@[^\\s@<>,;"]+$' })),
+  },
+  closed,
+)
+
+const Rates = Type.Object(
+  {
+    mails: whole(1, 100_000, 'Mails of the project in an hour'),
+    sign_ins: whole(1, 100_000, 'Sign-ins by password from one address in 5 minutes'),
+    failures: whole(1, 1_000, 'Wrong passwords of one account from one address in 15 minutes'),
+    sign_ups: whole(1, 100_000, 'Sign-ups from one address in an hour'),
+    anonymous: whole(1, 100_000, 'Anonymous sign-ins from one address in an hour'),
+    refreshes: whole(1, 100_000, 'Token refreshes from one address in 5 minutes'),
+    otps: whole(1, 100_000, 'Requests for links and codes from one address in 5 minutes'),
+    verifications: whole(1, 100_000, 'Tries of links and codes from one address in 5 minutes'),
+  },
+  closed,
+)
+
+export const AuthSettings = Type.Object(
+  {
+    site_url: Type.Optional(
+      Type.Union([Type.String({ maxLength: 2048, pattern: '^https?://[^\\s]+$' }), Type.Null()], {
+        description: 'Where links of mails lead to when the request names nothing allowed; default: the URL of the project',
+      }),
+    ),
+    redirect_urls: Type.Optional(
+      Type.Array(Type.String({ minLength: 3, maxLength: 2048, pattern: '^[a-z][a-z0-9+.-]*://[^\\s]*$' }), {
+        maxItems: 200,
+        description: 'Further URLs that links may lead to: `*` is any text without `.` and `/`, `**` any text, `?` one character',
+      }),
+    ),
+    disable_signup: onOff('Nobody new: only invited and administered users sign in'),
+    email_enabled: onOff('Sign-up and sign-in by e-mail'),
+    email_autoconfirm: onOff('Addresses count as confirmed at once, without a mail'),
+    secure_email_change: onOff('A change of address is confirmed at the old and at the new one'),
+    anonymous_users: onOff('Sign-in without any proof, to be upgraded later'),
+    jwt_expiry: seconds(60, 604_800, 'Life of an access token'),
+    refresh_reuse_interval: seconds(0, 300, 'A refresh token that was just used works once more within this time'),
+    session_timebox: orNever(60, 31_536_000, 'A session ends this long after its start; null: never'),
+    session_inactivity: orNever(60, 31_536_000, 'A session ends when it was not refreshed for this long; null: never'),
+    single_session: onOff('A sign-in ends the other sessions of the user'),
+    password_min_length: whole(6, 72, 'Characters of a new password at least'),
+    password_required: Type.Optional(
+      Type.Union(
+        [
+          Type.Literal('none'),
+          Type.Literal('letters_digits'),
+          Type.Literal('lower_upper_digits'),
+          Type.Literal('lower_upper_digits_symbols'),
+        ],
+        { description: 'Characters that a new password must have' },
+      ),
+    ),
+    secure_password_change: onOff('A new password needs a sign-in within the last 24 hours, or the code of a mail (reauthenticate)'),
+    otp_length: whole(6, 10, 'Digits of codes in mails'),
+    otp_expiry: seconds(60, 86_400, 'Life of links and codes in mails'),
+    mail_interval: seconds(0, 86_400, 'Time between two mails of one kind to one address'),
+    rates: Type.Optional(Rates),
+    unlimited_addresses: Type.Optional(
+      Type.Array(Type.String({ maxLength: 64 }), {
+        maxItems: 100,
+        description: 'Addresses or CIDR ranges without a rate of their own: a hospital behind one address',
+      }),
+    ),
+    mfa_totp: onOff('Users may add authenticator apps as a second factor'),
+    mfa_max_factors: whole(1, 50, 'Factors of one user at most'),
+    language: Type.Optional(
+      Type.Union([Type.Literal('en'), Type.Literal('fr')], { description: 'Of mails, where neither request nor user say one' }),
+    ),
+    smtp: Type.Optional(Smtp),
+    templates: Type.Optional(
+      Type.Object(
+        Object.fromEntries(MAIL_KINDS.map((kind) => [kind, Type.Optional(Template)])) as Record<
+          MailKind,
+          ReturnType<typeof Type.Optional<typeof Template>>
+        >,
+        closed,
+      ),
+    ),
+  },
+  closed,
+)
+
+export type AuthSettings = Static<typeof AuthSettings>
+export type Smtp = Static<typeof Smtp>
+export type Template = Static<typeof Template>
+export type AuthRates = Required<Static<typeof Rates>>
+
+export const RATE_DEFAULTS: AuthRates = {
+  mails: 100,
+  sign_ins: 100,
+  failures: 10,
+  sign_ups: 60,
+  anonymous: 30,
+  refreshes: 300,
+  otps: 30,
+  verifications: 60,
+}
+
+export const AUTH_DEFAULTS = {
+  site_url: null,
+  redirect_urls: [],
+  disable_signup: false,
+  email_enabled: true,
+  email_autoconfirm: false,
+  secure_email_change: true,
+  anonymous_users: false,
+  jwt_expiry: 3600,
+  refresh_reuse_interval: 10,
+  session_timebox: null,
+  session_inactivity: null,
+  single_session: false,
+  password_min_length: 6,
+  password_required: 'none',
+  secure_password_change: false,
+  otp_length: 6,
+  otp_expiry: 3600,
+  mail_interval: 60,
+  unlimited_addresses: [],
+  mfa_totp: true,
+  mfa_max_factors: 10,
+  language: 'en',
+} as const satisfies AuthSettings
