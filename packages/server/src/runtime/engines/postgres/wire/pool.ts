@@ -175,7 +175,7 @@ export class PipelinePool implements JobOwner {
     const error = job.error
     const wasAlone = job.alone
     if (error === null) {
-      this.#shapes.seen(job.statement.sql, job.elapsed, job.bytes)
+      this.#shapes.seen(job.statement.sql, job.elapsed, job.bytes, job.parsing !== null)
       job.succeed(job.result!)
     } else if (!this.#again(job)) {
       this.metrics.errors++

@@ -40,6 +40,23 @@ test('a busy moment of the machine does not send a hot quick read away', () => {
   assert.equal(shapes.mayShare('a', true), false)
 })
 
+test('many quick runs end its time apart', () => {
+  const { shapes } = shapesAt()
+  for (let i = 0; i < 3; i++) shapes.seen('a', SLOW, 10)
+  assert.equal(shapes.mayShare('a', true), false)
+  for (let i = 0; i < 200; i++) shapes.seen('a', i === 50 ? SLOW : QUICK, 10)
+  assert.equal(shapes.mayShare('a', false), true)
+})
+
+test('a slow first run on a cold connection tells nothing, a large one does', () => {
+  const { shapes } = shapesAt()
+  for (let i = 0; i < 16; i++) shapes.seen('a', SLOW, 10, true)
+  assert.equal(shapes.mayShare('a', true), true)
+  assert.equal(shapes.mayShare('a', false), false)
+  for (let i = 0; i < 2; i++) shapes.seen('a', SLOW, LARGE, true)
+  assert.equal(shapes.mayShare('a', true), false)
+})
+
 test('what writes never shares, until the schema changes', () => {
   const { shapes } = shapesAt()
   shapes.writes('a')

@@ -28,6 +28,8 @@ export interface ShapeLimits {
 
 /** One slow run may be the machine's fault. */
 const SLOW_TWICE = 2
+/** Runs that end the time apart early, when less than half of the share that sent it away was slow. */
+const QUICK_AGAIN = 100
 const FADE_AT = 200
 
 /** What was seen of each statement text: whether it may share a connection. */
@@ -54,11 +56,15 @@ export class Shapes {
     return promised || shape.runs - shape.slow >= this.#limits.trustAfter
   }
 
-  /** A finished run. */
-  seen(sql: string, elapsed: number, bytes: number): void {
+  /** A finished run; `first`: it was prepared for this one, on a connection whose caches may be as cold, so that being slow tells nothing. */
+  seen(sql: string, elapsed: number, bytes: number, first = false): void {
+    const late = elapsed > this.#limits.slowAfter
+    const large = bytes > this.#limits.largeAfter
+    if (late && first && !large) return
     const shape = this.#get(sql)
     shape.runs++
-    if (elapsed > this.#limits.slowAfter || bytes > this.#limits.largeAfter) this.#slow(shape, 1)
+    if (late || large) this.#slow(shape, 1)
+    else if (shape.slowUntil > 0 && this.#isQuickAgain(shape)) shape.slowUntil = 0
     else if (shape.runs > FADE_AT) fade(shape)
   }
 
@@ -83,6 +89,11 @@ export class Shapes {
     shape.slowUntil = this.#now() + this.#limits.slowFor
     shape.runs = 0
     shape.slow = 0
+  }
+
+  /** The machine made it slow, or a crowd of first runs, not the statement. */
+  #isQuickAgain(shape: Shape): boolean {
+    return shape.runs >= QUICK_AGAIN && shape.slow < (shape.runs * this.#limits.slowShare) / 2
   }
 
   #get(sql: string): Shape {
