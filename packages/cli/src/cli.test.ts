@@ -1,62 +1,18 @@
 /** The CLI as people run it, beside a real server. */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { after, before, test } from 'node:test'
 import { startServer, type TestServer } from '../../../test/node.ts'
+import { makeCli } from './cli.testing.ts'
 
-const MAIN = resolve(import.meta.dirname, 'main.ts')
-/** As scripts/node.sh does: compiled sources are kept. */
-const CACHE = resolve(import.meta.dirname, '../../../.cache/compile')
 const SCRIPT = resolve(import.meta.dirname, '../bin/sovra.sh')
 const USER = '00000000-0000-4000-8000-000000000001'
 
 let server: TestServer
-const home = mkdtempSync(join(tmpdir(), 'sovra-cli-'))
 const ORGANISATION = 'acme'
-
-interface Options {
-  readonly input?: string
-  readonly env?: Record<string, string>
-  readonly program?: readonly string[]
-}
-
-interface Ran {
-  readonly code: number | null
-  readonly out: string
-  readonly err: string
-}
-
-/** In a working directory without a configuration, with a home of its own. */
-function sovra(args: readonly string[], { input = '', env = {}, program = [process.execPath, MAIN] }: Options = {}): Promise<Ran> {
-  const [file = '', ...first] = program
-  const child = spawn('setpriv', ['--pdeathsig=KILL', '--', file, ...first, ...args], {
-    cwd: home,
-    env: {
-      ...process.env,
-      HOME: home,
-      XDG_CONFIG_HOME: '',
-      TZ: 'UTC',
-      NODE_COMPILE_CACHE: CACHE,
-      SOVRABASE_DATA_DIR: server.dataDir,
-      ...env,
-    },
-  })
-  let [out, err] = ['', '']
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text))
-  child.stdin.on('error', () => {}).end(input)
-  return new Promise((done) => child.on('close', (code) => done({ code, out, err })))
-}
-
-/** What --json prints; the command must succeed. */
-async function answer<T>(args: readonly string[], options?: Options): Promise<T> {
-  const ran = await sovra([...args, '--json'], options)
-  assert.equal(ran.code, 0, `${args.join(' ')}: ${ran.err}${ran.out}`)
-  return JSON.parse(ran.out) as T
-}
+const cli = makeCli(() => server.dataDir)
+const { home, run: sovra, answer } = cli
 
 interface Project {
   readonly ref: string
@@ -74,7 +30,7 @@ before(async () => {
 })
 after(async () => {
   await server?.stop()
-  rmSync(home, { recursive: true, force: true })
+  cli.remove()
 })
 
 test('what is written, and what it ends with', async () => {

@@ -1,4 +1,5 @@
-import type { Project } from '@sovrabase/contract/project'
+import type { Connection as ConnectionSchema, Project } from '@sovrabase/contract/project'
+import type { Static } from 'typebox'
 import { CliError, EXIT, stop } from '../terminal/errors.ts'
 import type { Client } from './client.ts'
 
@@ -46,3 +47,9 @@ export async function findOrganisation(client: Client, given: string | undefined
   if (!only) throw stop('organisation_none')
   return only
 }
+
+export type Connection = Static<typeof ConnectionSchema>
+
+/** What the role postgres signs in with; the server records that it was shown. */
+export const revealConnection = (client: Client, ref: string): Promise<Connection> =>
+  client.request<Connection>('POST', `/projects/${ref}/connection/reveal`)

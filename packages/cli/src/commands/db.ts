@@ -1,14 +1,17 @@
 import { readFileSync } from 'node:fs'
-import { findProject } from '../api/find.ts'
-import { type Connection, connect, objects, render, run } from '../database/sql.ts'
+import { type Connection, findProject, revealConnection } from '../api/find.ts'
+import { objects, render, run, withClient } from '../database/sql.ts'
 import { type Context, command, type Group } from '../program/command.ts'
 import { stop } from '../terminal/errors.ts'
 import { allOfStdin } from '../terminal/prompt.ts'
+import { migration } from './db-migration.ts'
+import { push } from './db-push.ts'
+import { reset } from './db-reset.ts'
+import { seed } from './db-seed.ts'
 
 async function connectionOf(context: Context, given: string): Promise<Connection> {
   const client = await context.client()
-  const { ref } = await findProject(client, given)
-  return client.request<Connection>('POST', `/projects/${ref}/connection/reveal`)
+  return revealConnection(client, (await findProject(client, given)).ref)
 }
 
 const url = command<object, [project: string]>({
@@ -47,14 +50,11 @@ const exec = command<{ file?: string }, [project: string, sql?: string]>({
   async run(context, { file }, given, text) {
     const sql = await readSql(text, file)
     const at = await connectionOf(context, given)
-    const client = await context.spin('Connecting', () => connect(at, context.note))
-    try {
+    return withClient(at, context.note, async (client) => {
       const results = await run(client, sql)
       const lists = results.map(objects)
       return { data: lists.length === 1 ? lists[0] : lists, text: results.map(render).join('\n\n') }
-    } finally {
-      await client.end().catch(() => {})
-    }
+    })
   },
 })
 
@@ -69,4 +69,4 @@ const shell = command<object, [project: string]>({
   },
 })
 
-export const db: Group = { name: 'db', says: "a project's PostgreSQL", commands: [url, exec, shell] }
+export const db: Group = { name: 'db', says: "a project's PostgreSQL", commands: [url, exec, shell, migration, push, seed, reset] }

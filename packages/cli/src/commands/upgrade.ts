@@ -2,6 +2,7 @@ import type { Project } from '@sovrabase/contract/project'
 import type { Client } from '../api/client.ts'
 import { findProject } from '../api/find.ts'
 import { command } from '../program/command.ts'
+import { inParallel, workersOf } from '../program/parallel.ts'
 import { CliError, stop } from '../terminal/errors.ts'
 import { count } from '../terminal/output.ts'
 
@@ -18,7 +19,6 @@ interface Outcome {
   readonly failure: { readonly code: string; readonly message: string } | null
 }
 
-const PARALLEL_MAX = 32
 const dbOf = (project: Project) => project.services.find(({ name }) => name === 'db')
 
 /** System schemas are brought forward inside a wake: one that sleeps is woken and put back, a degraded one is tried anew. */
@@ -41,24 +41,6 @@ async function bringForward(client: Client, before: Project): Promise<Outcome> {
   }
 }
 
-async function inParallel<T, R>(
-  items: readonly T[],
-  workers: number,
-  work: (item: T) => Promise<R>,
-  done: (n: number) => void,
-): Promise<R[]> {
-  const results: R[] = []
-  const left = items.values()
-  const worker = async () => {
-    for (const item of left) {
-      results.push(await work(item))
-      done(results.length)
-    }
-  }
-  await Promise.all(Array.from({ length: workers }, worker))
-  return results
-}
-
 export const upgrade = command<Options, [project?: string]>({
   use: 'upgrade [project]',
   says: 'bring the system schemas of projects forward now, not at their next wake',
@@ -71,12 +53,7 @@ export const upgrade = command<Options, [project?: string]>({
   async run(context, { all = false, parallel }, given) {
     if (all === (given !== undefined))
       throw stop('usage_wrong', { reason: 'Say which project, or --all', hint: 'sovra upgrade PROJECT, or sovra upgrade --all.' })
-    const workers = Number(parallel)
-    if (!Number.isInteger(workers) || workers < 1 || workers > PARALLEL_MAX)
-      throw stop('usage_wrong', {
-        reason: `--parallel is 1 to ${PARALLEL_MAX}`,
-        hint: 'Each takes a start of PostgreSQL: about one a core.',
-      })
+    const workers = workersOf(parallel)
     const client = await context.client()
     const projects = given === undefined ? await client.all<Project>('/projects') : [await findProject(client, given)]
     const outcomes = await context.spin(`0 of ${projects.length}`, (spinner) =>

@@ -1,8 +1,10 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { createInterface } from 'node:readline'
+import type { Connection } from '../api/find.ts'
 import { EXIT, known } from '../terminal/errors.ts'
 import { plain } from '../terminal/output.ts'
-import { type Connection, connect, render, run } from './sql.ts'
+import { isComplete } from './split.ts'
+import { connect, render, run } from './sql.ts'
 
 export const hasPsql = (): boolean => spawnSync('psql', ['--version'], { stdio: 'ignore' }).status === 0
 
@@ -13,12 +15,6 @@ export function psql({ host, port, user, password, database }: Connection): Prom
   // Ctrl-C is for the statement that runs in psql.
   process.on('SIGINT', () => {})
   return new Promise((done) => child.on('exit', (code) => done(code ?? EXIT.failed)))
-}
-
-/** Whether a statement ends here: a `;` outside quotes, dollar quotes and comments. */
-export function isComplete(sql: string): boolean {
-  const bare = sql.replace(/--[^\n]*|\/\*[\s\S]*?\*\/|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$[\s\S]*?\$\1\$/g, '')
-  return /;\s*$/.test(bare) && !/['"]|\$\w*\$|\/\*/.test(bare)
 }
 
 const write = (text: string) => process.stdout.write(`${text}\n`)

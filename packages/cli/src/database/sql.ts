@@ -1,10 +1,7 @@
-import type { Connection as ConnectionSchema } from '@sovrabase/contract/project'
 import type { CustomTypesConfig, DatabaseError, FieldDef, Client as PgClient, QueryArrayResult } from 'pg'
-import type { Static } from 'typebox'
+import type { Connection } from '../api/find.ts'
 import { stop } from '../terminal/errors.ts'
-import { type Cell, count, plain, table } from '../terminal/output.ts'
-
-export type Connection = Static<typeof ConnectionSchema>
+import { type Cell, count, plain, table, width } from '../terminal/output.ts'
 
 /** ms: connecting wakes the project, which may have to wait for a place. */
 const CONNECT_LIMIT = 90_000
@@ -39,31 +36,67 @@ export async function connect(at: Connection, note: (text: string) => void): Pro
   return client
 }
 
-const isDatabaseError = (error: unknown): error is DatabaseError => error instanceof Error && 'severity' in error && 'code' in error
+/** A connection for as long as `work` takes. */
+export async function withClient<R>(at: Connection, note: (text: string) => void, work: (client: PgClient) => Promise<R>): Promise<R> {
+  const client = await connect(at, note)
+  try {
+    return await work(client)
+  } catch (error) {
+    // Queries of our own: what people's SQL did wrong is told with its place before.
+    throw isDatabaseError(error) ? sqlError(error, '') : error
+  } finally {
+    await client.end().catch(() => {})
+  }
+}
 
-/** Line, and the place in it, of a position that counts characters from 1. */
-function placeOf(sql: string, position: number): { line: number; column: number; text: string } {
-  const before = [...sql].slice(0, position - 1).join('')
-  const line = before.split('\n').length
-  const start = before.lastIndexOf('\n') + 1
-  return { line, column: [...before.slice(start)].length, text: sql.split('\n')[line - 1] ?? '' }
+export const isDatabaseError = (error: unknown): error is DatabaseError => error instanceof Error && 'severity' in error && 'code' in error
+
+export interface Place {
+  /** Both count from 1, columns in characters. */
+  readonly line: number
+  readonly column: number
+  /** The whole line. */
+  readonly text: string
+}
+
+/** The line of a place in a text, and where in it. */
+export function placeOf(sql: string, at: number): Place {
+  const start = sql.lastIndexOf('\n', at - 1) + 1
+  const end = sql.indexOf('\n', at)
+  return {
+    line: sql.slice(0, start).split('\n').length,
+    column: [...sql.slice(start, at)].length + 1,
+    text: sql.slice(start, end === -1 ? sql.length : end),
+  }
+}
+
+const EXCERPT = 200
+
+/** The line with a mark below the place, as psql shows it. */
+export function excerpt({ line, column, text }: Place): string[] {
+  const label = `LINE ${line}: `
+  const from = Math.max(0, column - EXCERPT / 2)
+  const shown = [...text]
+    .slice(from, from + EXCERPT)
+    .join('')
+    .trimEnd()
+  return [`${label}${shown}`, `${' '.repeat(label.length + width(shown.slice(0, column - 1 - from)))}^`]
 }
 
 function sqlError(error: DatabaseError, sql: string) {
   const { code = '', detail, hint, position, where, constraint, table: relation, column, schema } = error
-  const lines = [error.message]
+  const lines: string[] = []
   const details: Record<string, unknown> = { sqlstate: code, detail, hint, position, where, constraint, schema, table: relation, column }
   if (position !== undefined && sql !== '') {
-    const place = placeOf(sql, Number(position))
+    // PostgreSQL counts characters, from 1.
+    const place = placeOf(sql, [...sql].slice(0, Number(position) - 1).join('').length)
     details.line = place.line
-    details.column = place.column + 1
-    const label = `LINE ${place.line}: `
-    lines.push(`${label}${place.text}`, `${' '.repeat(label.length + place.column)}^`)
+    details.column = place.column
+    lines.push(...excerpt(place))
   }
   if (detail) lines.push(`detail: ${detail}`)
   if (where) lines.push(`where: ${where}`)
-  const [first = '', ...rest] = lines
-  return stop('sql_failed', { message: first, sqlstate: code, hint: hint ?? '' }, { details, cause: error, lines: rest })
+  return stop('sql_failed', { message: error.message, sqlstate: code, hint: hint ?? '' }, { details, cause: error, lines })
 }
 
 const TEXT: CustomTypesConfig = { getTypeParser: () => (text: string) => text }

@@ -51,7 +51,7 @@ export interface Spec<O = object, A extends readonly unknown[] = readonly string
 export interface Group {
   readonly name: string
   readonly says: string
-  readonly commands: readonly Spec[]
+  readonly commands: readonly (Spec | Group)[]
 }
 
 const GLOBAL: readonly Flag[] = [
@@ -113,21 +113,28 @@ function add(parent: Command, spec: Spec): void {
   })
 }
 
+const firstExample = ({ commands: [first] }: Group): string | undefined =>
+  first && ('use' in first ? first.examples[0] : firstExample(first))
+
+function addAll(parent: Command, entries: readonly (Spec | Group)[]): void {
+  for (const entry of entries) {
+    if ('use' in entry) {
+      add(parent, entry)
+      continue
+    }
+    const group = parent.command(entry.name).description(entry.says).helpOption('-h, --help', 'how to use it').helpCommand(false)
+    const example = firstExample(entry)
+    if (example) group.addHelpText('after', `\nExample:\n  ${example}`)
+    addAll(group, entry.commands)
+  }
+}
+
 /** The whole tree; commander's own exits are thrown. */
 export function makeProgram(version: string, entries: readonly (Spec | Group)[], more: string): Command {
   const program = new Command('sovra').description('Sovrabase from the command line').version(version, '-V, --version', 'print the version')
   program.helpOption('-h, --help', 'how to use it').helpCommand(false).exitOverride().showSuggestionAfterError()
   program.addHelpText('after', `\n${more}`)
   for (const flag of GLOBAL) program.addOption(option(flag))
-  for (const entry of entries) {
-    if ('use' in entry) {
-      add(program, entry)
-      continue
-    }
-    const group = program.command(entry.name).description(entry.says).helpOption('-h, --help', 'how to use it').helpCommand(false)
-    const first = entry.commands[0]?.examples[0]
-    if (first) group.addHelpText('after', `\nExample:\n  ${first}`)
-    for (const spec of entry.commands) add(group, spec)
-  }
+  addAll(program, entries)
   return program
 }

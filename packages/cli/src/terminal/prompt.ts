@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline/promises'
+import { stop } from './errors.ts'
 
 const ENTER = new Set(['\r', '\n', '\u0004'])
 const BACK = new Set(['\u007f', '\b'])
@@ -51,3 +52,10 @@ export async function allOfStdin(): Promise<string> {
 }
 
 const firstLine = async (): Promise<string> => (await allOfStdin()).split(/\r?\n/, 1)[0] ?? ''
+
+/** Asks to type `word` before what cannot be taken back; `yes`: asked before. Without a terminal nobody can be asked. */
+export async function confirm(question: string, word: string, yes: boolean): Promise<void> {
+  if (yes) return
+  if (!process.stdin.isTTY) throw stop('usage_wrong', { reason: 'Nobody can be asked here', hint: 'Add --yes if you are sure.' })
+  if ((await ask(question)) !== word) throw stop('usage_wrong', { reason: 'Not done', hint: `It goes on when you type ${word}.` })
+}
