@@ -87,6 +87,35 @@ export function loadingCache<V extends object | string | number | boolean>(optio
   }
 }
 
+/** A small map of what is used again and again: cheap at each use, it forgets by halves, all that was not asked for meanwhile. */
+export interface RecentMap<V> {
+  get(key: string): V | undefined
+  set(key: string, value: V): void
+}
+
+/** Holds between `size` and twice as many entries. */
+export function recentMap<V>(size: number): RecentMap<V> {
+  let young = new Map<string, V>()
+  let old = new Map<string, V>()
+  function set(key: string, value: V): void {
+    if (young.size >= size) {
+      old = young
+      young = new Map()
+    }
+    young.set(key, value)
+  }
+  return {
+    get(key) {
+      const value = young.get(key)
+      if (value !== undefined) return value
+      const before = old.get(key)
+      if (before !== undefined) set(key, before)
+      return before
+    },
+    set,
+  }
+}
+
 /** A bounded map whose entries end at a time of their own (a token's `exp`). `until` in ms since the epoch. */
 export interface ExpiringMap<V> {
   get(key: string): V | undefined

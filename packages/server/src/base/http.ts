@@ -15,7 +15,7 @@ import { fail } from './errors.ts'
 import { answerClientError, answerError } from './http-errors.ts'
 import { lazyCompilers } from './http-schemas.ts'
 import { requestId } from './ids.ts'
-import type { Log } from './log.ts'
+import { type Log, writeLine } from './log.ts'
 import { cleanForwarded, type Trusted, trustedProxies } from './proxies.ts'
 
 declare module 'fastify' {
@@ -56,14 +56,32 @@ const NAME = /^[\w$.:>-]{1,64}$/
 const MAX_NAMES = 32
 const CLIENT_CLOSED = 499
 
-/** Names of a query's parameters; never their values. A name that looks like none is not repeated. */
-function parameterNames(query: unknown): string[] {
-  const names: string[] = []
+/** Names of a query's parameters as a field of JSON; never their values. A name that looks like none is not repeated. */
+function parameterNames(query: unknown): string {
+  let names = ''
+  let count = 0
   for (const name in query as Record<string, unknown>) {
-    if (names.length === MAX_NAMES) break
-    names.push(NAME.test(name) ? name : '?')
+    if (count++ === MAX_NAMES) break
+    names += `${names === '' ? '' : ','}"${NAME.test(name) ? name : '?'}"`
   }
-  return names
+  return names === '' ? '' : `,"parameters":[${names}]`
+}
+
+/** Method and pattern of a route as fields of JSON, by its config. */
+const routes = new WeakMap<object, Map<string, string>>()
+
+function routeFields({ method, routeOptions: { config } }: FastifyRequest): string {
+  let byMethod = routes.get(config)
+  if (byMethod === undefined) {
+    byMethod = new Map()
+    routes.set(config, byMethod)
+  }
+  let text = byMethod.get(method)
+  if (text === undefined) {
+    text = `"method":${JSON.stringify(method)},"route":${JSON.stringify(config.url ?? 'none')}`
+    byMethod.set(method, text)
+  }
+  return text
 }
 
 /** One line a request: method, route pattern, parameter names, status, time, project, id. Values are never read. */
@@ -76,19 +94,11 @@ function logRequest(options: HttpOptions, request: FastifyRequest, reply: Fastif
   const ms = reply.elapsedTime
   onDone?.(request, status, ms)
   if (config?.quiet === true || !log.isLevelEnabled('info')) return
-  const parameters = parameterNames(request.query)
-  log.info(
-    {
-      method: request.method,
-      route: config?.url ?? 'none',
-      ...(parameters.length > 0 && { parameters }),
-      status,
-      ms: Math.round(ms * 100) / 100,
-      project: project?.(request),
-      request_id: request.id,
-    },
-    'request',
-  )
+  const ref = project?.(request)
+  const of = ref === undefined ? '' : `,"project":${JSON.stringify(ref)}`
+  // The id is one of ours, or was checked when it came.
+  const fields = `${routeFields(request)}${parameterNames(request.query)},"status":${status},"ms":${Math.round(ms * 100) / 100}${of}`
+  writeLine(log, `${fields},"request_id":"${request.id}"`, 'request')
 }
 
 function idOf(isTrusted: Trusted): (request: IncomingMessage) => string {
@@ -124,6 +134,8 @@ export function makeHttp(options: HttpOptions): Http {
     loggerInstance: options.log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
     trustProxy: (address: string) => isTrusted(address),
+    // Requests have no logger of their own: the one line that may be written names the request itself.
+    childLoggerFactory: (logger: FastifyBaseLogger) => logger,
     requestIdHeader: false,
     genReqId: idOf(isTrusted) as FastifyServerOptions['genReqId'],
     bodyLimit: options.bodyLimit ?? BODY_LIMIT,
@@ -140,7 +152,7 @@ export function makeHttp(options: HttpOptions): Http {
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
     // Not onResponse: that hook does not come when the client goes away.
-    reply.raw.once('close', () => logRequest(options, request, reply))
+    reply.raw.on('close', () => logRequest(options, request, reply))
     done()
   })
   app.setErrorHandler(answerError)

@@ -78,7 +78,8 @@ export function makeLog({ level, pretty, destination }: LogOptions): Log {
   const terminal = pretty === 'auto' ? destination === undefined && process.stdout.isTTY === true : pretty
   const blocks =
     terminal || destination ? undefined : pino.destination({ fd: 1, sync: false, minLength: BUFFER_BYTES, periodicFlush: FLUSH_MS })
-  return pino(
+  const stream = blocks ?? (terminal ? readable(destination ?? process.stdout) : (destination as DestinationStream))
+  const log = pino(
     {
       level,
       base: null,
@@ -92,8 +93,20 @@ export function makeLog({ level, pretty, destination }: LogOptions): Log {
         },
       },
     },
-    blocks ?? (terminal ? readable(destination ?? process.stdout) : (destination as DestinationStream)),
+    stream,
   )
+  streams.set(log, stream)
+  return log
+}
+
+const streams = new WeakMap<Log, DestinationStream>()
+
+/**
+ * Writes a line of level info whose fields are JSON text already (`"name":1,"other":"text"`, no secrets): for the one line that each request
+ * has, at a third of the cost of the general way.
+ */
+export function writeLine(log: Log, fields: string, message: string): void {
+  streams.get(log)?.write(`{"level":"info"${timestamp()},${fields},"msg":"${message}"}\n`)
 }
 
 /** Says nothing: for tests and for parts that were given no log. */

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import { expiringMap } from '../base/cache.ts'
+import { expiringMap, recentMap } from '../base/cache.ts'
 import { sha256 } from '../base/crypto.ts'
 import { fail, isSovraError } from '../base/errors.ts'
 import { looksOpaque } from '../realms/api-keys.ts'
@@ -9,6 +9,9 @@ import { projectOf } from './resolve.ts'
 import type { ProjectContext, ProjectPrincipal } from './types.ts'
 
 const VERIFIED = 50_000
+/** Credentials in steady use, which are compared instead of hashed. */
+const BUSY = 1_000
+const BUSY_LENGTH = 4_096
 const CHALLENGE = { 'www-authenticate': 'Bearer' }
 
 /** The token of `Authorization: Bearer …` (RFC 6750); undefined: none, or another scheme, which is not ours to judge. */
@@ -32,6 +35,10 @@ export interface ProjectAuthenticator {
 
 interface Cached {
   readonly principal: ProjectPrincipal
+  /** ms; when it ends. */
+  readonly until: number
+  /** Of the reading of the project under which it was verified. */
+  readonly tag: string
 }
 
 function opaque(context: ProjectContext, text: string, now: number): { principal: ProjectPrincipal; until: number } {
@@ -79,14 +86,24 @@ export function makeProjectAuthenticator(now: () => number = Date.now): ProjectA
   // The key that a project's clients send with every request, compared instead of hashed.
   const lastKey = new WeakMap<ProjectContext, { text: string; until: number; principal: ProjectPrincipal }>()
 
-  function credential(context: ProjectContext, text: string): ProjectPrincipal {
+  const busy = recentMap<Cached>(BUSY)
+
+  function known(context: ProjectContext, text: string): ProjectPrincipal {
+    const recent = busy.get(text)
+    if (recent !== undefined && recent.tag === context.tag && recent.until > now()) return recent.principal
     const id = hash('sha256', context.tag + text, 'base64')
-    let principal = verified.get(id)?.principal
-    if (!principal) {
+    let cached = verified.get(id)
+    if (!cached) {
       const found = looksOpaque(text) ? opaque(context, text, now()) : token(context, text, now())
-      principal = found.principal
-      verified.set(id, { principal }, found.until)
+      cached = { ...found, tag: context.tag }
+      verified.set(id, cached, found.until)
     }
+    if (text.length <= BUSY_LENGTH) busy.set(text, cached)
+    return cached.principal
+  }
+
+  function credential(context: ProjectContext, text: string): ProjectPrincipal {
+    const principal = known(context, text)
     if (context.denied.size > 0 && principal.sessionId !== null && context.denied.has(principal.sessionId)) {
       throw fail('session_ended', {}, { headers: CHALLENGE })
     }
