@@ -4,7 +4,7 @@ import type { CatalogueHolder } from '../../runtime/engines/postgres/catalogue/h
 import type { Catalogue } from '../../runtime/engines/postgres/catalogue/types.ts'
 import { staleStates } from '../../runtime/engines/postgres/errors.ts'
 import { fieldsOfError } from '../../runtime/engines/postgres/wire/errors.ts'
-import type { RunOptions } from '../../runtime/engines/postgres/wire/job.ts'
+import type { Gone, RunOptions } from '../../runtime/engines/postgres/wire/job.ts'
 import type { PipelinePool } from '../../runtime/engines/postgres/wire/pool.ts'
 import type { Result } from '../../runtime/engines/postgres/wire/result.ts'
 import type { Preparation } from './before.ts'
@@ -63,7 +63,7 @@ export async function runPlan(
   plan: Plan,
   values: readonly string[],
   body: string,
-  signal: () => AbortSignal,
+  signal: () => Gone,
   { before, timeout }: Preparation = NOTHING,
 ): Promise<Row> {
   const options = timeout === null ? { signal } : { signal, timeout }

@@ -110,8 +110,11 @@ function withSettings(text: string, params: Param[], settings: readonly (readonl
   return sql
 }
 
-/** Runs one statement under a role and its claims, in a transaction of its own and one round trip. See `PipelinePool.run` for its errors. */
-export async function asRole(pool: PipelinePool, identity: Identity, statement: Statement, options?: RunOptions): Promise<Result> {
+/**
+ * Runs one statement under a role and its claims, in a transaction of its own and one round trip. See `PipelinePool.run` for its errors;
+ * `role_not_allowed` is thrown at once.
+ */
+export function asRole(pool: PipelinePool, identity: Identity, statement: Statement, options?: RunOptions): Promise<Result> {
   return pool.run(preambleOf(pool, identity), statement, options)
 }
 

@@ -22,6 +22,13 @@ export interface Statement {
   readonly after?: readonly Statement[]
 }
 
+/** Tells that a request's client went away: an AbortSignal, or less. */
+export interface Gone {
+  readonly aborted: boolean
+  addEventListener(type: 'abort', listener: () => void, options?: { readonly once: boolean }): void
+  removeEventListener(type: 'abort', listener: () => void): void
+}
+
 export interface RunOptions {
   /** The caller knows a read that ends soon: it may share a connection from its first time. */
   readonly quick?: boolean
@@ -32,7 +39,7 @@ export interface RunOptions {
   /** ms until the statement is ended (57014). */
   readonly timeout?: number
   /** Ends the request when its client goes away; as a function it is called only for a request that can be cancelled. */
-  readonly signal?: AbortSignal | (() => AbortSignal)
+  readonly signal?: Gone | (() => Gone)
   /** Largest result in bytes. */
   readonly maxBytes?: number
 }
@@ -58,7 +65,7 @@ export class Job extends Exchange implements Waiter {
   aborted = false
   settled = false
   retries = 0
-  signal: AbortSignal | null = null
+  signal: Gone | null = null
   onAbort: (() => void) | null = null
 
   constructor(

@@ -4,7 +4,7 @@ import type { Connection } from './connection.ts'
 import { connectionLost, fieldsOfError, overloaded, toSovraError } from './errors.ts'
 import { type Exchange, MAX_STEPS, type RowSink, type Step } from './exchange.ts'
 import { Exclusive } from './exclusive.ts'
-import { cancelled, Job, type JobOwner, type Preamble, type RunOptions, type Statement, stepsOf } from './job.ts'
+import { cancelled, type Gone, Job, type JobOwner, type Preamble, type RunOptions, type Statement, stepsOf } from './job.ts'
 import type { PoolMetrics } from './metrics.ts'
 import { type PoolOptions, type Setup, setUp } from './options.ts'
 import type { Result } from './result.ts'
@@ -275,7 +275,7 @@ export class PipelinePool implements JobOwner {
     job.fail(overloaded('too many requests wait'))
   }
 
-  async #lease(signal: AbortSignal | null): Promise<Connection> {
+  async #lease(signal: Gone | null): Promise<Connection> {
     if (this.#closing) throw connectionLost('the pool is closed', true)
     if (signal?.aborted === true) throw cancelled()
     this.metrics.queries++
@@ -310,7 +310,7 @@ export class PipelinePool implements JobOwner {
   }
 }
 
-function signalOf(options: RunOptions): AbortSignal | null {
+function signalOf(options: RunOptions): Gone | null {
   const signal = options.signal
   return (typeof signal === 'function' ? signal() : signal) ?? null
 }
