@@ -60,7 +60,10 @@ export function makeCeiling(options: CeilingOptions): Ceiling {
   }
   const bound = bind(plan.params, options.values, options.body)
   const expressions = bound.map((text) => options.varying.find((one) => one.text === text)?.expression ?? variable(text))
-  const query = plan.sql.replaceAll(/\$(\d+)/g, (_, n: string) => expressions[Number(n) - 1] ?? '')
+  const query = plan.sql
+    .replaceAll(/\$(\d+)/g, (_, n: string) => expressions[Number(n) - 1] ?? '')
+    // pgbench would take :cntrl for a variable of its own; the planner makes it one constant again.
+    .replaceAll(`'[[:cntrl:]]'`, `('[[' || chr(58) || 'cntrl' || chr(58) || ']]')`)
   const more = Object.entries(options.settings).map(([name, value]) => ` or set_config('${name}', ${variable(value)}, true) is null`)
   const scripts = roles.map((role) => {
     const [before, user, after] = options.claims(role)
