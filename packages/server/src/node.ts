@@ -1,9 +1,11 @@
 import { join } from 'node:path'
 import { restApi } from './apis/rest/routes.ts'
 import type { WireListener } from './apis/wire/options.ts'
+import { type Auth, makeAuth } from './auth.ts'
 import { type Http, makeHttp } from './base/http.ts'
 import type { Log } from './base/log.ts'
 import { makeMetrics } from './base/metrics.ts'
+import { makeOutbound } from './base/outbound.ts'
 import { allowsKeyless, type Config, hasPathForm, publicUrl } from './config.ts'
 import type { Control } from './control/context.ts'
 import { mountControl } from './control/control.ts'
@@ -84,7 +86,8 @@ function handlePurges(control: Control, { queue }: Foundation): void {
 }
 
 /** APIs that applications speak: each is one line. */
-function mountApis(app: Http, gateway: Gateway, control: Control, config: Config): void {
+function mountApis(app: Http, gateway: Gateway, control: Control, config: Config, auth: Auth): void {
+  mountProjectApi(app, '/auth/v1', auth.api(gateway))
   mountProjectApi(
     app,
     '/rest/v1',
@@ -124,14 +127,16 @@ interface Parts {
   readonly realm: PlatformRealm
   readonly addressing: Addressing
   readonly wire: Control['wire']
+  readonly mail: Control['mail']
 }
 
 function makeControl({ config, log, version }: NodeOptions, foundation: Foundation, parts: Parts): Control {
-  const { registry, runtime, realm, addressing, wire } = parts
+  const { registry, runtime, realm, addressing, wire, mail } = parts
   return {
     realm,
     addressing,
     wire,
+    mail,
     services: runtime.services,
     connector: runtime.connector,
     prepared: runtime.prepared,
@@ -174,10 +179,23 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     baseDomain: config.api.base_domain,
     pathForm: hasPathForm(config),
   }
+  const hasher = makeHasher()
+  const outbound = makeOutbound({
+    allow: config.network.allow,
+    // Ports are chosen late: asked at each connection.
+    ownListeners: () => [
+      { host: config.api.host, port },
+      ...(admin ? [{ host: config.admin.host, port: admin.port }] : []),
+      ...(wire ? [{ host: config.wire.host, port: wire.port }] : []),
+    ],
+    caFile: config.network.ca_file,
+    proxy: config.network.proxy,
+  })
+  const auth = makeAuth({ config, foundation, connector, outbound, hasher, log, version: options.version })
   const realm = makePlatformRealm({
     db: metadata.kysely,
     change,
-    hasher: makeHasher(),
+    hasher,
     jwtSecret: secrets.jwtSecret,
     expiration: config.jwt.expiration,
     failedSignIns: config.limits.rates.failed_sign_ins,
@@ -202,6 +220,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     runtime,
     realm,
     addressing,
+    mail: auth.mail,
     wire: () => (wire ? { host: wireHost(config, addressing.publicUrl()), port: wire.port } : null),
   })
   handlePurges(control, foundation)
@@ -221,7 +240,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   app.get('/health', publicRoute, (_request, reply) => (ready ? { status: 'ok' } : reply.code(503).send({ status: 'starting' })))
   app.get('/health/ready', publicRoute, (_request, reply) => (ready ? { status: 'ready' } : reply.code(503).send({ status: 'starting' })))
   await mountControl(app as never, control, gateway, { bodyLimit: config.limits.body.control })
-  mountApis(app, gateway, control, config)
+  mountApis(app, gateway, control, config, auth)
 
   const joined = await joinNodes(metadata, {
     id: nodeName,
@@ -237,10 +256,12 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     await Promise.race([app.close(), new Promise((resolve) => setTimeout(resolve, config.limits.timeouts.drain).unref())])
     clearInterval(idle)
     await wire?.close(config.limits.timeouts.drain)
+    await auth.close()
     await runtime.close()
     await queue.close()
     await connector.close()
     await admin?.close()
+    await outbound.close()
     await Promise.allSettled([...registry.drivers.values()].map((driver) => driver.close()))
     await joined.close()
     await bus.close()

@@ -1,3 +1,4 @@
+import type { Smtp } from '@sovrabase/contract/auth'
 import type { Kysely } from 'kysely'
 import type { Vault } from '../base/crypto.ts'
 import type { Log } from '../base/log.ts'
@@ -5,6 +6,7 @@ import type { Addressing } from '../gateway/urls.ts'
 import type { Changer } from '../metadata/change.ts'
 import type { Metadata } from '../metadata/open.ts'
 import type { Tables } from '../metadata/tables.ts'
+import type { Letter } from '../realms/mail/smtp.ts'
 import type { PlatformRealm } from '../realms/platform.ts'
 import type { Connector } from '../runtime/connect.ts'
 import type { Engine } from '../runtime/engine.ts'
@@ -22,6 +24,13 @@ export interface Control {
   readonly realm: PlatformRealm
   readonly services: ServiceStore
   readonly connector: Connector
+  /** Mail of projects' users. */
+  readonly mail: {
+    /** The server of a project, its own or the platform's. */
+    smtp(ref: string): Promise<Smtp | null>
+    /** Answers what the server said; `mail_refused`. */
+    send(smtp: Smtp, letter: Letter): Promise<string>
+  }
   readonly prepared: Prepared
   readonly engines: ReadonlyMap<string, Engine>
   readonly drivers: ReadonlyMap<string, { readonly isolation: string }>

@@ -3,7 +3,9 @@ import type { FastifyInstance } from 'fastify'
 import { answerError } from '../base/http-errors.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { auditRoutes } from './audit/routes.ts'
+import { authRoutes } from './auth/routes.ts'
 import type { Control } from './context.ts'
+import { typeRoutes } from './database/types/routes.ts'
 import { idempotency } from './idempotency.ts'
 import { refuseNul } from './input.ts'
 import { keyRoutes } from './keys/routes.ts'
@@ -58,10 +60,12 @@ export async function mountControl(
         memberRoutes,
         keyRoutes,
         auditRoutes,
+        authRoutes,
         sessionRoutes,
         platformRoutes,
         settingRoutes,
         serviceRoutes,
+        typeRoutes,
       ])
         await scope.register(routes(control))
       await scope.register(projectRoutes(control, gateway.authoriser))

@@ -17,6 +17,7 @@ const VIEWS: readonly ControlAction[] = [
   'service:list',
   'service:read',
   'setting:read',
+  'database:read',
   'project_event:list',
   'job:read',
 ]
@@ -35,6 +36,8 @@ const DEVELOPS: readonly ControlAction[] = [
   'connection:reveal',
   'database:execute',
   'setting:update',
+  'auth_outbox:read',
+  'auth_mail:test',
 ]
 
 const ADMINISTERS: readonly ControlAction[] = [

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { pbkdf2Sync, scryptSync } from 'node:crypto'
 import { test } from 'node:test'
+import { hashSync } from 'bcryptjs'
 import { isSovraError } from '../base/errors.ts'
 import { makeHasher, parsePhc } from './hashing.ts'
 
@@ -28,6 +30,10 @@ test('what is no hash of ours never verifies', async () => {
     '',
     'plain',
     '$argon2i$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21l$AAAAAAAAAAAAAAAAAAAAAA',
+    '$2a$99$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA',
+    '$scrypt$ln=30,r=8,p=1$AAAA$AAAA',
+    '$pbkdf2-sha256$i=99999999$AAAA$AAAA',
+    '$fbscrypt$v=1,n=40,r=8,p=1,ss=AA==,sk=AA==$AA==$AA==',
     '$argon2id$v=19$m=9999999,t=2,p=1$c29tZXNhbHRzb21l$AAAAAAAAAAAAAAAAAAAAAA',
   ]
   for (const stored of rows) assert.deepEqual(await hasher.verify('plain', stored), { ok: false, outdated: false })
@@ -67,4 +73,28 @@ test('at most `concurrency` run, `queue` wait, and the rest is 429 with Retry-Af
   assert.ok(isSovraError(refused.reason, 'too_many_sign_ins') && refused.reason.headers?.['retry-after'] === '2')
   assert.equal(hasher.waiting, 0)
   assert.equal((await hasher.verify('x', null)).ok, false)
+})
+
+test('hashes of other systems verify, and are outdated', async () => {
+  const hasher = makeHasher()
+  const salt = Buffer.from('salt and more')
+  const derived = pbkdf2Sync('correct horse', salt, 1000, 32, 'sha256').toString('base64').replace(/=+$/, '')
+  const scrypted = scryptSync('correct horse', salt, 32, { N: 1024, r: 8, p: 1 }).toString('base64').replace(/=+$/, '')
+  const text = salt.toString('base64').replace(/=+$/, '')
+  const rows: [string, string][] = [
+    ['correct horse', hashSync('correct horse', 4)],
+    ['correct horse', `$pbkdf2-sha256$i=1000$${text}$${derived}`],
+    ['correct horse', `$pbkdf2-sha256$1000$${text.replaceAll('+', '.')}$${derived.replaceAll('+', '.')}`],
+    ['correct horse', `pbkdf2_sha256$1000$${salt}$${derived}`],
+    ['correct horse', `$scrypt$ln=10,r=8,p=1$${text}$${scrypted}`],
+    // The example of Firebase's own scrypt repository.
+    [
+      'user1password',
+      '$fbscrypt$v=1,n=14,r=8,p=1,ss=Bw==,sk=jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0QsEmYUSDzZvpjeJ9WmXA==$42xEC+ixf3L2lw==$lSrfV15cpx95/sZS2W9c9Kp6i/LVgQNDNC/qzrCnh1SAyZvqmZqAjTdn3aoItz+VHjoZilo78198JAdRuid5lQ==',
+    ],
+  ]
+  for (const [password, stored] of rows) {
+    assert.deepEqual(await hasher.verify(password, stored), { ok: true, outdated: true }, stored)
+    assert.equal((await hasher.verify(`${password}!`, stored)).ok, false, stored)
+  }
 })

@@ -1,5 +1,6 @@
 import { argon2, randomBytes, timingSafeEqual } from 'node:crypto'
 import { fail } from '../base/errors.ts'
+import { foreignCheck } from './foreign-hashes.ts'
 
 /** OWASP's second choice for argon2id: 19 MiB, two passes, one lane. */
 const MEMORY_KIB = 19_456
@@ -14,7 +15,10 @@ const LANES_LIMIT = 8
 /** Bytes of a password: more is an attack on our time, not a better secret. */
 const PASSWORD_BYTES_MAX = 1024
 
+type Kind = 'argon2id' | 'argon2i' | 'argon2d'
+
 interface Argon2Hash {
+  readonly kind: Kind
   readonly memory: number
   readonly passes: number
   readonly lanes: number
@@ -22,19 +26,22 @@ interface Argon2Hash {
   readonly tag: Buffer
 }
 
-const PHC = /^\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,3})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})$/
+const PHC = /^\$(argon2(?:id|i|d))\$v=19\$m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,3})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})$/
 
 const unpadded = (bytes: Buffer): string => bytes.toString('base64').replace(/=+$/, '')
 
-/** Reads a PHC string (github.com/P-H-C/phc-string-format); null: not argon2id, or asking for more than we give. */
+/** Reads a PHC string (github.com/P-H-C/phc-string-format); null: not argon2, or asking for more than we give. */
 export function parsePhc(text: string): Argon2Hash | null {
   const found = PHC.exec(text)
   if (!found) return null
-  const [memory, passes, lanes] = [Number(found[1]), Number(found[2]), Number(found[3])]
+  const [memory, passes, lanes] = [Number(found[2]), Number(found[3]), Number(found[4])]
   if (memory > MEMORY_LIMIT_KIB || passes > PASSES_LIMIT || lanes > LANES_LIMIT || passes < 1 || lanes < 1 || memory < 8 * lanes)
     return null
-  return { memory, passes, lanes, salt: Buffer.from(found[4]!, 'base64'), tag: Buffer.from(found[5]!, 'base64') }
+  return { kind: found[1] as Kind, memory, passes, lanes, salt: Buffer.from(found[5]!, 'base64'), tag: Buffer.from(found[6]!, 'base64') }
 }
+
+/** A stored password that we can check. */
+export const isKnownHash = (text: string): boolean => parsePhc(text) !== null || foreignCheck(text) !== null
 
 const derive = (password: string, like: Omit<Argon2Hash, 'tag'>, tagLength: number): Promise<Buffer> =>
   new Promise((resolve, reject) => {
@@ -46,7 +53,7 @@ const derive = (password: string, like: Omit<Argon2Hash, 'tag'>, tagLength: numb
       memory: like.memory,
       passes: like.passes,
     }
-    argon2('argon2id', options, (error, tag) => (error ? reject(error) : resolve(tag)))
+    argon2(like.kind, options, (error, tag) => (error ? reject(error) : resolve(tag)))
   })
 
 interface Verdict {
@@ -99,6 +106,7 @@ function turns(concurrency: number, queue: number): { run<T>(work: () => Promise
 export function makeHasher({ concurrency = 2, queue = 64 }: HasherOptions = {}): Hasher {
   const line = turns(concurrency, queue)
   const decoy: Argon2Hash = {
+    kind: 'argon2id',
     memory: MEMORY_KIB,
     passes: PASSES,
     lanes: LANES,
@@ -109,7 +117,7 @@ export function makeHasher({ concurrency = 2, queue = 64 }: HasherOptions = {}):
     async hash(password) {
       if (Buffer.byteLength(password) > PASSWORD_BYTES_MAX)
         throw fail('password_too_weak', { reason: `at most ${PASSWORD_BYTES_MAX} bytes` })
-      const like = { memory: MEMORY_KIB, passes: PASSES, lanes: LANES, salt: randomBytes(SALT_BYTES) }
+      const like = { kind: 'argon2id' as const, memory: MEMORY_KIB, passes: PASSES, lanes: LANES, salt: randomBytes(SALT_BYTES) }
       const tag = await line.run(() => derive(password, like, TAG_BYTES))
       return `$argon2id$v=19$m=${MEMORY_KIB},t=${PASSES},p=${LANES}$${unpadded(like.salt)}$${unpadded(tag)}`
     },
@@ -117,10 +125,15 @@ export function makeHasher({ concurrency = 2, queue = 64 }: HasherOptions = {}):
     async verify(password, stored) {
       if (Buffer.byteLength(password) > PASSWORD_BYTES_MAX) return { ok: false, outdated: false }
       const known = stored === null ? null : parsePhc(stored)
+      const foreign = stored === null || known !== null ? null : foreignCheck(stored)
+      if (foreign) return { ok: await line.run(() => foreign(password)), outdated: true }
       const like = known ?? decoy
       const tag = await line.run(() => derive(password, like, like.tag.length))
       const ok = timingSafeEqual(tag, like.tag) && known !== null
-      return { ok, outdated: ok && (like.memory < MEMORY_KIB || like.passes < PASSES || like.tag.length < TAG_BYTES) }
+      return {
+        ok,
+        outdated: ok && (like.kind !== 'argon2id' || like.memory < MEMORY_KIB || like.passes < PASSES || like.tag.length < TAG_BYTES),
+      }
     },
 
     get waiting() {

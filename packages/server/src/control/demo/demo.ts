@@ -2,6 +2,7 @@ import pg from 'pg'
 import type { Log } from '../../base/log.ts'
 import { SYSTEM } from '../../metadata/change.ts'
 import { claimFact, getFact } from '../../metadata/facts.ts'
+import { writeSettings } from '../../metadata/settings.ts'
 import type { Control } from '../context.ts'
 import { findOrganisation, insertOrganisation } from '../organisations/store.ts'
 import { createProject } from '../projects/verbs.ts'
@@ -79,6 +80,8 @@ export async function ensureDemo(control: Control, log: Log): Promise<string | n
     .executeTakeFirst()
   const ref = left?.ref ?? (await createProject(control, SYSTEM, organisation, { name: DEMO_PROJECT, labels: { demo: 'true' } }))
   await fill(control, ref)
+  // It has no mail server: its users confirm by themselves, and whoever tries it need not look into an outbox.
+  await control.change(SYSTEM, (c) => writeSettings(c, ref, 'auth', { email_autoconfirm: true }, { vault: control.vault }))
   await control.change(SYSTEM, (c) => claimFact(c.trx, FACT, ref))
   log.info({ project: ref }, 'made the demo project')
   return ref

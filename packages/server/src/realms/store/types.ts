@@ -171,6 +171,8 @@ export interface UserStore {
   /** Living users only, none of an SSO provider. */
   userByEmail(email: string): Promise<RealmUser | null>
   userByPhone(phone: string): Promise<RealmUser | null>
+  /** Who asked to have this address. */
+  userByEmailChange(email: string): Promise<RealmUser | null>
   updateUser(id: string, patch: UserPatch, now: number): Promise<void>
   /** With all that is theirs. */
   deleteUser(id: string): Promise<void>
@@ -254,6 +256,8 @@ export interface WorkStore {
    * Takes one from a bucket of `amount` that fills up in `window` ms; answers ms until there is one again, 0 when taken.
    */
   take(key: string, rule: { amount: number; window: number }, now: number): Promise<number>
+  /** The bucket is full again. */
+  giveBack(key: string): Promise<void>
   /** Removes what has no use any more. */
   sweep(before: { tokens: number; flows: number; mails: number; challenges: number }, now: number): Promise<void>
 }

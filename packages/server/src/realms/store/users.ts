@@ -61,11 +61,11 @@ const emailOf = (data: RealmIdentity['data']): string | null => (typeof data.ema
 
 type Users = Pick<
   UserStore,
-  'insertUser' | 'userById' | 'userByEmail' | 'userByPhone' | 'updateUser' | 'deleteUser' | 'users' | 'countUsers'
+  'insertUser' | 'userById' | 'userByEmail' | 'userByPhone' | 'userByEmailChange' | 'updateUser' | 'deleteUser' | 'users' | 'countUsers'
 >
 
 export const users = (db: Kysely<Tables>, codec: Codec): Users => {
-  const one = async (column: 'id' | 'email' | 'phone', value: string) => {
+  const one = async (column: 'id' | 'email' | 'phone' | 'email_change', value: string) => {
     const query = db.selectFrom('auth_users').selectAll().where(column, '=', value)
     const row = await (column === 'id' ? query : query.where('deleted_at', 'is', null).where('is_sso_user', '=', 0)).executeTakeFirst()
     return row ? userOf(row) : null
@@ -75,6 +75,7 @@ export const users = (db: Kysely<Tables>, codec: Codec): Users => {
     userById: (id) => one('id', id),
     userByEmail: (email) => one('email', email),
     userByPhone: (phone) => one('phone', phone),
+    userByEmailChange: (email) => one('email_change', email),
     async updateUser(id, patch, now) {
       const row = rowOf<RealmUser>(USER, { ...patch, updatedAt: now }, codec)
       await db.updateTable('auth_users').set(row).where('id', '=', id).execute()

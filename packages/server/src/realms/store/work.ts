@@ -98,6 +98,9 @@ export const work = (db: Kysely<Tables>, codec: Codec): Omit<WorkStore, keyof Ma
     const row = await db.selectFrom('auth_rates').select('full_at').where('id', '=', id).executeTakeFirst()
     return Math.max(1, (row?.full_at ?? now) + step - window - now)
   },
+  async giveBack(id) {
+    await db.deleteFrom('auth_rates').where('id', '=', id).execute()
+  },
   async sweep(before, now) {
     await db.deleteFrom('auth_rates').where('full_at', '<', now).execute()
     await db.deleteFrom('auth_one_time_tokens').where('created_at', '<', codec.at(before.tokens)).execute()

@@ -1,0 +1,77 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { changeUser, createUser, deleteUser, listUsers, readUserById, removeFactor } from '../../realms/auth/admin.ts'
+import { generateLink, invite } from '../../realms/auth/admin-links.ts'
+import { bodyOf, pageOf, paramOf, redirectOf } from './input.ts'
+import type { AuthOptions } from './options.ts'
+import { realmOf } from './realm.ts'
+import { factorView, userView } from './view.ts'
+
+const ADMINISTER = { config: { action: 'auth:administer', resource: 'project' } } as const
+
+/** Pages as RFC 8288 links, which clients parse for the numbers in them. */
+function paged(request: FastifyRequest, reply: FastifyReply, url: string, total: number): void {
+  const { page, limit } = pageOf(request)
+  const last = Math.max(1, Math.ceil(total / limit))
+  const link = (to: number, rel: string) => `<${url}?page=${to}&per_page=${limit}>; rel="${rel}"`
+  const links = [...(page < last ? [link(page + 1, 'next')] : []), link(last, 'last')]
+  reply.header('x-total-count', String(total)).header('link', links.join(', '))
+}
+
+export function adminRoutes(app: FastifyInstance, options: AuthOptions): void {
+  app.addHook('onRequest', async (_request, reply) => void reply.header('cache-control', 'no-store'))
+
+  app.post('/invite', ADMINISTER, async (request) => {
+    const { email, data } = bodyOf(request)
+    return userView(await invite(realmOf(options, request), { email, data, redirectTo: redirectOf(request) }))
+  })
+
+  app.post('/admin/generate_link', ADMINISTER, async (request) => {
+    const body = bodyOf(request)
+    const made = await generateLink(realmOf(options, request), {
+      type: body.type,
+      email: body.email,
+      newEmail: body.new_email,
+      password: body.password,
+      data: body.data,
+      redirectTo: redirectOf(request),
+    })
+    return {
+      ...userView(made.person),
+      action_link: made.link,
+      email_otp: made.otp,
+      hashed_token: made.token,
+      verification_type: made.type,
+      redirect_to: made.redirectTo,
+    }
+  })
+
+  app.post('/admin/users', ADMINISTER, async (request) => userView(await createUser(realmOf(options, request), bodyOf(request))))
+
+  app.get('/admin/users', ADMINISTER, async (request, reply) => {
+    const realm = realmOf(options, request)
+    const { people, total } = await listUsers(realm, pageOf(request))
+    paged(request, reply, `${realm.issuer}/admin/users`, total)
+    return { users: people.map(userView), aud: 'authenticated' }
+  })
+
+  app.get('/admin/users/:id', ADMINISTER, async (request) =>
+    userView(await readUserById(realmOf(options, request), paramOf(request, 'id'))),
+  )
+
+  app.put('/admin/users/:id', ADMINISTER, async (request) =>
+    userView(await changeUser(realmOf(options, request), paramOf(request, 'id'), bodyOf(request))),
+  )
+
+  app.delete('/admin/users/:id', ADMINISTER, async (request) => {
+    await deleteUser(realmOf(options, request), paramOf(request, 'id'), bodyOf(request).should_soft_delete === true)
+    return {}
+  })
+
+  app.get('/admin/users/:id/factors', ADMINISTER, async (request) =>
+    (await readUserById(realmOf(options, request), paramOf(request, 'id'))).factors.map(factorView),
+  )
+
+  app.delete('/admin/users/:id/factors/:factor', ADMINISTER, async (request) => ({
+    id: await removeFactor(realmOf(options, request), paramOf(request, 'id'), paramOf(request, 'factor')),
+  }))
+}

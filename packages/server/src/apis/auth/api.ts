@@ -1,0 +1,33 @@
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { SovraError } from '../../base/errors.ts'
+import { adminRoutes } from './admin-routes.ts'
+import { closedRoutes } from './closed-routes.ts'
+import { factorRoutes } from './factor-routes.ts'
+import { readsJson } from './input.ts'
+import { linkRoutes } from './link-routes.ts'
+import type { AuthOptions } from './options.ts'
+import { publicRoutes } from './public-routes.ts'
+import { render } from './render.ts'
+import { signInRoutes } from './sign-in-routes.ts'
+import { userRoutes } from './user-routes.ts'
+
+/** The auth dialect as an API of projects: mount it under `/auth/v1`. */
+export interface AuthApi {
+  readonly routes: FastifyPluginAsync
+  readonly bodyLimit: number
+  readonly render: (error: SovraError, request: FastifyRequest, reply: FastifyReply) => unknown
+}
+
+export function authApi(options: AuthOptions): AuthApi {
+  const routes: FastifyPluginAsync = async (app) => {
+    readsJson(app)
+    publicRoutes(app, options)
+    signInRoutes(app, options)
+    linkRoutes(app, options)
+    userRoutes(app, options)
+    closedRoutes(app)
+    await app.register(async (scope) => factorRoutes(scope, options))
+    await app.register(async (scope) => adminRoutes(scope, options))
+  }
+  return { routes, bodyLimit: options.bodyLimit, render }
+}

@@ -1,0 +1,57 @@
+import type { ErrorCode } from '@sovrabase/contract/errors'
+import type { FastifyContextConfig, FastifyInstance } from 'fastify'
+import { fail } from '../../base/errors.ts'
+
+const USE: FastifyContextConfig = { action: 'auth:use', resource: 'project' }
+const ADMINISTER: FastifyContextConfig = { action: 'auth:administer', resource: 'project' }
+const PUBLIC: FastifyContextConfig = { action: 'public' }
+
+/** Ways in that are off: each says so in the words that clients know. */
+const CLOSED: readonly [method: 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE', url: string, code: ErrorCode, config: FastifyContextConfig][] =
+  [
+    ['POST', '/sso', 'auth_saml_provider_disabled', USE],
+    ['GET', '/sso/saml/metadata', 'auth_saml_provider_disabled', PUBLIC],
+    ['POST', '/sso/saml/acs', 'auth_saml_provider_disabled', PUBLIC],
+    ['GET', '/admin/sso/providers', 'auth_saml_provider_disabled', ADMINISTER],
+    ['POST', '/admin/sso/providers', 'auth_saml_provider_disabled', ADMINISTER],
+    ['GET', '/user/identities/authorize', 'auth_manual_linking_disabled', USE],
+    ['DELETE', '/user/identities/:id', 'auth_manual_linking_disabled', USE],
+    ['POST', '/passkeys/registration/options', 'auth_passkey_disabled', USE],
+    ['POST', '/passkeys/registration/verify', 'auth_passkey_disabled', USE],
+    ['POST', '/passkeys/authentication/options', 'auth_passkey_disabled', USE],
+    ['POST', '/passkeys/authentication/verify', 'auth_passkey_disabled', USE],
+    ['GET', '/passkeys', 'auth_passkey_disabled', USE],
+    ['PATCH', '/passkeys/:id', 'auth_passkey_disabled', USE],
+    ['DELETE', '/passkeys/:id', 'auth_passkey_disabled', USE],
+    ['GET', '/admin/users/:user/passkeys', 'auth_passkey_disabled', ADMINISTER],
+    ['DELETE', '/admin/users/:user/passkeys/:id', 'auth_passkey_disabled', ADMINISTER],
+    ['GET', '/oauth/authorizations/:id', 'auth_oauth_server_disabled', USE],
+    ['POST', '/oauth/authorizations/:id/consent', 'auth_oauth_server_disabled', USE],
+    ['GET', '/user/oauth/grants', 'auth_oauth_server_disabled', USE],
+    ['DELETE', '/user/oauth/grants', 'auth_oauth_server_disabled', USE],
+    ['GET', '/admin/oauth/clients', 'auth_oauth_server_disabled', ADMINISTER],
+    ['POST', '/admin/oauth/clients', 'auth_oauth_server_disabled', ADMINISTER],
+    ['GET', '/admin/oauth/clients/:id', 'auth_oauth_server_disabled', ADMINISTER],
+    ['PUT', '/admin/oauth/clients/:id', 'auth_oauth_server_disabled', ADMINISTER],
+    ['DELETE', '/admin/oauth/clients/:id', 'auth_oauth_server_disabled', ADMINISTER],
+    ['POST', '/admin/oauth/clients/:id/regenerate_secret', 'auth_oauth_server_disabled', ADMINISTER],
+  ]
+
+export function closedRoutes(app: FastifyInstance): void {
+  for (const [method, url, code, config] of CLOSED) {
+    app.route({
+      method,
+      url,
+      config,
+      handler: async () => {
+        throw fail(code)
+      },
+    })
+  }
+  const noProvider = async () => {
+    throw fail('auth_validation_failed', { reason: 'Unsupported provider: provider is not enabled' })
+  }
+  app.get('/authorize', { config: PUBLIC }, noProvider)
+  app.get('/callback', { config: PUBLIC }, noProvider)
+  app.post('/callback', { config: PUBLIC }, noProvider)
+}

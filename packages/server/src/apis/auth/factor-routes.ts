@@ -1,0 +1,48 @@
+import type { FastifyInstance } from 'fastify'
+import { challenge, enroll, makeRecoveryCodes, unenroll, useRecoveryCode, verifyFactor } from '../../realms/auth/factors.ts'
+import { bodyOf, holderOf, paramOf } from './input.ts'
+import type { AuthOptions } from './options.ts'
+import { realmOf } from './realm.ts'
+import { sessionView } from './view.ts'
+
+const USE = { config: { action: 'auth:use', resource: 'project' } } as const
+
+/** Second factors of the own account. */
+export function factorRoutes(app: FastifyInstance, options: AuthOptions): void {
+  app.addHook('onRequest', async (_request, reply) => void reply.header('cache-control', 'no-store'))
+
+  app.post('/factors', USE, async (request) => {
+    const { factor_type, friendly_name, issuer } = bodyOf(request)
+    const holder = holderOf(options, request)
+    const { factor, qrCode, uri } = await enroll(realmOf(options, request), holder, { type: factor_type, name: friendly_name, issuer })
+    return {
+      id: factor.id,
+      type: factor.type,
+      friendly_name: factor.name ?? '',
+      totp: { qr_code: qrCode, secret: factor.secret, uri },
+    }
+  })
+
+  app.post('/factors/:id/challenge', USE, async (request) => {
+    const made = await challenge(realmOf(options, request), holderOf(options, request), paramOf(request, 'id'))
+    return { id: made.id, type: made.type, expires_at: Math.floor(made.expiresAt / 1000) }
+  })
+
+  app.post('/factors/:id/verify', USE, async (request) => {
+    const { challenge_id, code } = bodyOf(request)
+    const given = { challengeId: challenge_id, code }
+    return sessionView(await verifyFactor(realmOf(options, request), holderOf(options, request), paramOf(request, 'id'), given))
+  })
+
+  app.delete('/factors/:id', USE, async (request) => ({
+    id: await unenroll(realmOf(options, request), holderOf(options, request), paramOf(request, 'id')),
+  }))
+
+  app.post('/factors/recovery-codes', USE, async (request) => ({
+    codes: await makeRecoveryCodes(realmOf(options, request), holderOf(options, request)),
+  }))
+
+  app.post('/factors/recovery-codes/verify', USE, async (request) =>
+    sessionView(await useRecoveryCode(realmOf(options, request), holderOf(options, request), bodyOf(request).code)),
+  )
+}

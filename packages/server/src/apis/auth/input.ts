@@ -1,0 +1,72 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { fail } from '../../base/errors.ts'
+import { isUuid } from '../../base/ids.ts'
+import type { Holder } from '../../realms/auth/account.ts'
+import type { AuthOptions } from './options.ts'
+
+export type Body = Readonly<Record<string, unknown>>
+
+const NUL = '\\u0000'
+
+/** Clients send JSON whatever they call it, and nothing at all where there is nothing to say. */
+export function readsJson(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'string' }, (_request, text, done) => {
+    if (text === '') return done(null, {})
+    try {
+      // PostgreSQL keeps no NUL in a text.
+      if (String(text).includes(NUL)) throw fail('auth_bad_json', { reason: 'a text holds a NUL' })
+      done(null, JSON.parse(String(text)))
+    } catch (cause) {
+      done(fail('auth_bad_json', { reason: 'it is not JSON' }, { cause }))
+    }
+  })
+}
+
+export function bodyOf(request: FastifyRequest): Body {
+  const { body } = request
+  if (body === undefined || body === null) return {}
+  if (typeof body !== 'object' || Array.isArray(body)) throw fail('auth_bad_json', { reason: 'it is not an object' })
+  return body as Body
+}
+
+export function queryOf(request: FastifyRequest, name: string): string | null {
+  const value = (request.query as Readonly<Record<string, unknown>>)[name]
+  return typeof value === 'string' ? value : null
+}
+
+export const paramOf = (request: FastifyRequest, name: string): string => (request.params as Readonly<Record<string, string>>)[name] ?? ''
+
+/** Where the link of a mail shall lead: clients say it in the query, some in the body. */
+export function redirectOf(request: FastifyRequest): string | null {
+  const given = queryOf(request, 'redirect_to') ?? (request.body as Body | undefined)?.redirect_to
+  return typeof given === 'string' && given !== '' ? given : null
+}
+
+/** The user whose token the request carries. An API key is nobody's. */
+export function holderOf(options: AuthOptions, request: FastifyRequest): Holder {
+  const principal = options.principal(request)
+  if (principal === null || request.headers.authorization === undefined) throw fail('auth_no_authorization')
+  const { sub, aal } = principal.claims
+  if (principal.kind !== 'user' || typeof sub !== 'string') throw fail('auth_bad_jwt', { reason: 'invalid claim: missing sub claim' })
+  if (!isUuid(sub)) throw fail('auth_bad_jwt', { reason: 'invalid claim: sub claim must be a UUID' })
+  const { sessionId } = principal
+  if (sessionId !== null && !isUuid(sessionId)) throw fail('auth_session_not_found')
+  return { userId: sub, sessionId, aal: typeof aal === 'string' ? aal : 'aal1' }
+}
+
+const PER_PAGE = 50
+const PER_PAGE_MAX = 1000
+
+export function pageOf(request: FastifyRequest): { page: number; limit: number; offset: number } {
+  const number = (name: string, otherwise: number): number => {
+    const text = queryOf(request, name)
+    if (text === null || text === '') return otherwise
+    const value = Number(text)
+    if (!Number.isSafeInteger(value) || value < 0) throw fail('auth_validation_failed', { reason: `Bad Pagination Parameters: ${name}` })
+    return value === 0 ? otherwise : value
+  }
+  const page = number('page', 1)
+  const limit = Math.min(number('per_page', PER_PAGE), PER_PAGE_MAX)
+  return { page, limit, offset: (page - 1) * limit }
+}

@@ -1,0 +1,78 @@
+import type { AuthSettings } from '@sovrabase/contract/auth'
+import type { FastifyInstance } from 'fastify'
+import { rulesOf } from '../../realms/auth/rules.ts'
+import { jwks } from '../../realms/keys.ts'
+import type { AuthOptions } from './options.ts'
+
+/** Read by everyone, from what the gateway has of a project already: nothing here wakes one. */
+const PUBLIC = { config: { action: 'public' } } as const
+
+/** Ways in that clients ask about; those that are not here yet answer false. */
+const PROVIDERS = [
+  'apple',
+  'azure',
+  'bitbucket',
+  'discord',
+  'facebook',
+  'figma',
+  'fly',
+  'github',
+  'gitlab',
+  'google',
+  'kakao',
+  'keycloak',
+  'linkedin',
+  'linkedin_oidc',
+  'notion',
+  'slack',
+  'slack_oidc',
+  'spotify',
+  'twitch',
+  'twitter',
+  'workos',
+  'zoom',
+]
+
+export function publicRoutes(app: FastifyInstance, options: AuthOptions): void {
+  app.get('/health', PUBLIC, async () => ({ name: 'Sovrabase Auth', version: options.version, description: 'Users of a project' }))
+
+  app.get('/settings', PUBLIC, async (request) => {
+    const rules = rulesOf(options.project(request).settings.auth as AuthSettings | undefined)
+    return {
+      external: {
+        ...Object.fromEntries(PROVIDERS.map((name) => [name, false])),
+        anonymous_users: rules.anonymous_users,
+        email: rules.email_enabled,
+        phone: false,
+      },
+      disable_signup: rules.disable_signup,
+      mailer_autoconfirm: rules.email_autoconfirm,
+      phone_autoconfirm: false,
+      sms_provider: '',
+      saml_enabled: false,
+      passkeys_enabled: false,
+    }
+  })
+
+  app.get('/.well-known/jwks.json', PUBLIC, async (request, reply) => {
+    reply.header('cache-control', 'public, max-age=600')
+    return jwks(options.project(request).keys)
+  })
+
+  app.get('/.well-known/openid-configuration', PUBLIC, async (request, reply) => {
+    const { issuer, keys } = options.project(request)
+    reply.header('cache-control', 'public, max-age=600')
+    return {
+      issuer,
+      jwks_uri: `${issuer}/.well-known/jwks.json`,
+      authorization_endpoint: `${issuer}/authorize`,
+      token_endpoint: `${issuer}/token`,
+      userinfo_endpoint: `${issuer}/user`,
+      response_types_supported: ['code', 'token'],
+      subject_types_supported: ['public'],
+      code_challenge_methods_supported: ['S256', 'plain'],
+      id_token_signing_alg_values_supported: [...new Set(jwks(keys).keys.map(({ alg }) => alg))],
+      claims_supported: ['aud', 'exp', 'iat', 'iss', 'sub', 'email', 'phone', 'role', 'aal', 'amr', 'session_id', 'is_anonymous'],
+    }
+  })
+}

@@ -1,0 +1,64 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { fail } from '../../base/errors.ts'
+import { challengeOf, exchangeCode } from '../../realms/auth/pkce.ts'
+import { refresh } from '../../realms/auth/refresh.ts'
+import { signInByPassword } from '../../realms/auth/sign-in.ts'
+import { signInAnonymously, signUp } from '../../realms/auth/sign-up.ts'
+import { bodyOf, queryOf, redirectOf } from './input.ts'
+import type { AuthOptions } from './options.ts'
+import { realmOf } from './realm.ts'
+import { sessionView, userView } from './view.ts'
+
+const USE = { config: { action: 'auth:use', resource: 'project' } } as const
+
+const provided = (value: unknown): boolean => value !== undefined && value !== null && value !== ''
+
+export function signInRoutes(app: FastifyInstance, options: AuthOptions): void {
+  app.post('/signup', USE, async (request, reply) => {
+    const realm = realmOf(options, request)
+    const body = bodyOf(request)
+    reply.header('cache-control', 'no-store')
+    if (provided(body.phone)) throw fail('auth_phone_provider_disabled', { reason: 'Phone signups are disabled' })
+    if (!provided(body.email) && !provided(body.password)) return sessionView(await signInAnonymously(realm, body.data))
+    const made = await signUp(realm, {
+      email: body.email,
+      password: body.password,
+      data: body.data,
+      redirectTo: redirectOf(request),
+      pkce: challengeOf(body),
+    })
+    return 'grant' in made ? sessionView(made.grant) : userView(made.person)
+  })
+
+  app.post('/token', USE, async (request, reply) => {
+    reply.header('cache-control', 'no-store')
+    const grant = GRANTS[queryOf(request, 'grant_type') ?? '']
+    if (!grant) throw fail('auth_unsupported_grant_type')
+    return grant(options, request, reply)
+  })
+}
+
+type GrantType = (options: AuthOptions, request: FastifyRequest, reply: FastifyReply) => Promise<unknown>
+
+const GRANTS: Readonly<Record<string, GrantType | undefined>> = {
+  async password(options, request) {
+    const { email, phone, password } = bodyOf(request)
+    if (provided(phone)) throw fail('auth_phone_provider_disabled', { reason: 'Phone logins are disabled' })
+    const { grant, weakness } = await signInByPassword(realmOf(options, request), email, password)
+    return sessionView(grant, weakness)
+  },
+  async refresh_token(options, request) {
+    return sessionView(await refresh(realmOf(options, request), bodyOf(request).refresh_token))
+  },
+  async pkce(options, request) {
+    const { auth_code, code_verifier } = bodyOf(request)
+    return sessionView(await exchangeCode(realmOf(options, request), auth_code, code_verifier))
+  },
+  async id_token(_options, request) {
+    const { provider } = bodyOf(request)
+    throw fail('auth_provider_disabled', { provider: String(provider ?? '').slice(0, 64) })
+  },
+  async web3() {
+    throw fail('auth_web3_provider_disabled')
+  },
+}

@@ -1,0 +1,42 @@
+import type { FastifyInstance } from 'fastify'
+import { fail } from '../../base/errors.ts'
+import { type LogoutScope, logout, readUser, reauthenticate, updateUser } from '../../realms/auth/account.ts'
+import { challengeOf } from '../../realms/auth/pkce.ts'
+import { bodyOf, holderOf, queryOf, redirectOf } from './input.ts'
+import type { AuthOptions } from './options.ts'
+import { realmOf } from './realm.ts'
+import { userView } from './view.ts'
+
+const USE = { config: { action: 'auth:use', resource: 'project' } } as const
+const SCOPES = ['global', 'local', 'others']
+
+/** The own account, by the user's token. */
+export function userRoutes(app: FastifyInstance, options: AuthOptions): void {
+  app.get('/user', USE, async (request, reply) => {
+    reply.header('cache-control', 'no-store')
+    const holder = holderOf(options, request)
+    return userView(await readUser(realmOf(options, request), holder))
+  })
+
+  app.put('/user', USE, async (request) => {
+    const holder = holderOf(options, request)
+    const body = bodyOf(request)
+    const { email, password, data, nonce, current_password, phone } = body
+    const change = { email, password, data, nonce, current_password, phone, pkce: challengeOf(body), redirectTo: redirectOf(request) }
+    return userView(await updateUser(realmOf(options, request), holder, change))
+  })
+
+  app.post('/logout', USE, async (request, reply) => {
+    const holder = holderOf(options, request)
+    const scope = queryOf(request, 'scope') ?? 'global'
+    if (!SCOPES.includes(scope)) throw fail('auth_validation_failed', { reason: `Unsupported logout scope "${scope.slice(0, 40)}"` })
+    await logout(realmOf(options, request), holder, scope as LogoutScope)
+    return reply.code(204).send()
+  })
+
+  app.get('/reauthenticate', USE, async (request) => {
+    const holder = holderOf(options, request)
+    await reauthenticate(realmOf(options, request), holder)
+    return {}
+  })
+}

@@ -1,0 +1,98 @@
+import { readFileSync } from 'node:fs'
+import { getCACertificates } from 'node:tls'
+import type { Smtp } from '@sovrabase/contract/auth'
+import { type AuthApi, authApi } from './apis/auth/api.ts'
+import type { Log } from './base/log.ts'
+import type { Outbound } from './base/outbound.ts'
+import type { Config } from './config.ts'
+import type { Foundation } from './foundation.ts'
+import type { Gateway } from './gateway/gateway.ts'
+import { projectOf } from './gateway/resolve.ts'
+import type { ProjectPrincipal } from './gateway/types.ts'
+import { type Actor, SYSTEM } from './metadata/change.ts'
+import { readSettings } from './metadata/settings.ts'
+import { clusterTransaction } from './realms/cluster-store.ts'
+import { denySession } from './realms/denied.ts'
+import type { Hasher } from './realms/hashing.ts'
+import { makePost } from './realms/mail/post.ts'
+import { type Letter, send } from './realms/mail/smtp.ts'
+import type { Connector } from './runtime/connect.ts'
+import type { Cluster } from './runtime/engines/postgres/cluster.ts'
+
+const DATABASE = 'db'
+const PLATFORM = 'platform'
+const AUTH: Actor = { ...SYSTEM, id: 'auth' }
+
+export interface AuthParts {
+  readonly config: Config
+  readonly foundation: Foundation
+  readonly connector: Connector
+  readonly outbound: Outbound
+  readonly hasher: Hasher
+  readonly log: Log
+  readonly version: string
+}
+
+/** The realms of projects: their mail, and their API once there is a gateway. */
+export interface Auth {
+  /** For the control API. */
+  readonly mail: { smtp(ref: string): Promise<Smtp | null>; send(smtp: Smtp, letter: Letter): Promise<string> }
+  api(gateway: Gateway): AuthApi
+  close(): Promise<void>
+}
+
+export function makeAuth({ config, foundation, connector, outbound, hasher, log, version }: AuthParts): Auth {
+  const { metadata, secrets, bus, change } = foundation
+  const { vault } = secrets
+  const db = metadata.kysely
+  const ca = config.network.ca_file === null ? undefined : [...getCACertificates('default'), readFileSync(config.network.ca_file, 'utf8')]
+
+  const mail: Auth['mail'] = {
+    async smtp(ref) {
+      const own = (await readSettings(db, ref, 'auth', vault)).own.smtp
+      return own ?? (await readSettings(db, PLATFORM, 'auth', vault)).own.smtp ?? null
+    },
+    send: (smtp, letter) => send(outbound, smtp, letter, ca),
+  }
+  const post = makePost({
+    ...mail,
+    log,
+    async transact(ref, fn) {
+      const hold = await connector.hold(ref, DATABASE, 'auth')
+      try {
+        return await clusterTransaction(hold.attached<Cluster>(), fn)
+      } finally {
+        hold.release()
+      }
+    },
+  })
+  // A mail server that was set now sends what waits and is still good.
+  bus.on(['settings.changed'], ({ subject, project_ref }) => {
+    if (subject === 'auth' && project_ref !== null) post.poke(project_ref)
+  })
+
+  return {
+    mail,
+    close: () => post.close(),
+    api: (gateway) =>
+      authApi({
+        bodyLimit: config.limits.body.auth,
+        version,
+        hasher,
+        now: Date.now,
+        project: projectOf,
+        principal: (request) => request.principal as ProjectPrincipal | null,
+        open(request) {
+          const opened = gateway.limits.hold(request, connector, DATABASE)
+          post.seen(projectOf(request).ref)
+          const share = (hold: Awaited<typeof opened>) => ({ cluster: hold.attached<Cluster>(), release: hold.release })
+          return opened instanceof Promise ? opened.then(share) : share(opened)
+        },
+        deny: (ref, ids, until) =>
+          change(AUTH, async (c) => {
+            for (const id of ids) await denySession(c, ref, id, until)
+          }),
+        poke: post.poke,
+      }),
+  }
+}

@@ -1,0 +1,203 @@
+import { fail } from '../../base/errors.ts'
+import { isUuid } from '../../base/ids.ts'
+import { isKnownHash } from '../hashing.ts'
+import type { Json, RealmStore, RealmUser, UserPatch } from '../store/types.ts'
+import { endSessions } from './grants.ts'
+import { demandStrong, hashed } from './passwords.ts'
+import { confirmEmail, emailIdentity, emailOf, insertPerson, mergedMetadata, type Person, personOf, userId } from './people.ts'
+import { audit, type Realm } from './realm.ts'
+
+/** What an administrator may say of a user; whatever else a body holds is not looked at. */
+export type AdminBody = Readonly<Record<string, unknown>>
+
+const given = (value: unknown): boolean => value !== undefined && value !== null && value !== ''
+const invalid = (reason: string) => fail('auth_validation_failed', { reason })
+
+/** Go's durations: `24h`, `1h30m`, `300s`. Answers when the ban ends, ms; null for `none`. */
+function banEnd(text: unknown, now: number): number | null {
+  if (text === 'none') return null
+  if (typeof text !== 'string' || !/^(?:\d+(?:\.\d+)?(?:ms|h|m|s))+$/.test(text))
+    throw invalid('invalid format for ban duration: use 24h, 300s, or none')
+  const unit = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1 } as const
+  let ms = 0
+  for (const [, n, of] of text.matchAll(/(\d+(?:\.\d+)?)(ms|h|m|s)/g)) ms += Number(n) * unit[of as keyof typeof unit]
+  return Math.min(now + ms, 8.64e15)
+}
+
+function objectOf(value: unknown, name: string): Json | undefined {
+  if (value === undefined || value === null) return undefined
+  if (typeof value !== 'object' || Array.isArray(value)) throw invalid(`${name} must be an object`)
+  return value as Json
+}
+
+const ROLE = /^[a-z_][a-z0-9_]{0,62}$/
+
+function roleOf(value: unknown): string | undefined {
+  if (!given(value)) return undefined
+  if (typeof value !== 'string' || !ROLE.test(value) || value === 'none') throw invalid('role is not the name of a role')
+  return value
+}
+
+function phoneOf(value: unknown): string {
+  const digits = typeof value === 'string' ? value.replace(/^\+/, '').replaceAll(' ', '') : ''
+  if (!/^[1-9]\d{6,14}$/.test(digits)) throw invalid('Invalid phone number format (E.164 required)')
+  return digits
+}
+
+/** A password, or the hash that another system made of it. */
+async function passwordOf(realm: Realm, body: AdminBody): Promise<string | undefined> {
+  if (given(body.password_hash)) {
+    if (given(body.password)) throw invalid('Only a password or a password hash should be provided')
+    const hash = String(body.password_hash)
+    if (hash.length > 255 || !isKnownHash(hash)) throw invalid('The password hash is of no known form')
+    return hash
+  }
+  if (!given(body.password)) return undefined
+  demandStrong(realm.rules, body.password)
+  return hashed(realm, body.password)
+}
+
+export async function createUser(realm: Realm, body: AdminBody): Promise<Person> {
+  const email = given(body.email) ? emailOf(body.email) : null
+  const phone = given(body.phone) ? phoneOf(body.phone) : null
+  if (email === null && phone === null) throw invalid('Cannot create a user without either an email or phone')
+  if (given(body.id) && (typeof body.id !== 'string' || !isUuid(body.id))) throw invalid('ID must conform to the uuid v4 format')
+  const passwordHash = (await passwordOf(realm, body)) ?? null
+  const now = realm.now()
+  const bannedUntil = given(body.ban_duration) ? banEnd(body.ban_duration, now) : null
+  const role = roleOf(body.role)
+  const appMetadata = objectOf(body.app_metadata, 'app_metadata')
+  return realm.transact(async (store) => {
+    if (email !== null && (await store.userByEmail(email))) throw fail('auth_email_exists')
+    if (phone !== null && (await store.userByPhone(phone))) throw fail('auth_phone_exists')
+    const user = await insertPerson(
+      store,
+      {
+        ...(given(body.id) ? { id: String(body.id) } : {}),
+        email,
+        phone,
+        passwordHash,
+        metadata: mergedMetadata({}, body.user_metadata),
+        ...(appMetadata ? { appMetadata } : {}),
+        confirmedAt: email !== null && body.email_confirm === true ? now : null,
+        phoneConfirmedAt: phone !== null && body.phone_confirm === true ? now : null,
+        ...(role === undefined ? {} : { role }),
+      },
+      now,
+    )
+    if (bannedUntil !== null) await store.updateUser(user.id, { bannedUntil }, now)
+    await audit(realm, store, 'user_signedup', user, { provider: 'admin' })
+    return personOf(store, { ...user, bannedUntil })
+  })
+}
+
+/** Throws `auth_user_not_found`. */
+export async function needUser(store: RealmStore, id: string): Promise<RealmUser> {
+  const user = await store.userById(userId(id))
+  if (!user) throw fail('auth_user_not_found')
+  return user
+}
+
+export const readUserById = (realm: Realm, id: string): Promise<Person> =>
+  realm.transact(async (store) => personOf(store, await needUser(store, id)))
+
+export interface Listed {
+  readonly people: readonly Person[]
+  readonly total: number
+}
+
+export const listUsers = (realm: Realm, page: { limit: number; offset: number }): Promise<Listed> =>
+  realm.transact(async (store) => {
+    const users = await store.users(page)
+    const ids = users.map(({ id }) => id)
+    const identities = Map.groupBy(await store.identitiesOfAll(ids), ({ userId: of }) => of)
+    const factors = Map.groupBy(await store.factorsOfAll(ids), ({ userId: of }) => of)
+    const people = users.map((user) => ({ user, identities: identities.get(user.id) ?? [], factors: factors.get(user.id) ?? [] }))
+    return { people, total: await store.countUsers() }
+  })
+
+/** The changes of the columns that need nothing but writing. */
+function patchOf(user: RealmUser, body: AdminBody, now: number): UserPatch {
+  const role = roleOf(body.role)
+  const app = objectOf(body.app_metadata, 'app_metadata')
+  return {
+    ...(role === undefined ? {} : { role }),
+    ...(app ? { appMetadata: mergedMetadata(user.appMetadata, app) } : {}),
+    ...(objectOf(body.user_metadata, 'user_metadata') ? { userMetadata: mergedMetadata(user.userMetadata, body.user_metadata) } : {}),
+    ...(given(body.ban_duration) ? { bannedUntil: banEnd(body.ban_duration, now) } : {}),
+  }
+}
+
+export async function changeUser(realm: Realm, id: string, body: AdminBody): Promise<Person> {
+  userId(id)
+  const passwordHash = await passwordOf(realm, body)
+  const email = given(body.email) ? emailOf(body.email) : undefined
+  const phone = given(body.phone) ? phoneOf(body.phone) : undefined
+  const now = realm.now()
+  return realm.transact(async (store) => {
+    const user = await needUser(store, id)
+    if (email !== undefined && email !== user.email && (await store.userByEmail(email))) throw fail('auth_email_exists')
+    const holder = phone === undefined ? null : await store.userByPhone(phone)
+    if (holder && holder.id !== user.id) throw fail('auth_phone_exists')
+    const patch = {
+      ...patchOf(user, body, now),
+      ...(passwordHash === undefined ? {} : { passwordHash }),
+      ...(phone === undefined ? {} : { phone, phoneConfirmedAt: body.phone_confirm === true ? now : null }),
+      ...(email === undefined || email === user.email ? {} : { email, emailConfirmedAt: null }),
+    }
+    await store.updateUser(user.id, patch, now)
+    const changed = { ...user, ...patch }
+    if (body.email_confirm === true && changed.email !== null) await confirmEmail(store, changed, now)
+    else if (changed.email !== user.email) await moveIdentity(store, changed, now)
+    // Who may not enter, or whose password somebody else has set, is signed out.
+    if ((patch.bannedUntil ?? null) !== null || passwordHash !== undefined) {
+      const sessions = await store.sessionsOf(user.id)
+      await endSessions(
+        realm,
+        store,
+        sessions.map((session) => session.id),
+      )
+    }
+    await audit(realm, store, 'user_modified', user)
+    return personOf(store, await needUser(store, id))
+  })
+}
+
+async function moveIdentity(store: RealmStore, user: RealmUser, now: number): Promise<void> {
+  const known = (await store.identitiesOf(user.id)).find(({ provider }) => provider === 'email')
+  const data = { ...known?.data, sub: user.id, email: user.email, email_verified: user.emailConfirmedAt !== null }
+  if (known) await store.updateIdentity(known.id, { data }, now)
+  else await store.insertIdentity(emailIdentity(user, now))
+}
+
+/** Softly: the row stays for what refers to it, without anything of the person; the address is free again. */
+export async function deleteUser(realm: Realm, id: string, soft: boolean): Promise<void> {
+  await realm.transact(async (store) => {
+    const user = await needUser(store, id)
+    const sessions = await store.sessionsOf(user.id)
+    await endSessions(
+      realm,
+      store,
+      sessions.map((session) => session.id),
+    )
+    await audit(realm, store, 'user_deleted', user)
+    if (!soft) return store.deleteUser(user.id)
+    const now = realm.now()
+    for (const identity of await store.identitiesOf(user.id)) await store.deleteIdentity(identity.id)
+    for (const factor of await store.factorsOf(user.id)) await store.deleteFactor(factor.id)
+    const nothing = { email: null, phone: null, passwordHash: null, emailChange: null, userMetadata: {}, appMetadata: {} }
+    await store.updateUser(user.id, { ...nothing, emailConfirmedAt: null, phoneConfirmedAt: null, deletedAt: now }, now)
+  })
+}
+
+/** An administrator ends the sessions of the user to whom a token belongs, or removes a factor. */
+export async function removeFactor(realm: Realm, id: string, factorId: string): Promise<string> {
+  return realm.transact(async (store) => {
+    const user = await needUser(store, id)
+    const factor = isUuid(factorId) ? await store.factorById(factorId) : null
+    if (!factor || factor.userId !== user.id) throw fail('auth_mfa_factor_not_found')
+    await store.deleteFactor(factor.id)
+    await audit(realm, store, 'factor_deleted', user, { factor_id: factor.id })
+    return factor.id
+  })
+}

@@ -1,0 +1,64 @@
+import { fail } from '../../base/errors.ts'
+import type { RealmStore, RealmUser } from '../store/types.ts'
+import { write } from './mails.ts'
+import { sendToken, type TokenKind } from './one-time.ts'
+import { confirmEmail } from './people.ts'
+import { type PkceChallenge, startFlow } from './pkce.ts'
+import { audit, type Realm } from './realm.ts'
+
+/** One of the two addresses has confirmed. */
+export interface HalfChanged {
+  readonly message: string
+}
+
+const HALF: HalfChanged = { message: 'Confirmation link accepted. Please proceed to confirm link sent to the other email' }
+
+/** Sends what confirms a change of address: to the new one, and to the old one too where the realm wants both. */
+export async function askEmailChange(
+  realm: Realm,
+  store: RealmStore,
+  user: RealmUser,
+  newEmail: string,
+  pkce: PkceChallenge | null,
+  redirectTo: string | null,
+): Promise<RealmUser> {
+  const now = realm.now()
+  const patch = { emailChange: newEmail, emailChangeSentAt: now, emailChangeStatus: 0 }
+  await store.updateUser(user.id, patch, now)
+  const both = realm.rules.secure_email_change && user.email !== null && user.emailConfirmedAt !== null
+  const addresses: [TokenKind, string][] = [['email_change_token_new', newEmail]]
+  await store.dropOneTimeTokens(user.id, 'email_change_token_current')
+  if (both) addresses.push(['email_change_token_current', user.email ?? ''])
+  for (const [kind, address] of addresses) {
+    const flow = await startFlow(realm, store, pkce, user.id, 'email_change')
+    const sent = await sendToken(realm, store, user, kind, address, flow)
+    await write(realm, store, { kind: 'email_change', user, address, sent, type: 'email_change', redirectTo, newEmail })
+  }
+  return { ...user, ...patch }
+}
+
+/** The addresses are proved one by one; with the last the change is made. Throws `auth_email_exists`. */
+export async function completeEmailChange(
+  realm: Realm,
+  store: RealmStore,
+  user: RealmUser,
+  kind: TokenKind,
+): Promise<RealmUser | HalfChanged> {
+  const now = realm.now()
+  const other = kind === 'email_change_token_new' ? 'email_change_token_current' : 'email_change_token_new'
+  const waiting = await store.oneTimeToken(user.id, other)
+  if (waiting) {
+    await store.updateUser(user.id, { emailChangeStatus: 1 }, now)
+    return HALF
+  }
+  const { emailChange } = user
+  // Where both are wanted, one that ran out was proved by nobody.
+  const both = realm.rules.secure_email_change && user.email !== null && user.emailConfirmedAt !== null
+  if (emailChange === null || (both && user.emailChangeStatus !== 1)) throw fail('auth_otp_expired')
+  const taken = await store.userByEmail(emailChange)
+  if (taken && taken.id !== user.id) throw fail('auth_email_exists')
+  const patch = { email: emailChange, emailConfirmedAt: now, emailChange: null, emailChangeStatus: 0 }
+  await store.updateUser(user.id, patch, now)
+  await audit(realm, store, 'user_modified', user)
+  return confirmEmail(store, { ...user, ...patch }, now)
+}

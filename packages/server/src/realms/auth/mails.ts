@@ -1,0 +1,63 @@
+import type { MailKind } from '@sovrabase/contract/auth'
+import { uuid } from '../../base/ids.ts'
+import { compose, type Language, languageOf } from '../mail/compose.ts'
+import type { RealmStore, RealmUser } from '../store/types.ts'
+import type { Sent } from './one-time.ts'
+import type { Realm } from './realm.ts'
+import { redirectOf } from './redirects.ts'
+
+export interface Message {
+  readonly kind: MailKind
+  readonly user: RealmUser
+  /** Where it goes. */
+  readonly address: string
+  readonly sent: Sent
+  /** Of the link: `signup`, `recovery`, … */
+  readonly type: string
+  readonly redirectTo: string | null
+  readonly newEmail?: string
+}
+
+/** The link of a mail. */
+export function linkOf(realm: Realm, type: string, token: string, redirectTo: string | null): string {
+  const query = new URLSearchParams({ token, type, redirect_to: redirectOf(realm.rules, realm.url, redirectTo) })
+  return `${realm.issuer}/verify?${query}`
+}
+
+function languageFor(realm: Realm, user: RealmUser): Language {
+  const { locale, lang, language } = user.userMetadata
+  const own = [locale, lang, language].find((each) => typeof each === 'string') as string | undefined
+  return languageOf(realm.caller.language) ?? languageOf(own) ?? realm.rules.language
+}
+
+/** Into the outbox, in the transaction that makes its token: there is a mail if and only if there is a token. */
+export async function write(realm: Realm, store: RealmStore, message: Message): Promise<void> {
+  const { kind, user, address, sent, type, redirectTo, newEmail } = message
+  const now = realm.now()
+  const { rules } = realm
+  const text = compose(kind, languageFor(realm, user), rules.templates?.[kind], {
+    ConfirmationURL: linkOf(realm, type, sent.token, redirectTo),
+    Token: sent.otp,
+    TokenHash: sent.token,
+    SiteURL: rules.site_url ?? realm.url,
+    RedirectTo: redirectOf(rules, realm.url, redirectTo),
+    Email: user.email ?? address,
+    NewEmail: newEmail ?? '',
+    SendingTo: address,
+    Data: user.userMetadata,
+  })
+  await store.insertMail({
+    id: uuid(),
+    userId: user.id,
+    kind,
+    recipient: address,
+    ...text,
+    state: 'waiting',
+    attempts: 0,
+    dueAt: now,
+    expiresAt: now + rules.otp_expiry * 1000,
+    createdAt: now,
+    sentAt: null,
+    lastError: null,
+  })
+}

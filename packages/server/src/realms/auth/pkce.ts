@@ -1,0 +1,84 @@
+import { createHash } from 'node:crypto'
+import { safeEqual, sha256 } from '../../base/crypto.ts'
+import { fail } from '../../base/errors.ts'
+import { randomToken, uuid } from '../../base/ids.ts'
+import type { RealmStore } from '../store/types.ts'
+import { mayEnter } from '../users.ts'
+import { type Grant, signIn } from './grants.ts'
+import { audit, limitAddress, MINUTE, type Realm } from './realm.ts'
+
+/** From a link in a mail to the exchange of its code (GoTrue's default). */
+const CODE_LIFE = 5 * MINUTE
+
+export interface PkceChallenge {
+  readonly challenge: string
+  readonly method: string
+}
+
+/** What a request says of PKCE (RFC 7636); null: nothing, the implicit flow. Throws `auth_validation_failed`. */
+export function challengeOf(body: Readonly<Record<string, unknown>>): PkceChallenge | null {
+  const { code_challenge, code_challenge_method } = body
+  if ((code_challenge ?? '') === '' && (code_challenge_method ?? '') === '') return null
+  const method = typeof code_challenge_method === 'string' ? code_challenge_method.toLowerCase() : ''
+  if (typeof code_challenge !== 'string' || code_challenge === '' || method === '')
+    throw fail('auth_validation_failed', { reason: 'PKCE flow requires code_challenge_method and code_challenge' })
+  if (!/^[\w.~-]{43,128}$/.test(code_challenge))
+    throw fail('auth_validation_failed', { reason: 'code challenge has to be between 43 and 128 characters' })
+  if (method !== 's256' && method !== 'plain') throw fail('auth_validation_failed', { reason: 'code challenge method not supported' })
+  return { challenge: code_challenge, method }
+}
+
+/** Begins a flow; null without a challenge. `method` is how its session will have been proved. */
+export async function startFlow(
+  realm: Realm,
+  store: RealmStore,
+  pkce: PkceChallenge | null,
+  userId: string,
+  method: string,
+): Promise<string | null> {
+  if (!pkce) return null
+  const id = uuid()
+  await store.insertFlow({
+    id,
+    userId,
+    codeHash: sha256(randomToken()),
+    challenge: pkce.challenge,
+    challengeMethod: pkce.method,
+    provider: 'email',
+    method,
+    createdAt: realm.now(),
+    issuedAt: null,
+  })
+  return id
+}
+
+/** The code that is sent to the application in place of tokens; null: the flow is gone. */
+export async function issueCode(realm: Realm, store: RealmStore, flowId: string, userId: string): Promise<string | null> {
+  if (!(await store.flowById(flowId))) return null
+  const code = uuid()
+  await store.issueCode(flowId, sha256(code), userId, realm.now())
+  return code
+}
+
+function matches(method: string, challenge: string, verifier: string): boolean {
+  const made = method === 's256' ? createHash('sha256').update(verifier).digest('base64url') : verifier
+  return safeEqual(made, challenge.replace(/=+$/, ''))
+}
+
+/** Grant type `pkce`: once, in time, by whoever has the verifier. */
+export async function exchangeCode(realm: Realm, code: unknown, verifier: unknown): Promise<Grant> {
+  if (typeof code !== 'string' || typeof verifier !== 'string' || code === '' || verifier === '')
+    throw fail('auth_validation_failed', { reason: 'invalid request: both auth code and code verifier should be non-empty' })
+  await limitAddress(realm, 'verifications')
+  return realm.transact(async (store) => {
+    const flow = await store.flowByCode(sha256(code))
+    const user = flow?.userId ? await store.userById(flow.userId) : null
+    if (!flow || !user || flow.issuedAt === null) throw fail('auth_flow_state_not_found')
+    if (flow.issuedAt + CODE_LIFE <= realm.now()) throw fail('auth_flow_state_expired')
+    if (!matches(flow.challengeMethod, flow.challenge, verifier)) throw fail('auth_bad_code_verifier')
+    if (!mayEnter(user, realm.now())) throw fail('auth_sign_in_banned')
+    if (!(await store.deleteFlow(flow.id))) throw fail('auth_flow_state_not_found')
+    await audit(realm, store, 'login', user, { provider: flow.provider })
+    return signIn(realm, store, user, flow.method)
+  })
+}

@@ -1,0 +1,107 @@
+import type { KeyObject } from 'node:crypto'
+import { sha256 } from '../../base/crypto.ts'
+import { fail } from '../../base/errors.ts'
+import { uuid } from '../../base/ids.ts'
+import { budgetKey } from '../../base/proxies.ts'
+import type { Hasher } from '../hashing.ts'
+import type { RealmKey } from '../keys.ts'
+import type { Caller } from '../platform.ts'
+import type { RealmStore, RealmUser } from '../store/types.ts'
+import type { AuthRules } from './rules.ts'
+
+/** A realm as one request sees it: who may come in and how, its keys, its people. */
+export interface Realm {
+  /** Canonical URL of the project, without a slash at its end. */
+  readonly url: string
+  /** `iss` of its tokens. */
+  readonly issuer: string
+  readonly rules: AuthRules
+  /** Signs access tokens. */
+  readonly key: RealmKey
+  /** Keys the hashes of short codes, so that a copy of the database does not tell them. */
+  readonly pepper: KeyObject
+  readonly hasher: Hasher
+  readonly now: () => number
+  readonly caller: Caller & { readonly language: string | null }
+  /** One transaction over the realm's people. */
+  transact<R>(fn: (store: RealmStore) => Promise<R>): Promise<R>
+  /** Refuses the access tokens of these sessions on all nodes until the last of them has expired. Called before the transaction that ends them commits. */
+  deny(sessionIds: readonly string[]): Promise<void>
+  /** Mails wait in the outbox. */
+  poke(): void
+}
+
+export const MINUTE = 60_000
+export const HOUR = 3_600_000
+
+/** How GoTrue groups its audit entries. */
+const LOG_TYPE: Readonly<Record<string, string>> = {
+  login: 'account',
+  logout: 'account',
+  user_signedup: 'team',
+  user_invited: 'team',
+  user_deleted: 'team',
+  user_modified: 'user',
+  user_updated_password: 'user',
+  token_refreshed: 'token',
+  token_revoked: 'token',
+}
+
+/** One entry of the realm's own audit table: it never leaves the project. */
+export function audit(
+  realm: Realm,
+  store: RealmStore,
+  action: string,
+  user: RealmUser,
+  traits: Record<string, unknown> = {},
+): Promise<void> {
+  const payload = {
+    action,
+    actor_id: user.id,
+    actor_username: user.email ?? user.phone ?? '',
+    actor_via_sso: user.sso,
+    log_type: LOG_TYPE[action] ?? 'user',
+    ...(Object.keys(traits).length === 0 ? {} : { traits }),
+  }
+  return store.audit({ id: uuid(), payload, createdAt: realm.now(), ip: realm.caller.ip ?? '' })
+}
+
+type IpRule = 'sign_ins' | 'sign_ups' | 'anonymous' | 'refreshes' | 'otps' | 'verifications'
+const WINDOW: Readonly<Record<IpRule, number>> = {
+  sign_ins: 5 * MINUTE,
+  sign_ups: HOUR,
+  anonymous: HOUR,
+  refreshes: 5 * MINUTE,
+  otps: 5 * MINUTE,
+  verifications: 5 * MINUTE,
+}
+
+export const tooMany = (ms: number) =>
+  fail('auth_over_request_rate_limit', {}, { headers: { 'retry-after': String(Math.max(1, Math.ceil(ms / 1000))) } })
+
+/** Takes one from the budget of the caller's address, counted in the realm's own database. Throws `auth_over_request_rate_limit`. */
+export async function limitAddress(realm: Realm, what: IpRule): Promise<void> {
+  const { ip } = realm.caller
+  if (ip === null || realm.rules.unlimited(ip)) return
+  const rule = { amount: realm.rules.rates[what], window: WINDOW[what] }
+  const wait = await realm.transact((store) => store.take(`${what}:${budgetKey(ip)}`, rule, realm.now()))
+  if (wait > 0) throw tooMany(wait)
+}
+
+/** Addresses of people are not kept as they are in counters. */
+export const hidden = (text: string): string => sha256(text).slice(0, 32)
+
+/**
+ * Answers of doors that must not tell whether somebody is known come no sooner than this, whatever was to be done: sending is not waited for,
+ * and what is left differs by less.
+ */
+const LEVEL = 60
+
+export async function level<R>(work: () => Promise<R>): Promise<R> {
+  const quiet = new Promise<void>((resolve) => setTimeout(resolve, LEVEL))
+  try {
+    return await work()
+  } finally {
+    await quiet
+  }
+}

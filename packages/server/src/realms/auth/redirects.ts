@@ -1,0 +1,62 @@
+import type { AuthRules } from './rules.ts'
+
+/** Never followed, whatever a list says: they run or read something in the browser. */
+const FORBIDDEN = new Set(['javascript:', 'data:', 'vbscript:', 'file:', 'blob:', 'about:'])
+const MAX_CHARS = 4096
+
+const parse = (text: string): URL | null => {
+  try {
+    return new URL(text)
+  } catch {
+    return null
+  }
+}
+
+/** `*`: any text without `.` and `/`; `**`: any text; `?`: one character of the former. */
+function expressionOf(pattern: string): RegExp {
+  const source = pattern
+    .split(/(\*\*|\*|\?)/)
+    .map((part) => (part === '**' ? '.*' : part === '*' ? '[^./]*' : part === '?' ? '[^./]' : part.replace(/[\\^$.|+()[\]{}]/g, '\\$&')))
+    .join('')
+  return new RegExp(`^${source}$`, 'i')
+}
+
+const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
+
+/** Whether a link may lead there. */
+export function isAllowed(rules: Pick<AuthRules, 'redirect_urls'>, site: string, given: string): boolean {
+  if (given.length > MAX_CHARS) return false
+  const target = parse(given)
+  // A name before the host is there to deceive; control characters and backslashes are read differently by everyone.
+  if (!target || FORBIDDEN.has(target.protocol) || target.username !== '' || target.password !== '') return false
+  if ([...given].some((char) => char <= ' ' || char === '\\' || char === '\u007f')) return false
+  const own = parse(site)
+  if (own) {
+    if (target.origin !== 'null' && target.origin === own.origin) return true
+    // In development the port changes.
+    if (LOOPBACK.has(own.hostname) && own.hostname === target.hostname && /^https?:$/.test(target.protocol)) return true
+  }
+  const [text = ''] = given.split('#')
+  const canonical = target.href.split('#')[0] ?? ''
+  return rules.redirect_urls.some((pattern) => {
+    const expression = expressionOf(pattern)
+    return expression.test(text) && (expression.test(canonical) || canonical === `${text}/`)
+  })
+}
+
+/** Where a link leads: to what was asked for if that is allowed, else to the site. `site` is the project's URL where none is set. */
+export function redirectOf(rules: Pick<AuthRules, 'redirect_urls' | 'site_url'>, url: string, given: string | null): string {
+  const site = rules.site_url ?? url
+  return given !== null && given !== '' && isAllowed(rules, site, given) ? given : site
+}
+
+/** The URL with more in its fragment (implicit flow) or query (PKCE). */
+export function withParams(target: string, where: 'fragment' | 'query', params: Record<string, string>): string {
+  const url = new URL(target)
+  if (where === 'query') {
+    for (const [name, value] of Object.entries(params)) url.searchParams.set(name, value)
+    return url.href
+  }
+  url.hash = ''
+  return `${url.href}#${new URLSearchParams(params)}`
+}

@@ -1,0 +1,39 @@
+import { fail } from '../../base/errors.ts'
+import { refreshSession } from '../sessions.ts'
+import { mayEnter } from '../users.ts'
+import { endSessions, type Grant, grantFor, sessionRules } from './grants.ts'
+import { audit, limitAddress, type Realm } from './realm.ts'
+
+type Outcome = Grant | 'unknown' | 'reused' | 'over' | 'banned'
+
+/** Exchanges a refresh token. Answers instead of throwing inside the transaction, so that the end of a stolen session is committed. */
+export async function refresh(realm: Realm, text: unknown): Promise<Grant> {
+  if (typeof text !== 'string' || text === '') throw fail('auth_validation_failed', { reason: 'refresh_token required' })
+  await limitAddress(realm, 'refreshes')
+  const outcome = await realm.transact((store) => exchange(realm, store, text))
+  if (typeof outcome === 'object') return outcome
+  if (outcome === 'reused') throw fail('auth_refresh_token_already_used')
+  if (outcome === 'over') throw fail('auth_session_expired')
+  throw fail(outcome === 'banned' ? 'auth_sign_in_banned' : 'auth_refresh_token_not_found')
+}
+
+async function exchange(realm: Realm, store: Parameters<Parameters<Realm['transact']>[0]>[0], text: string): Promise<Outcome> {
+  const now = realm.now()
+  const rules = sessionRules(realm)
+  const known = await store.refreshToken(rules.hashRefreshToken(text))
+  const user = known ? await store.userById(known.userId) : null
+  const session = known ? await store.sessionById(known.sessionId) : null
+  if (!known || !user || !session) return 'unknown'
+  if (!mayEnter(user, now)) return 'banned'
+  const { session_inactivity } = realm.rules
+  const idle = session_inactivity !== null && (session.refreshedAt ?? session.createdAt) + session_inactivity * 1000 <= now
+  const result = idle ? ({ kind: 'end', sessionId: session.id, reason: 'over' } as const) : await refreshSession(store, rules, text, now)
+  if (result.kind === 'unknown') return 'unknown'
+  if (result.kind === 'end') {
+    await endSessions(realm, store, [result.sessionId])
+    await audit(realm, store, 'token_revoked', user)
+    return result.reason
+  }
+  await audit(realm, store, 'token_refreshed', user)
+  return grantFor(realm, store, user, result.session, result.refreshToken)
+}

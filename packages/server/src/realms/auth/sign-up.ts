@@ -1,0 +1,109 @@
+import { fail } from '../../base/errors.ts'
+import { uuid } from '../../base/ids.ts'
+import type { RealmStore, RealmUser } from '../store/types.ts'
+import { blankUser } from '../users.ts'
+import { type Grant, signIn } from './grants.ts'
+import { write } from './mails.ts'
+import { limitMails, sendToken } from './one-time.ts'
+import { demandStrong, hashed } from './passwords.ts'
+import { emailOf, insertPerson, isConfirmed, mergedMetadata, type Person, personOf } from './people.ts'
+import { type PkceChallenge, startFlow } from './pkce.ts'
+import { audit, level, limitAddress, type Realm } from './realm.ts'
+
+export interface SignUp {
+  readonly email: unknown
+  readonly password: unknown
+  readonly data: unknown
+  readonly redirectTo: string | null
+  readonly pkce: PkceChallenge | null
+}
+
+export type SignedUp = { readonly grant: Grant } | { readonly person: Person }
+
+/** A person who never was: what the owner of a taken address gets to see, so that the answer does not tell that it is taken. */
+function nobody(email: string, metadata: RealmUser['userMetadata'], now: number): Person {
+  const user = {
+    ...blankUser(uuid(), now),
+    email,
+    role: '',
+    userMetadata: metadata,
+    appMetadata: { provider: 'email', providers: ['email'] },
+    confirmationSentAt: now,
+  }
+  return { user, identities: [], factors: [] }
+}
+
+/** The mail that confirms the address of a new account. */
+export async function sendConfirmation(
+  realm: Realm,
+  store: RealmStore,
+  user: RealmUser,
+  pkce: PkceChallenge | null,
+  redirectTo: string | null,
+): Promise<RealmUser> {
+  const now = realm.now()
+  const address = user.email ?? ''
+  const flow = await startFlow(realm, store, pkce, user.id, 'email/signup')
+  const sent = await sendToken(realm, store, user, 'confirmation_token', address, flow)
+  await store.updateUser(user.id, { confirmationSentAt: now }, now)
+  await write(realm, store, { kind: 'confirmation', user, address, sent, type: 'signup', redirectTo })
+  return { ...user, confirmationSentAt: now }
+}
+
+export async function signUp(realm: Realm, given: SignUp): Promise<SignedUp> {
+  const { rules } = realm
+  if (rules.disable_signup) throw fail('auth_signup_disabled')
+  if (!rules.email_enabled) throw fail('auth_email_provider_disabled', { what: 'signups' })
+  demandStrong(rules, given.password)
+  const email = emailOf(given.email)
+  const metadata = mergedMetadata({}, given.data)
+  await limitAddress(realm, 'sign_ups')
+  return level(async () => {
+    // Before anything is looked up: a taken address takes as long.
+    const passwordHash = await hashed(realm, given.password as string)
+    if (!rules.email_autoconfirm) await limitMails(realm, 'confirmation', email)
+    const made = await realm.transact((store) => enter(realm, store, { email, passwordHash, metadata, given }))
+    realm.poke()
+    return made
+  })
+}
+
+interface Entering {
+  readonly email: string
+  readonly passwordHash: string
+  readonly metadata: RealmUser['userMetadata']
+  readonly given: SignUp
+}
+
+async function enter(realm: Realm, store: RealmStore, { email, passwordHash, metadata, given }: Entering): Promise<SignedUp> {
+  const { email_autoconfirm } = realm.rules
+  const now = realm.now()
+  const known = await store.userByEmail(email)
+  if (known && (email_autoconfirm || isConfirmed(known))) {
+    await audit(realm, store, 'user_repeated_signup', known, { provider: 'email' })
+    if (email_autoconfirm) throw fail('auth_user_already_exists')
+    return { person: nobody(email, metadata, now) }
+  }
+  const user = known ?? (await insertPerson(store, { email, passwordHash, metadata, confirmedAt: email_autoconfirm ? now : null }, now))
+  if (email_autoconfirm) {
+    await audit(realm, store, 'user_signedup', user, { provider: 'email' })
+    return { grant: await signIn(realm, store, user, 'password') }
+  }
+  // One who has not confirmed gets the mail again; nothing of the account changes, since nobody has proved to own the address.
+  await audit(realm, store, 'user_confirmation_requested', user, { provider: 'email' })
+  return { person: await personOf(store, await sendConfirmation(realm, store, user, given.pkce, given.redirectTo)) }
+}
+
+/** Someone without any proof; upgraded by `updateUser()`. */
+export async function signInAnonymously(realm: Realm, data: unknown): Promise<Grant> {
+  if (!realm.rules.anonymous_users) throw fail('auth_anonymous_provider_disabled')
+  if (realm.rules.disable_signup) throw fail('auth_signup_disabled')
+  const userMetadata = mergedMetadata({}, data)
+  await limitAddress(realm, 'anonymous')
+  return realm.transact(async (store) => {
+    const user: RealmUser = { ...blankUser(uuid(), realm.now()), userMetadata, anonymous: true }
+    await store.insertUser(user)
+    await audit(realm, store, 'user_signedup', user, { provider: 'anonymous' })
+    return signIn(realm, store, user, 'anonymous')
+  })
+}

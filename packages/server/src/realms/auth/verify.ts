@@ -1,0 +1,154 @@
+import { fail } from '../../base/errors.ts'
+import type { OneTimeToken, RealmStore, RealmUser } from '../store/types.ts'
+import { mayEnter } from '../users.ts'
+import { completeEmailChange, type HalfChanged } from './email-change.ts'
+import { type Grant, signIn } from './grants.ts'
+import { PKCE, type TokenKind, takeOtp, takeToken } from './one-time.ts'
+import { confirmEmail, emailOf } from './people.ts'
+import { issueCode } from './pkce.ts'
+import { audit, limitAddress, type Realm } from './realm.ts'
+import { redirectOf, withParams } from './redirects.ts'
+
+/** Which stored tokens a type of the wire may use: a token is good for its purpose alone. */
+const KINDS: Readonly<Record<string, readonly TokenKind[]>> = {
+  signup: ['confirmation_token'],
+  invite: ['confirmation_token'],
+  recovery: ['recovery_token'],
+  magiclink: ['recovery_token'],
+  email: ['confirmation_token', 'recovery_token'],
+  email_change: ['email_change_token_new', 'email_change_token_current'],
+}
+const DIGITS = /^\d{6,10}$/
+
+export interface Attempt {
+  readonly type: unknown
+  readonly token?: unknown
+  readonly tokenHash?: unknown
+  readonly email?: unknown
+}
+
+export type Verified = { readonly grant: Grant } | { readonly half: HalfChanged }
+
+const kindsOf = (type: unknown): readonly TokenKind[] => {
+  if (typeof type !== 'string' || type === '') throw fail('auth_validation_failed', { reason: 'Verify requires a verification type' })
+  const kinds = Object.hasOwn(KINDS, type) ? KINDS[type] : undefined
+  if (kinds) return kinds
+  throw fail('auth_validation_failed', { reason: 'Unsupported verification type' })
+}
+
+/** The person whose address or purpose the token proves; null: it is not good. */
+async function consume(
+  realm: Realm,
+  store: RealmStore,
+  kinds: readonly TokenKind[],
+  attempt: Attempt,
+): Promise<[OneTimeToken, RealmUser] | null> {
+  const { tokenHash, token } = attempt
+  const text =
+    typeof tokenHash === 'string' && tokenHash !== '' ? tokenHash : typeof token === 'string' && !DIGITS.test(token) ? token : null
+  if (text !== null) {
+    const taken = await takeToken(realm, store, kinds, text)
+    const user = taken && (await store.userById(taken.userId))
+    return taken && user ? [taken, user] : null
+  }
+  const email = emailOf(attempt.email)
+  const owner = await store.userByEmail(email)
+  if (!owner) return null
+  const taken = await takeOtp(realm, store, owner, kinds, email, String(token))
+  return taken ? [taken, owner] : null
+}
+
+/** By the new address of a change: its owner is found by the address that they have. */
+async function consumeChange(
+  realm: Realm,
+  store: RealmStore,
+  kinds: readonly TokenKind[],
+  attempt: Attempt,
+): Promise<[OneTimeToken, RealmUser] | null> {
+  const found = await consume(realm, store, kinds, attempt)
+  if (found || attempt.tokenHash || typeof attempt.email !== 'string') return found
+  const email = emailOf(attempt.email)
+  const user = await store.userByEmailChange(email)
+  const taken = user && (await takeOtp(realm, store, user, kinds, email, String(attempt.token)))
+  return taken && user ? [taken, user] : null
+}
+
+async function proved(
+  realm: Realm,
+  store: RealmStore,
+  type: string,
+  token: OneTimeToken,
+  user: RealmUser,
+): Promise<RealmUser | HalfChanged> {
+  if (type === 'email_change') return completeEmailChange(realm, store, user, token.kind as TokenKind)
+  if (token.kind === 'confirmation_token') {
+    await audit(realm, store, user.invitedAt === null ? 'user_signedup' : 'invite_accepted', user)
+    return confirmEmail(store, user, realm.now())
+  }
+  await audit(realm, store, 'login', user)
+  // Who reads mail at the address owns it.
+  return user.emailConfirmedAt === null ? confirmEmail(store, user, realm.now()) : user
+}
+
+const isHalf = (value: RealmUser | HalfChanged): value is HalfChanged => 'message' in value
+
+/** POST /verify. Throws `auth_otp_expired` for everything that is not good: unknown, used, too late, for something else. */
+export async function verifyToken(realm: Realm, attempt: Attempt): Promise<Verified> {
+  const kinds = kindsOf(attempt.type)
+  if ((attempt.token ?? '') === '' && (attempt.tokenHash ?? '') === '')
+    throw fail('auth_validation_failed', { reason: 'Verify requires a token or a token hash' })
+  if (attempt.tokenHash !== undefined && attempt.tokenHash !== '' && (attempt.email ?? '') !== '')
+    throw fail('auth_validation_failed', { reason: 'Only the token_hash and type should be provided' })
+  await limitAddress(realm, 'verifications')
+  // Answers instead of throwing inside, so that a wrong try counts.
+  const result = await realm.transact(async (store): Promise<Verified | 'banned' | null> => {
+    const found = await consumeChange(realm, store, kinds, attempt)
+    if (!found) return null
+    const [token, user] = found
+    if (!mayEnter(user, realm.now())) return 'banned'
+    const settled = await proved(realm, store, String(attempt.type), token, user)
+    if (isHalf(settled)) return { half: settled }
+    if (token.flowId !== null) await store.deleteFlow(token.flowId)
+    return { grant: await signIn(realm, store, settled, 'otp') }
+  })
+  if (result === 'banned') throw fail('auth_user_banned')
+  if (!result) throw fail('auth_otp_expired')
+  return result
+}
+
+/** GET /verify, the link of a mail: always answers a URL to go to, with tokens, a code, or what went wrong. */
+export async function followLink(realm: Realm, given: { token: string; type: string; redirectTo: string | null }): Promise<string> {
+  const target = redirectOf(realm.rules, realm.url, given.redirectTo)
+  await limitAddress(realm, 'verifications')
+  const result = await realm.transact(async (store): Promise<Record<string, string> | null> => {
+    const kinds = Object.hasOwn(KINDS, given.type) ? KINDS[given.type]! : []
+    const taken = await takeToken(realm, store, kinds, given.token)
+    const user = taken && (await store.userById(taken.userId))
+    if (!taken || !user || !mayEnter(user, realm.now())) return null
+    const settled = await proved(realm, store, given.type, taken, user)
+    if (isHalf(settled)) return { message: settled.message }
+    if (taken.flowId !== null) {
+      const code = await issueCode(realm, store, taken.flowId, settled.id)
+      return code === null ? null : { code }
+    }
+    const grant = await signIn(realm, store, settled, 'otp')
+    return {
+      access_token: grant.accessToken,
+      expires_at: String(grant.expiresAt),
+      expires_in: String(grant.expiresIn),
+      refresh_token: grant.refreshToken,
+      token_type: 'bearer',
+      type: given.type,
+    }
+  })
+  if (result?.code !== undefined) return withParams(target, 'query', result)
+  if (result) return withParams(target, 'fragment', result.message === undefined ? result : { ...result, sb: '' })
+  return linkError(target, given.token.startsWith(PKCE))
+}
+
+/** What a page reads of a link that is not good. */
+function linkError(target: string, pkce: boolean): string {
+  const params = { error: 'access_denied', error_code: 'otp_expired', error_description: 'Email link is invalid or has expired' }
+  const inQuery = pkce ? withParams(target, 'query', params) : target
+  return withParams(inQuery, 'fragment', { ...params, sb: '' })
+}
