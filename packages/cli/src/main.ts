@@ -5,6 +5,7 @@ import { admin } from './commands/admin.ts'
 import { auth } from './commands/auth.ts'
 import { completion } from './commands/completion.ts'
 import { db } from './commands/db.ts'
+import { gen } from './commands/gen.ts'
 import { keys } from './commands/keys.ts'
 import { login } from './commands/login.ts'
 import { logout } from './commands/logout.ts'
@@ -28,7 +29,7 @@ Exit codes: 0 done · 1 refused or failed · 2 used or configured wrongly · 3 a
 Example:
   sovra projects create shop --wait && sovra db exec shop 'select now()'`
 
-const entries = [start, status, login, logout, whoami, servers, admin, orgs, members, projects, keys, db, auth, tokens, upgrade]
+const entries = [start, status, login, logout, whoami, servers, admin, orgs, members, projects, keys, db, gen, auth, tokens, upgrade]
 
 const version = (): string => (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version
 

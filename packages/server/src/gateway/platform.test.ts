@@ -234,6 +234,7 @@ describe('decide', () => {
       ['key:reveal', p1, 'aaadd'],
       ['key:rotate', p1, 'aaddd'],
       ['connection:reveal', p1, 'aaadd'],
+      ['database:read', p1, 'aaaad'],
       ['database:execute', p1, 'aaadd'],
       ['user_token:create', p1, 'aaddd'],
     ]

@@ -253,8 +253,8 @@ class Listener implements WireListener {
     }
   }
 
-  async #session(client: Inbox, cluster: Inbox, entry: { target: Target; hold: Hold; project: Project; keepIdle: boolean }): Promise<void> {
-    const { hold, project, target, keepIdle } = entry
+  async #session(client: Inbox, cluster: Inbox, entry: { hold: Hold; project: Project; keepIdle: boolean }): Promise<void> {
+    const { hold, project, keepIdle } = entry
     this.#count('signed_in')
     const { ready, key } = await greet(client, cluster, hold.endpoint, this.#cancels)
     let forget = () => {}

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
-import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { asRole } from './as-role.ts'
 import { type Awake, BOOTSTRAP, openWorkshop, refused, type TestService, testEngine, type Workshop } from './cluster.testing.ts'
 import { SYSTEM_DIRECTORY } from './migrations.ts'
 import { ADMIN, GATEWAY } from './names.ts'
+
+/** The version of the system schema as it is shipped. */
+const LATEST = readdirSync(SYSTEM_DIRECTORY).length
 
 /** Leaves a trace whenever a superuser's session calls it, under every name and shape that our own statements use. */
 const AMBUSH = `
@@ -71,7 +74,7 @@ describe('a wake', () => {
   function systemWith(name: string, sql: string): string {
     const directory = join(workshop.directory, name)
     cpSync(SYSTEM_DIRECTORY, directory, { recursive: true })
-    writeFileSync(join(directory, '0005_next.sql'), sql)
+    writeFileSync(join(directory, `${String(LATEST + 1).padStart(4, '0')}_next.sql`), sql)
     return directory
   }
   const engineWith = (name: string, sql: string) => testEngine(workshop.tree.version, { system: systemWith(name, sql) })
@@ -214,7 +217,7 @@ describe('a wake', () => {
       await during(
         service,
         async (awake) => {
-          assert.equal(awake.cluster.systemVersion, 5)
+          assert.equal(awake.cluster.systemVersion, LATEST + 1)
           const owner = await awake.connect()
           assert.deepEqual(
             (await owner.query('select count(*)::int as n from pg_catalog.pg_roles where rolsuper and rolname <> $1', [ADMIN])).rows,
@@ -241,7 +244,7 @@ describe('a wake', () => {
         await during(
           service,
           async (awake) => {
-            assert.equal(awake.cluster.systemVersion, 5)
+            assert.equal(awake.cluster.systemVersion, LATEST + 1)
             assert.equal(awake.cluster.degraded, undefined)
           },
           { engine },
@@ -254,7 +257,7 @@ describe('a wake', () => {
       await during(
         service,
         async (awake) => {
-          assert.equal(awake.cluster.systemVersion, 4)
+          assert.equal(awake.cluster.systemVersion, LATEST)
           assert.equal(awake.cluster.degraded?.code, 'system_schema_failed')
           await works(awake)
           const { rows } = await awake.cluster.admin((client) => client.query(`select to_regclass('sovrabase.half') as half`))
@@ -262,7 +265,7 @@ describe('a wake', () => {
         },
         { engine: engineWith('fails', 'create table sovrabase.half (n integer); select 1 / 0') },
       )
-      await during(service, async (awake) => assert.equal(awake.cluster.systemVersion, 5), {
+      await during(service, async (awake) => assert.equal(awake.cluster.systemVersion, LATEST + 1), {
         engine: engineWith('mended', 'create table sovrabase.half (n integer)'),
       })
     })
