@@ -8,16 +8,17 @@ TOOLS=(
   'mariadbd mariadb-server'
   'setpriv util-linux'
   'chromium chromium'
-  'chromium chromium'
   'psql postgresql-client'
   'openssl openssl'
   'unshare util-linux'
+  'go golang-go'
+  'python3 python3'
 )
 
 missing=()
 for entry in "${TOOLS[@]}"; do
   read -r command package <<<"$entry"
-  PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null || missing+=("$package")
+  PATH="$PATH:/usr/local/go/bin:/usr/sbin:/sbin" command -v "$command" >/dev/null || missing+=("$package")
 done
 if [ ${#missing[@]} -eq 0 ]; then
   echo 'test tools: all there'

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import type { Smtp } from '@sovrabase/contract/auth'
 import { fail } from '../../base/errors.ts'
 import type { Outbound } from '../../base/outbound.ts'
@@ -38,7 +39,7 @@ export async function send(outbound: Outbound, smtp: Smtp, letter: Letter, ca?: 
       requireTLS: tls === 'starttls',
       ignoreTLS: tls === 'none',
       ...(smtp.user ? { auth: { user: smtp.user, pass: smtp.password ?? '' } } : {}),
-      tls: { servername: smtp.host, ...(ca ? { ca: [...ca] } : {}) },
+      tls: { ...(isIP(smtp.host) === 0 ? { servername: smtp.host } : {}), ...(ca ? { ca: [...ca] } : {}) },
       greetingTimeout: PATIENCE,
       socketTimeout: PATIENCE,
       disableFileAccess: true,
