@@ -6,6 +6,7 @@
 export const ERRORS = {
   internal: [500, 'An unexpected error occurred.', 'Look for the request id in the server log.'],
   invalid_request: [400, 'The request is not valid: {reason}.', 'Compare it with /v1/openapi.json.'],
+  method_not_allowed: [405, '{method} is not allowed here.', 'Allowed: {allow}.'],
   not_found: [404, 'Not found.', 'The thing does not exist, or you may not know of it.'],
   forbidden: [403, 'You may not do {action} here.', 'Ask an owner or admin of the organisation for a role that may.'],
   unauthenticated: [401, 'No valid credentials were given.', 'Send a token as `Authorization: Bearer …`.'],
@@ -493,6 +494,23 @@ export const ERRORS = {
   auth_mfa_factor_name_conflict: [422, 'A factor with the friendly name "{name}" for this user already exists', ''],
   auth_insufficient_aal: [401, '{reason}', ''],
   auth_user_sso_managed: [422, 'This account is managed by single sign-on', ''],
+  // apis/auth: hooks, captcha, sessions
+  auth_hook_failed: [500, 'Error running hook URI: {uri}', ''],
+  auth_hook_timeout: [422, 'Failed to reach hook within maximum time of {seconds} seconds', ''],
+  auth_hook_timeout_after_retry: [422, 'Failed to reach hook after maximum retries', ''],
+  auth_hook_payload_over_size_limit: [422, 'Payload size exceeded size limit of {bytes} bytes', ''],
+  auth_hook_payload_invalid_content_type: [400, 'Invalid JSON response. Received content-type: {type}', ''],
+  auth_hook_refused_400: [400, '{reason}', ''],
+  auth_hook_refused_403: [403, '{reason}', ''],
+  auth_hook_refused_422: [422, '{reason}', ''],
+  auth_hook_refused_429: [429, '{reason}', ''],
+  auth_hook_refused_500: [500, '{reason}', ''],
+  auth_password_attempt_refused: [400, '{reason}', ''],
+  auth_mfa_verification_rejected: [403, '{reason}', ''],
+  auth_captcha_failed: [400, 'captcha protection: request disallowed ({reason})', ''],
+  auth_captcha_unreachable: [500, 'captcha verification process failed', ''],
+  auth_phone_not_confirmed: [400, 'Phone not confirmed', ''],
+  auth_no_such_session: [404, 'Session not found', ''],
   // realms: mail
   mail_not_configured: [
     409,

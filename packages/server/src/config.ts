@@ -25,7 +25,7 @@ const section = <const P extends Record<string, TSchema>>(description: string, p
   Type.Object(properties, { description, additionalProperties: false })
 
 const tls = (of: string) =>
-  section(`TLS of ${of}. Both files, or none; read at the start.`, {
+  section(`TLS of ${of}. Both files, or none; read again when they change.`, {
     cert_file: optionalPath('Certificate chain, PEM.'),
     key_file: optionalPath('Private key, PEM.'),
   })
@@ -271,7 +271,7 @@ export const hasPathForm = ({ api }: Config): boolean => (api.path_form === 'aut
 export function publicUrl({ api }: Config, port: number): string {
   if (api.public_url !== null) return new URL(api.public_url).origin
   const scheme = api.tls.cert_file === null ? 'http' : 'https'
-  const any = api.host === '0.0.0.0' || api.host === '::'
-  const host = any ? 'localhost' : isIP(api.host) === 6 ? `[${api.host}]` : api.host
+  const everywhere = api.host === '0.0.0.0' || api.host === '::'
+  const host = everywhere ? 'localhost' : isIP(api.host) === 6 ? `[${api.host}]` : api.host
   return new URL(`${scheme}://${host}:${port}`).origin
 }

@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { makeBudget } from './apis/wire/budget.ts'
 import { wireApi } from './apis/wire/listener.ts'
 import type { WireListener } from './apis/wire/options.ts'
 import { choosePort } from './apis/wire/port.ts'
-import { fail } from './base/errors.ts'
 import type { Log } from './base/log.ts'
 import type { Metrics } from './base/metrics.ts'
+import { readTls, watchTls } from './base/tls.ts'
 import type { Config } from './config.ts'
 import type { Foundation } from './foundation.ts'
 import type { Resolver } from './gateway/resolve.ts'
@@ -28,15 +27,6 @@ export interface WireParts {
   readonly projects: Resolver
   readonly metrics: Metrics
   readonly log: Log
-}
-
-function tlsOf({ wire: { tls } }: Config): { cert: string; key: string } | null {
-  if (tls.cert_file === null || tls.key_file === null) return null
-  try {
-    return { cert: readFileSync(tls.cert_file, 'utf8'), key: readFileSync(tls.key_file, 'utf8') }
-  } catch (cause) {
-    throw fail('tls_unreadable', { file: tls.cert_file, key: tls.key_file }, { cause })
-  }
 }
 
 /** What the listener must know of a project, from the gateway's cache and the service's spec. */
@@ -68,7 +58,7 @@ export async function startWire(parts: WireParts): Promise<WireListener> {
   const port = await choosePort({ host, configured, recorded })
   const listener = await wireApi({
     listen: { host, port },
-    tls: tlsOf(config),
+    tls: readTls(config.wire.tls),
     resolve: projectsOf(parts),
     hold: (ref, service, reason) => connector.hold(ref, service, reason),
     budget: makeBudget({ limit: config.limits.rates.failed_wire_sign_ins, window: HOUR, now: Date.now }),
@@ -78,7 +68,17 @@ export async function startWire(parts: WireParts): Promise<WireListener> {
     metrics,
   })
   if (configured === null && recorded === null) await metadata.transaction((trx) => setFact(trx, fact, listener.port))
-  return listener
+  const unwatch = watchTls(config.wire.tls, (pair) => listener.useTls(pair), log)
+  return {
+    host: listener.host,
+    port: listener.port,
+    sessions: (ref) => listener.sessions(ref),
+    useTls: (pair) => listener.useTls(pair),
+    close(grace) {
+      unwatch()
+      return listener.close(grace)
+    },
+  }
 }
 
 /** Host that people write into a connection string. */

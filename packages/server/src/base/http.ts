@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Server as TlsServer } from 'node:tls'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import {
   type FastifyBaseLogger,
@@ -11,17 +11,23 @@ import {
   fastify,
   LogController,
 } from 'fastify'
-import { fail } from './errors.ts'
+import type { SovraError } from './errors.ts'
 import { answerClientError, answerError } from './http-errors.ts'
 import { lazyCompilers } from './http-schemas.ts'
 import { requestId } from './ids.ts'
 import { type Log, writeLine } from './log.ts'
+import { methodsOf } from './methods.ts'
 import { cleanForwarded, type Trusted, trustedProxies } from './proxies.ts'
+import { readTls, type TlsFiles, watchTls } from './tls.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** True: not in the access log (health checks and the like). */
     quiet?: boolean
+  }
+  interface FastifyInstance {
+    /** What a request that no route takes is told: `not_found`, or `method_not_allowed` with `Allow`. */
+    missing(request: FastifyRequest): SovraError
   }
 }
 
@@ -35,7 +41,7 @@ export interface HttpOptions {
   readonly bodyLimit?: number
   /** ms */
   readonly timeouts?: { readonly headers?: number; readonly body?: number; readonly idle?: number }
-  readonly tls?: { readonly cert_file: string | null; readonly key_file: string | null }
+  readonly tls?: TlsFiles
   /** The project that a request is for, for the log. */
   readonly project?: (request: FastifyRequest) => string | undefined
   /** Called with each finished request, for metrics. ms. */
@@ -109,15 +115,6 @@ function idOf(isTrusted: Trusted): (request: IncomingMessage) => string {
   }
 }
 
-function readTls(tls: HttpOptions['tls']): { cert: Buffer; key: Buffer } | null {
-  if (!tls?.cert_file || !tls.key_file) return null
-  try {
-    return { cert: readFileSync(tls.cert_file), key: readFileSync(tls.key_file) }
-  } catch (cause) {
-    throw fail('tls_unreadable', { file: tls.cert_file, key: tls.key_file }, { cause })
-  }
-}
-
 /**
  * An HTTP server of ours: request ids, trusted proxies, limits, time-outs, lazily compiled schemas, errors of the control API's shape (a scope may set
  * its own handler), one log line a request. `request.ip`, `.host` and `.protocol` are the caller's also behind proxies.
@@ -127,7 +124,7 @@ export function makeHttp(options: HttpOptions): Http {
   const headerLimit = options.headerLimit ?? HEADER_LIMIT
   const timeouts = { ...TIMEOUTS, ...options.timeouts }
   const transport = { maxHeaderSize: headerLimit, headersTimeout: timeouts.headers, requestTimeout: timeouts.body }
-  const tls = readTls(options.tls)
+  const tls = options.tls ? readTls(options.tls) : null
   const app = fastify({
     ...(tls ? { https: { ...transport, ...tls } } : { http: transport }),
     ...options.server,
@@ -155,7 +152,13 @@ export function makeHttp(options: HttpOptions): Http {
     reply.raw.on('close', () => logRequest(options, request, reply))
     done()
   })
+  if (options.tls && tls) {
+    const unwatch = watchTls(options.tls, (pair) => (app.server as unknown as TlsServer).setSecureContext(pair), options.log)
+    app.addHook('onClose', (_app, done) => done(void unwatch()))
+  }
+  const missing = methodsOf(app as unknown as FastifyInstance, PARAMETER_LENGTH)
+  app.decorate('missing', (request: FastifyRequest) => missing(request.method, request.url))
   app.setErrorHandler(answerError)
-  app.setNotFoundHandler((request, reply) => answerError(fail('not_found'), request, reply))
+  app.setNotFoundHandler((request, reply) => answerError(app.missing(request), request, reply))
   return app
 }

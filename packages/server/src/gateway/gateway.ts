@@ -143,7 +143,11 @@ export function mountProjectApi(app: FastifyInstance, prefix: string, api: Proje
       if (error.headers) reply.headers(error.headers)
       return api.render(error, request, reply)
     })
-    scope.setNotFoundHandler((request, reply) => api.render(fail('not_found'), request, reply))
+    scope.setNotFoundHandler((request, reply) => {
+      const error = app.missing(request)
+      if (error.headers) reply.headers(error.headers)
+      return api.render(error, request, reply)
+    })
     await scope.register(api.routes)
   }
   app.register(scoped, { prefix })

@@ -217,6 +217,7 @@ describe('APIs of projects', () => {
       [post(JSON.stringify({ x: 'x'.repeat(2000) })), 413, 'body_too_large'],
       [post('{'), 400, 'invalid_json'],
       [node.ask(`/p/${a.ref}/rest/v1/none`, { method: 'PATCH' }), 404, 'not_found'],
+      [node.ask(`/p/${a.ref}/rest/v1/who`, { method: 'PATCH' }), 405, 'method_not_allowed'],
     ]
     for (const [asked, status, code] of rows) {
       const answer = await asked
@@ -277,7 +278,7 @@ describe('CORS', () => {
       assert.match(answer.headers['access-control-expose-headers'] ?? '', /content-range.*sb-request-id/)
     }
     const own = await node.ask('/v1/me', { method: 'OPTIONS', headers: preflight })
-    assert.deepEqual([own.status, own.headers['access-control-allow-origin']], [404, undefined])
+    assert.deepEqual([own.status, own.headers['access-control-allow-origin']], [405, undefined])
     await node.close()
   })
 
