@@ -13,10 +13,11 @@ import { ensureDemo } from './control/demo/demo.ts'
 import { PURGE, purgeProject } from './control/projects/verbs.ts'
 import { setupSecret } from './control/setup/store.ts'
 import { type Foundation, lay } from './foundation.ts'
+import { recordAddress } from './gateway/former.ts'
 import { type Gateway, makeGateway, mountProjectApi } from './gateway/gateway.ts'
 import { makeRewrite, onSharedOrigin, projectOf } from './gateway/resolve.ts'
 import type { ProjectPrincipal } from './gateway/types.ts'
-import type { Addressing } from './gateway/urls.ts'
+import type { Addressing, FormerAddress } from './gateway/urls.ts'
 import type { Seat } from './keeper.ts'
 import { listenAdmin, listenApi } from './listen.ts'
 import { SYSTEM } from './metadata/change.ts'
@@ -174,10 +175,12 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   await services.settle(metadata.kysely, nodeName)
   let port = config.api.port
   let wire: WireListener | undefined
+  let former: readonly FormerAddress[] = []
   const addressing: Addressing = {
     publicUrl: () => publicUrl(config, port),
     baseDomain: config.api.base_domain,
     pathForm: hasPathForm(config),
+    former: () => former,
   }
   const hasher = makeHasher()
   const outbound = makeOutbound({
@@ -273,6 +276,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   try {
     await Promise.all([bus.start(), denied.load()])
     port = await listenApi(app, config.api.host, config.api.port)
+    former = await recordAddress(metadata, addressing)
     admin = await listenAdmin({ host: config.admin.host, port: config.admin.port, metrics, ready: () => ready })
     wire = await startWire({ config, foundation, connector, services, projects: gateway.projects, metrics, log })
     await startSweeper(metadata, queue, {

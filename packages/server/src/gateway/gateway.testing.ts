@@ -16,7 +16,7 @@ import { makePlatformRealm } from '../realms/platform.ts'
 import { type Claims, signToken } from '../realms/tokens.ts'
 import { type GatewayOptions, makeGateway, mountProjectApi } from './gateway.ts'
 import { makeRewrite } from './resolve.ts'
-import { issuersOf } from './urls.ts'
+import { type FormerAddress, issuersOf } from './urls.ts'
 
 export const ACTOR: Actor = { id: 'test', kind: 'system', ip: null, requestId: null }
 export const LOCAL_TOKEN = `sovra_local_${'x'.repeat(43)}`
@@ -94,7 +94,7 @@ export type Node = Awaited<ReturnType<typeof startGateway>>
 
 /** A real server with the gateway, on metadata of its own. */
 export async function startGateway(
-  options: Partial<GatewayOptions> & { trustedProxies?: string[]; baseDomain?: string; pathForm?: boolean } = {},
+  options: Partial<GatewayOptions> & { trustedProxies?: string[]; baseDomain?: string; pathForm?: boolean; former?: FormerAddress[] } = {},
 ) {
   const on = await sqliteMetadata()
   const db = on.metadata.kysely
@@ -103,6 +103,7 @@ export async function startGateway(
     publicUrl: () => `http://127.0.0.1:${port}`,
     baseDomain: options.baseDomain ?? null,
     pathForm: options.pathForm ?? options.baseDomain === undefined,
+    former: () => options.former ?? [],
   }
   const realm = makePlatformRealm({ db, change: on.change, hasher: makeHasher(), jwtSecret: 'j'.repeat(32), expiration: 86_400_000, now })
   const denied = makeDenied(db, now)

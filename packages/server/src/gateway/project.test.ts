@@ -326,6 +326,23 @@ describe('by host', () => {
     await node.close()
   })
 
+  test('a token signed under a former address is good; under one that never was, not', async () => {
+    const node = await startGateway({ former: [{ publicUrl: 'http://old.example:81', baseDomain: 'projects.old.example' }] })
+    const { ref, keys, user } = await node.addProject(await node.addOrganisation('acme'))
+    const rows: [issuer: string, status: number][] = [
+      [`http://127.0.0.1:${node.port}/p/${ref}`, 200],
+      [`http://old.example:81/p/${ref}`, 200],
+      [`http://${ref}.projects.old.example:81`, 200],
+      [`http://other.example/p/${ref}`, 401],
+      [`http://old.example:81/p/${'x'.repeat(20)}`, 401],
+    ]
+    for (const [issuer, status] of rows) {
+      const headers = { apikey: keys.anon.text, ...bearer(user({ iss: `${issuer}/auth/v1` })) }
+      assert.equal((await node.ask(`/p/${ref}/rest/v1/who`, { headers })).status, status, issuer)
+    }
+    await node.close()
+  })
+
   test('with path_form on, both, and the issuer of either form', async () => {
     const node = await startGateway({ baseDomain: 'base.example', pathForm: true })
     const project = await node.addProject(await node.addOrganisation('acme'))

@@ -5,23 +5,36 @@ export interface Addressing {
   /** Projects answer on `<ref>.<this>`; null: by path only. */
   readonly baseDomain: string | null
   readonly pathForm: boolean
+  /** Addresses that the platform had before, newest first: tokens signed under them stay good until they expire. */
+  readonly former: () => readonly FormerAddress[]
 }
 
-const pathUrl = (at: Addressing, ref: string): string => `${at.publicUrl()}/p/${ref}`
+/** An address of the platform as it is recorded. */
+export type FormerAddress = Pick<Addressing, 'baseDomain'> & { readonly publicUrl: string }
 
-function hostUrl(at: Addressing, ref: string): string | null {
-  if (at.baseDomain === null) return null
-  const { protocol, port } = new URL(at.publicUrl())
-  return `${protocol}//${ref}.${at.baseDomain}${port === '' ? '' : `:${port}`}`
+const pathUrl = (publicUrl: string, ref: string): string => `${publicUrl}/p/${ref}`
+
+function hostUrl({ publicUrl, baseDomain }: FormerAddress, ref: string): string | null {
+  if (baseDomain === null) return null
+  const { protocol, port } = new URL(publicUrl)
+  return `${protocol}//${ref}.${baseDomain}${port === '' ? '' : `:${port}`}`
 }
+
+const urlsOf = (at: FormerAddress, ref: string): string[] => {
+  const host = hostUrl(at, ref)
+  return host === null ? [pathUrl(at.publicUrl, ref)] : [host, pathUrl(at.publicUrl, ref)]
+}
+
+/** The address in force, as it is recorded. */
+export const addressOf = ({ publicUrl, baseDomain }: Addressing): FormerAddress => ({ publicUrl: publicUrl(), baseDomain })
 
 /** A project's canonical URL: derived, never stored. */
-export const projectUrl = (at: Addressing, ref: string): string => hostUrl(at, ref) ?? pathUrl(at, ref)
+export const projectUrl = (at: Addressing, ref: string): string => urlsOf(addressOf(at), ref)[0]!
 
-const issuerOf = (url: string): string => `${url}/auth/v1`
-
-/** `iss` of a project's tokens: the canonical one first, then the other form, so that setting a base domain signs nobody out. */
-export function issuersOf(at: Addressing, ref: string): string[] {
-  const host = hostUrl(at, ref)
-  return (host === null ? [pathUrl(at, ref)] : [host, pathUrl(at, ref)]).map(issuerOf)
-}
+/**
+ * `iss` of a project's tokens: the canonical one first, then the other form, then those of former addresses, so that neither a base domain nor
+ * another public URL signs anybody out.
+ */
+export const issuersOf = (at: Addressing, ref: string): string[] => [
+  ...new Set([addressOf(at), ...at.former()].flatMap((address) => urlsOf(address, ref)).map((url) => `${url}/auth/v1`)),
+]
