@@ -43,6 +43,38 @@ const Smtp = Type.Object(
   closed,
 )
 
+/** What a project's own code may say at a step of auth. */
+export const HOOKS = ['custom_access_token', 'password_verification_attempt', 'mfa_verification_attempt', 'before_user_created'] as const
+export type HookName = (typeof HOOKS)[number]
+
+const Hook = Type.Object(
+  {
+    uri: Type.String({
+      maxLength: 2048,
+      pattern: '^(https?://[^\\s]+|pg-functions://postgres/[A-Za-z_][A-Za-z0-9_$]{0,62}/[A-Za-z_][A-Za-z0-9_$]{0,62})$',
+      description: 'A URL, or a function of the database that takes and answers jsonb: pg-functions://postgres/<schema>/<function>',
+    }),
+    secret: Type.Optional(
+      Type.String({
+        maxLength: 1024,
+        pattern: '^v1,whsec_[A-Za-z0-9+/=]{16,}([|]v1,whsec_[A-Za-z0-9+/=]{16,})*$',
+        secret: true,
+        description: 'Signs calls of a URL (standardwebhooks.com): v1,whsec_<base64>; several, parted by |, while one is replaced',
+      }),
+    ),
+  },
+  closed,
+)
+
+const Captcha = Type.Object(
+  {
+    provider: Type.Union([Type.Literal('hcaptcha'), Type.Literal('turnstile')]),
+    secret: Type.String({ minLength: 1, maxLength: 1024, secret: true, description: 'Stored encrypted, never answered' }),
+    url: Type.Optional(Type.String({ maxLength: 2048, pattern: '^https?://[^\\s]+$', description: 'Another server of the same protocol' })),
+  },
+  closed,
+)
+
 const Rates = Type.Object(
   {
     mails: whole(1, 100_000, 'Mails of the project in an hour'),
@@ -72,6 +104,7 @@ export const AuthSettings = Type.Object(
     ),
     disable_signup: onOff('Nobody new: only invited and administered users sign in'),
     email_enabled: onOff('Sign-up and sign-in by e-mail'),
+    phone_enabled: onOff('Sign-up and sign-in by telephone'),
     email_autoconfirm: onOff('Addresses count as confirmed at once, without a mail'),
     secure_email_change: onOff('A change of address is confirmed at the old and at the new one'),
     anonymous_users: onOff('Sign-in without any proof, to be upgraded later'),
@@ -92,6 +125,10 @@ export const AuthSettings = Type.Object(
         { description: 'Characters that a new password must have' },
       ),
     ),
+    password_leaked: onOff('New passwords are looked up in a list of leaked ones, by the first 20 bits of their SHA-1 alone'),
+    password_leaked_url: Type.Optional(
+      Type.String({ maxLength: 2048, pattern: '^https?://[^\\s]+/$', description: 'A service with the range API of haveibeenpwned.com' }),
+    ),
     secure_password_change: onOff('A new password needs a sign-in within the last 24 hours, or the code of a mail (reauthenticate)'),
     otp_length: whole(6, 10, 'Digits of codes in mails'),
     otp_expiry: seconds(60, 86_400, 'Life of links and codes in mails'),
@@ -105,6 +142,16 @@ export const AuthSettings = Type.Object(
     ),
     mfa_totp: onOff('Users may add authenticator apps as a second factor'),
     mfa_max_factors: whole(1, 50, 'Factors of one user at most'),
+    captcha: Type.Optional(Captcha),
+    hooks: Type.Optional(
+      Type.Object(
+        Object.fromEntries(HOOKS.map((name) => [name, Type.Optional(Hook)])) as Record<
+          HookName,
+          ReturnType<typeof Type.Optional<typeof Hook>>
+        >,
+        closed,
+      ),
+    ),
     language: Type.Optional(
       Type.Union([Type.Literal('en'), Type.Literal('fr')], { description: 'Of mails, where neither request nor user say one' }),
     ),
@@ -124,6 +171,7 @@ export const AuthSettings = Type.Object(
 
 export type AuthSettings = Static<typeof AuthSettings>
 export type Smtp = Static<typeof Smtp>
+export type Hook = Static<typeof Hook>
 export type Template = Static<typeof Template>
 export type AuthRates = Required<Static<typeof Rates>>
 
@@ -143,6 +191,7 @@ export const AUTH_DEFAULTS = {
   redirect_urls: [],
   disable_signup: false,
   email_enabled: true,
+  phone_enabled: false,
   email_autoconfirm: false,
   secure_email_change: true,
   anonymous_users: false,
@@ -153,6 +202,8 @@ export const AUTH_DEFAULTS = {
   single_session: false,
   password_min_length: 6,
   password_required: 'none',
+  password_leaked: false,
+  password_leaked_url: 'https://api.pwnedpasswords.com/range/',
   secure_password_change: false,
   otp_length: 6,
   otp_expiry: 3600,

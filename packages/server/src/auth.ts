@@ -8,6 +8,7 @@ import type { Config } from './config.ts'
 import type { Foundation } from './foundation.ts'
 import type { Gateway } from './gateway/gateway.ts'
 import { projectOf } from './gateway/resolve.ts'
+import { administersUsers } from './gateway/roles.ts'
 import type { ProjectPrincipal } from './gateway/types.ts'
 import { type Actor, SYSTEM } from './metadata/change.ts'
 import { readSettings } from './metadata/settings.ts'
@@ -82,6 +83,8 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
         now: Date.now,
         project: projectOf,
         principal: (request) => request.principal as ProjectPrincipal | null,
+        administers: (request) => administersUsers(request.principal as ProjectPrincipal | null),
+        fetch: (url, wanted) => outbound.fetch(url, wanted),
         open(request) {
           const opened = gateway.limits.hold(request, connector, DATABASE)
           post.seen(projectOf(request).ref)

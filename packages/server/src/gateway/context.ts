@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely'
 import type { Vault } from '../base/crypto.ts'
+import { readOwnSettings } from '../metadata/settings.ts'
 import type { Tables } from '../metadata/tables.ts'
 import { readApiKeySet } from '../realms/api-keys.ts'
 import type { Denied } from '../realms/denied.ts'
@@ -29,11 +30,6 @@ const anonymous = (ref: string): ProjectPrincipal => ({
   exp: null,
 })
 
-async function readSettings(db: Kysely<Tables>, ref: string): Promise<Record<string, unknown>> {
-  const rows = await db.selectFrom('settings').select(['section', 'json']).where('scope', '=', ref).execute()
-  return Object.fromEntries(rows.map((row) => [row.section, JSON.parse(row.json) as unknown]))
-}
-
 function keylessSetting(settings: Readonly<Record<string, unknown>>): boolean | undefined {
   const rest = settings.rest as { allow_keyless?: unknown } | undefined
   return typeof rest?.allow_keyless === 'boolean' ? rest.allow_keyless : undefined
@@ -58,7 +54,7 @@ export async function readContext(reading: ContextReading, ref: string): Promise
       .execute(),
     readRealmKeys(db, vault, ref, now()),
     readApiKeySet(db, ref),
-    readSettings(db, ref),
+    readOwnSettings(db, ref, vault),
   ])
   const issuers = issuersOf(addressing, ref)
   return {

@@ -85,11 +85,12 @@ const NOT_BY_TOKEN: ReadonlySet<string> = new Set<ControlAction>(['token:create'
 const LOCAL_ONLY: ReadonlySet<string> = new Set<ControlAction>(['admin_link:create'])
 
 const ADMINISTERS_USERS = new Set(['service_role', 'supabase_admin'])
+export const administersUsers = (principal: ProjectPrincipal | null): boolean => principal !== null && ADMINISTERS_USERS.has(principal.role)
 const DATA: ReadonlySet<string> = new Set(DATA_ACTIONS)
 
 function decideUser(principal: ProjectPrincipal, action: Action, resource: Resource): Decision {
   if (resource.kind !== 'project' || resource.project !== principal.realm || !DATA.has(action)) return 'hide'
-  if (action === 'auth:administer') return ADMINISTERS_USERS.has(principal.role) ? 'allow' : 'deny'
+  if (action === 'auth:administer') return administersUsers(principal) ? 'allow' : 'deny'
   return 'allow'
 }
 

@@ -1,4 +1,4 @@
-import { SECTIONS, SETTING_DEFAULTS, type Section, type SectionValue } from '@sovrabase/contract/settings'
+import { isSection, SECTIONS, SETTING_DEFAULTS, type Section, type SectionValue } from '@sovrabase/contract/settings'
 import type { Kysely, Transaction } from 'kysely'
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
@@ -50,6 +50,15 @@ export async function readSettings<S extends Section>(db: Handle, scope: string,
     .executeTakeFirst()
   const own = (row ? openSecrets(SECTIONS[section], JSON.parse(row.json), vault, contextOf(scope, section)) : {}) as SectionValue<S>
   return { version: row?.version ?? 0, own, value: { ...SETTING_DEFAULTS[section], ...own } }
+}
+
+/** All that a scope has written, by section, secrets opened. */
+export async function readOwnSettings(db: Handle, scope: string, vault: Vault): Promise<Record<string, unknown>> {
+  const rows = await db.selectFrom('settings').select(['section', 'json']).where('scope', '=', scope).execute()
+  const known = rows.filter((row): row is typeof row & { section: Section } => isSection(row.section))
+  return Object.fromEntries(
+    known.map(({ section, json }) => [section, openSecrets(SECTIONS[section], JSON.parse(json), vault, contextOf(scope, section))]),
+  )
 }
 
 /** Replaces a section as a whole; secrets are sealed. Answers the new version, tells `settings.changed` (without values). */

@@ -1,10 +1,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { changeUser, createUser, deleteUser, listUsers, readUserById, removeFactor } from '../../realms/auth/admin.ts'
+import { auditLog, changeUser, createUser, deleteUser, listUsers, readUserById, removeFactor } from '../../realms/auth/admin.ts'
 import { generateLink, invite } from '../../realms/auth/admin-links.ts'
-import { bodyOf, pageOf, paramOf, redirectOf } from './input.ts'
+import { endSessionOfUser, sessionsOfUser } from '../../realms/auth/sessions.ts'
+import { bodyOf, pageOf, paramOf, queryOf, redirectOf } from './input.ts'
 import type { AuthOptions } from './options.ts'
 import { realmOf } from './realm.ts'
-import { factorView, userView } from './view.ts'
+import { auditView, factorView, userSessionView, userView } from './view.ts'
 
 const ADMINISTER = { config: { action: 'auth:administer', resource: 'project' } } as const
 
@@ -65,6 +66,27 @@ export function adminRoutes(app: FastifyInstance, options: AuthOptions): void {
   app.delete('/admin/users/:id', ADMINISTER, async (request) => {
     await deleteUser(realmOf(options, request), paramOf(request, 'id'), bodyOf(request).should_soft_delete === true)
     return {}
+  })
+
+  app.get('/admin/users/:id/sessions', ADMINISTER, async (request) => ({
+    sessions: (await sessionsOfUser(realmOf(options, request), paramOf(request, 'id'))).map(userSessionView),
+  }))
+
+  app.delete('/admin/users/:id/sessions', ADMINISTER, async (request, reply) => {
+    await endSessionOfUser(realmOf(options, request), paramOf(request, 'id'), null)
+    return reply.code(204).send()
+  })
+
+  app.delete('/admin/users/:id/sessions/:session', ADMINISTER, async (request, reply) => {
+    await endSessionOfUser(realmOf(options, request), paramOf(request, 'id'), paramOf(request, 'session'))
+    return reply.code(204).send()
+  })
+
+  app.get('/admin/audit', ADMINISTER, async (request, reply) => {
+    const realm = realmOf(options, request)
+    const { entries, total } = await auditLog(realm, pageOf(request), queryOf(request, 'query'))
+    paged(request, reply, `${realm.issuer}/admin/audit`, total)
+    return entries.map(auditView)
   })
 
   app.get('/admin/users/:id/factors', ADMINISTER, async (request) =>

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { fail } from '../../base/errors.ts'
+import { demandCaptcha } from '../../realms/auth/captcha.ts'
 import { recover, resend, sendOtp } from '../../realms/auth/otp.ts'
 import { challengeOf } from '../../realms/auth/pkce.ts'
 import { followLink, verifyToken } from '../../realms/auth/verify.ts'
@@ -25,18 +26,24 @@ export function linkRoutes(app: FastifyInstance, options: AuthOptions): void {
   const otp = async (request: FastifyRequest) => {
     const body = bodyOf(request)
     refusePhone(body, 'Unsupported phone provider')
-    await sendOtp(realmOf(options, request), { ...wish(request), data: body.data, createUser: body.create_user !== false })
+    const realm = realmOf(options, request)
+    await demandCaptcha(realm, body)
+    await sendOtp(realm, { ...wish(request), data: body.data, createUser: body.create_user !== false })
     return {}
   }
   app.post('/otp', USE, otp)
   app.post('/magiclink', USE, otp)
   app.post('/recover', USE, async (request) => {
-    await recover(realmOf(options, request), wish(request))
+    const realm = realmOf(options, request)
+    await demandCaptcha(realm, bodyOf(request))
+    await recover(realm, wish(request))
     return {}
   })
   app.post('/resend', USE, async (request) => {
     const body = bodyOf(request)
-    await resend(realmOf(options, request), body.type, wish(request))
+    const realm = realmOf(options, request)
+    await demandCaptcha(realm, body)
+    await resend(realm, body.type, wish(request))
     return {}
   })
 

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Outbound } from '../../base/outbound.ts'
 import type { ProjectContext, ProjectPrincipal } from '../../gateway/types.ts'
 import type { Hasher } from '../../realms/hashing.ts'
 import type { Cluster } from '../../runtime/engines/postgres/cluster.ts'
@@ -21,6 +22,9 @@ export interface AuthOptions {
   open(request: FastifyRequest): Share | Promise<Share>
   /** Refuses the access tokens of these sessions of a project on all nodes, until `until` (ms). */
   deny(ref: string, sessionIds: readonly string[], until: number): Promise<void>
+  /** Whether the request's key administers users. */
+  administers(request: FastifyRequest): boolean
+  readonly fetch: Outbound['fetch']
   /** Mails wait in the project's outbox. */
   poke(ref: string): void
 }

@@ -22,6 +22,10 @@ export function realmOf(options: AuthOptions, request: FastifyRequest): Realm {
     hasher,
     now,
     caller: { ip: request.ip, userAgent: request.headers['user-agent'] ?? null, requestId: request.id, language: header ?? null },
+    audience: null,
+    administers: options.administers(request),
+    fetch: options.fetch,
+    pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     async transact(fn) {
       const share = await options.open(request)
       try {

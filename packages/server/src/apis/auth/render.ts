@@ -12,6 +12,15 @@ const NAMES: Readonly<Record<string, string>> = {
   auth_id_malformed: 'validation_failed',
   auth_mfa_challenge_not_found: 'mfa_factor_not_found',
   auth_mfa_recovery_code_invalid: 'mfa_verification_failed',
+  auth_hook_failed: 'unexpected_failure',
+  auth_hook_refused_400: 'unknown',
+  auth_hook_refused_403: 'unknown',
+  auth_hook_refused_422: 'unknown',
+  auth_hook_refused_429: 'unknown',
+  auth_hook_refused_500: 'unexpected_failure',
+  auth_password_attempt_refused: 'invalid_credentials',
+  auth_captcha_unreachable: 'unexpected_failure',
+  auth_no_such_session: 'session_not_found',
 }
 
 const wireCode = (code: string): string => NAMES[code] ?? (code.startsWith('auth_') ? code.slice('auth_'.length) : code)

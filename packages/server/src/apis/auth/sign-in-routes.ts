@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fail } from '../../base/errors.ts'
+import { demandCaptcha } from '../../realms/auth/captcha.ts'
 import { challengeOf, exchangeCode } from '../../realms/auth/pkce.ts'
 import { refresh } from '../../realms/auth/refresh.ts'
 import { signInByPassword } from '../../realms/auth/sign-in.ts'
@@ -19,7 +20,8 @@ export function signInRoutes(app: FastifyInstance, options: AuthOptions): void {
     const body = bodyOf(request)
     reply.header('cache-control', 'no-store')
     if (provided(body.phone)) throw fail('auth_phone_provider_disabled', { reason: 'Phone signups are disabled' })
-    if (!provided(body.email) && !provided(body.password)) return sessionView(await signInAnonymously(realm, body.data))
+    await demandCaptcha(realm, body)
+    if (!provided(body.email)) return sessionView(await signInAnonymously(realm, body.data))
     const made = await signUp(realm, {
       email: body.email,
       password: body.password,
@@ -43,8 +45,9 @@ type GrantType = (options: AuthOptions, request: FastifyRequest, reply: FastifyR
 const GRANTS: Readonly<Record<string, GrantType | undefined>> = {
   async password(options, request) {
     const { email, phone, password } = bodyOf(request)
-    if (provided(phone)) throw fail('auth_phone_provider_disabled', { reason: 'Phone logins are disabled' })
-    const { grant, weakness } = await signInByPassword(realmOf(options, request), email, password)
+    const realm = realmOf(options, request)
+    await demandCaptcha(realm, bodyOf(request))
+    const { grant, weakness } = await signInByPassword(realm, { email, phone, password })
     return sessionView(grant, weakness)
   },
   async refresh_token(options, request) {

@@ -2,10 +2,11 @@ import type { FastifyInstance } from 'fastify'
 import { fail } from '../../base/errors.ts'
 import { type LogoutScope, logout, readUser, reauthenticate, updateUser } from '../../realms/auth/account.ts'
 import { challengeOf } from '../../realms/auth/pkce.ts'
-import { bodyOf, holderOf, queryOf, redirectOf } from './input.ts'
+import { endOwnSession, ownSessions } from '../../realms/auth/sessions.ts'
+import { bodyOf, holderOf, paramOf, queryOf, redirectOf } from './input.ts'
 import type { AuthOptions } from './options.ts'
 import { realmOf } from './realm.ts'
-import { userView } from './view.ts'
+import { userSessionView, userView } from './view.ts'
 
 const USE = { config: { action: 'auth:use', resource: 'project' } } as const
 const SCOPES = ['global', 'local', 'others']
@@ -31,6 +32,16 @@ export function userRoutes(app: FastifyInstance, options: AuthOptions): void {
     const scope = queryOf(request, 'scope') ?? 'global'
     if (!SCOPES.includes(scope)) throw fail('auth_validation_failed', { reason: `Unsupported logout scope "${scope.slice(0, 40)}"` })
     await logout(realmOf(options, request), holder, scope as LogoutScope)
+    return reply.code(204).send()
+  })
+
+  app.get('/user/sessions', USE, async (request) => {
+    const { sessions, current } = await ownSessions(realmOf(options, request), holderOf(options, request))
+    return { sessions: sessions.map((session) => ({ ...userSessionView(session), current: session.id === current })) }
+  })
+
+  app.delete('/user/sessions/:id', USE, async (request, reply) => {
+    await endOwnSession(realmOf(options, request), holderOf(options, request), paramOf(request, 'id'))
     return reply.code(204).send()
   })
 

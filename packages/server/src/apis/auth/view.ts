@@ -1,7 +1,7 @@
 import type { Grant } from '../../realms/auth/grants.ts'
 import type { Weakness } from '../../realms/auth/passwords.ts'
 import type { Person } from '../../realms/auth/people.ts'
-import type { Factor, RealmIdentity } from '../../realms/store/types.ts'
+import type { AuditEntry, Factor, RealmIdentity, RealmSession } from '../../realms/store/types.ts'
 
 /** The objects of the dialect. What has no value is left out, but where clients expect the key. */
 const time = (ms: number): string => new Date(ms).toISOString()
@@ -59,6 +59,26 @@ export function userView({ user, identities, factors }: Person) {
     is_anonymous: user.anonymous,
   }
 }
+
+/** A session as its user and administrators see it: never a token. */
+export const userSessionView = (session: RealmSession) => ({
+  id: session.id,
+  user_id: session.userId,
+  created_at: time(session.createdAt),
+  ...at('refreshed_at', session.refreshedAt),
+  ...at('not_after', session.notAfter),
+  aal: session.aal,
+  user_agent: session.userAgent ?? '',
+  ip: session.ip ?? '',
+  ...(session.factorId === null ? {} : { factor_id: session.factorId }),
+})
+
+export const auditView = (entry: AuditEntry) => ({
+  id: entry.id,
+  payload: entry.payload,
+  created_at: time(entry.createdAt),
+  ip_address: entry.ip,
+})
 
 export const sessionView = (grant: Grant, weakness: Weakness | null = null) => ({
   access_token: grant.accessToken,

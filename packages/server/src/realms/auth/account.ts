@@ -2,10 +2,10 @@ import { fail } from '../../base/errors.ts'
 import type { RealmSession, RealmStore, RealmUser } from '../store/types.ts'
 import { mayEnter } from '../users.ts'
 import { askEmailChange } from './email-change.ts'
-import { endSessions } from './grants.ts'
+import { endSessions, endSessionsOf } from './grants.ts'
 import { write } from './mails.ts'
 import { limitMails, sendToken, takeOtp } from './one-time.ts'
-import { busy, demandStrong, hashed } from './passwords.ts'
+import { busy, demandStrong, hashedNew } from './passwords.ts'
 import { confirmEmail, emailOf, isConfirmed, mergedMetadata, type Person, personOf } from './people.ts'
 import type { PkceChallenge } from './pkce.ts'
 import { audit, HOUR, type Realm } from './realm.ts'
@@ -68,12 +68,7 @@ export async function updateUser(realm: Realm, holder: Holder, change: UserChang
     await store.updateUser(user.id, { userMetadata: now.userMetadata, passwordHash: now.passwordHash }, realm.now())
     if (asks) now = await changeEmail(realm, store, now, newEmail, change)
     if (passwordHash !== null) {
-      const others = (await store.sessionsOf(user.id)).filter(({ id }) => id !== session?.id)
-      await endSessions(
-        realm,
-        store,
-        others.map(({ id }) => id),
-      )
+      await endSessionsOf(realm, store, user.id, session?.id)
       await audit(realm, store, 'user_updated_password', user)
     }
     await audit(realm, store, 'user_modified', user)
@@ -110,7 +105,7 @@ async function newPassword(realm: Realm, { user, session }: Present, change: Use
   await demandFresh(realm, user, session, change)
   const same = user.passwordHash !== null && (await busy(realm.hasher.verify(change.password, user.passwordHash))).ok
   if (same) throw fail('auth_same_password')
-  return hashed(realm, change.password)
+  return hashedNew(realm, change.password)
 }
 
 /** Where the realm wants it: a sign-in of late, or the code of a mail, or the password that is to be replaced. */

@@ -2,10 +2,11 @@ import { fail } from '../../base/errors.ts'
 import type { RealmStore, RealmUser } from '../store/types.ts'
 import { linkOf, write } from './mails.ts'
 import { type Sent, sendToken, type TokenKind } from './one-time.ts'
-import { demandStrong, hashed } from './passwords.ts'
+import { hashedNew } from './passwords.ts'
 import { emailOf, insertPerson, mergedMetadata, type Person, personOf } from './people.ts'
 import { audit, type Realm } from './realm.ts'
 import { redirectOf } from './redirects.ts'
+import { askBefore } from './sign-up.ts'
 
 /** What generate_link answers beside the user: the secrets of the mail that it does not send. */
 export interface MadeLink {
@@ -30,6 +31,7 @@ export interface LinkWish {
 export async function invite(realm: Realm, given: { email: unknown; data: unknown; redirectTo: string | null }): Promise<Person> {
   const email = emailOf(given.email)
   const metadata = mergedMetadata({}, given.data)
+  await askBefore(realm, email, metadata)
   const person = await realm.transact(async (store) => {
     const user = await invited(realm, store, email, metadata)
     const sent = await sendToken(realm, store, user, 'confirmation_token', email)
@@ -119,10 +121,7 @@ export async function generateLink(realm: Realm, wish: LinkWish): Promise<MadeLi
     throw fail('auth_validation_failed', { reason: `Invalid email action link type requested: ${String(wish.type).slice(0, 40)}` })
   const email = emailOf(wish.email)
   let passwordHash: string | null = null
-  if (wish.type === 'signup') {
-    demandStrong(realm.rules, wish.password)
-    passwordHash = await hashed(realm, wish.password)
-  }
+  if (wish.type === 'signup') passwordHash = await hashedNew(realm, wish.password)
   return realm.transact(async (store) => {
     const { user, sent, type } = await maker(realm, store, email, wish, passwordHash)
     return {

@@ -2,9 +2,9 @@ import { fail } from '../../base/errors.ts'
 import { isUuid } from '../../base/ids.ts'
 import { isKnownHash } from '../hashing.ts'
 import type { Json, RealmStore, RealmUser, UserPatch } from '../store/types.ts'
-import { endSessions } from './grants.ts'
-import { demandStrong, hashed } from './passwords.ts'
-import { confirmEmail, emailIdentity, emailOf, insertPerson, mergedMetadata, type Person, personOf, userId } from './people.ts'
+import { endSessionsOf } from './grants.ts'
+import { hashedNew } from './passwords.ts'
+import { confirmEmail, emailIdentity, emailOf, insertPerson, mergedMetadata, type Person, personOf, phoneOf, userId } from './people.ts'
 import { audit, type Realm } from './realm.ts'
 
 /** What an administrator may say of a user; whatever else a body holds is not looked at. */
@@ -38,12 +38,6 @@ function roleOf(value: unknown): string | undefined {
   return value
 }
 
-function phoneOf(value: unknown): string {
-  const digits = typeof value === 'string' ? value.replace(/^\+/, '').replaceAll(' ', '') : ''
-  if (!/^[1-9]\d{6,14}$/.test(digits)) throw invalid('Invalid phone number format (E.164 required)')
-  return digits
-}
-
 /** A password, or the hash that another system made of it. */
 async function passwordOf(realm: Realm, body: AdminBody): Promise<string | undefined> {
   if (given(body.password_hash)) {
@@ -53,8 +47,7 @@ async function passwordOf(realm: Realm, body: AdminBody): Promise<string | undef
     return hash
   }
   if (!given(body.password)) return undefined
-  demandStrong(realm.rules, body.password)
-  return hashed(realm, body.password)
+  return hashedNew(realm, body.password)
 }
 
 export async function createUser(realm: Realm, body: AdminBody): Promise<Person> {
@@ -150,14 +143,7 @@ export async function changeUser(realm: Realm, id: string, body: AdminBody): Pro
     if (body.email_confirm === true && changed.email !== null) await confirmEmail(store, changed, now)
     else if (changed.email !== user.email) await moveIdentity(store, changed, now)
     // Who may not enter, or whose password somebody else has set, is signed out.
-    if ((patch.bannedUntil ?? null) !== null || passwordHash !== undefined) {
-      const sessions = await store.sessionsOf(user.id)
-      await endSessions(
-        realm,
-        store,
-        sessions.map((session) => session.id),
-      )
-    }
+    if ((patch.bannedUntil ?? null) !== null || passwordHash !== undefined) await endSessionsOf(realm, store, user.id)
     await audit(realm, store, 'user_modified', user)
     return personOf(store, await needUser(store, id))
   })
@@ -170,16 +156,25 @@ async function moveIdentity(store: RealmStore, user: RealmUser, now: number): Pr
   else await store.insertIdentity(emailIdentity(user, now))
 }
 
+const SEARCH = /^(?:(action|author|type):)?(.{1,200})$/
+const SEARCHED: Readonly<Record<string, string>> = { action: 'action', author: 'actor_username', type: 'log_type' }
+
+/** The realm's own log, newest first; `query`: `action:login`, `author:zoe@…`, `type:token`, or a text. */
+export async function auditLog(realm: Realm, page: { limit: number; offset: number }, query: string | null) {
+  const found = query === null ? null : SEARCH.exec(query)
+  if (query !== null && query !== '' && !found) throw invalid('audit query is too long')
+  const search = found ? { field: found[1] === undefined ? null : (SEARCHED[found[1]] ?? null), text: found[2]! } : undefined
+  return realm.transact(async (store) => ({
+    entries: await store.auditEntries(page, search),
+    total: await store.countAuditEntries(search),
+  }))
+}
+
 /** Softly: the row stays for what refers to it, without anything of the person; the address is free again. */
 export async function deleteUser(realm: Realm, id: string, soft: boolean): Promise<void> {
   await realm.transact(async (store) => {
     const user = await needUser(store, id)
-    const sessions = await store.sessionsOf(user.id)
-    await endSessions(
-      realm,
-      store,
-      sessions.map((session) => session.id),
-    )
+    await endSessionsOf(realm, store, user.id)
     await audit(realm, store, 'user_deleted', user)
     if (!soft) return store.deleteUser(user.id)
     const now = realm.now()
@@ -190,7 +185,7 @@ export async function deleteUser(realm: Realm, id: string, soft: boolean): Promi
   })
 }
 
-/** An administrator ends the sessions of the user to whom a token belongs, or removes a factor. */
+/** An administrator removes a factor. */
 export async function removeFactor(realm: Realm, id: string, factorId: string): Promise<string> {
   return realm.transact(async (store) => {
     const user = await needUser(store, id)

@@ -4,7 +4,8 @@ import { fail } from '../../base/errors.ts'
 import { isUuid, uuid } from '../../base/ids.ts'
 import type { Challenge, Factor, RealmSession, RealmStore, RealmUser } from '../store/types.ts'
 import { type Holder, present } from './account.ts'
-import { endSessions, type Grant, grantFor, sessionRules } from './grants.ts'
+import { type Draft, draftFor, endSessions, endSessionsOf, type Grant, granted, sessionRules } from './grants.ts'
+import { mfaAttempt } from './hooks.ts'
 import { audit, HOUR, limitAddress, MINUTE, type Realm, tooMany } from './realm.ts'
 import { base32, matchingStep, newSecret, otpauth } from './totp.ts'
 
@@ -104,6 +105,30 @@ async function openChallenge(realm: Realm, store: RealmStore, factor: Factor, id
   return found
 }
 
+type Look = { readonly user: RealmUser; readonly factor: Factor; readonly valid: boolean } | number
+
+/** Looks at a code: it and its challenge are used up by being right, whatever the project's own code then says. */
+async function lookAt(
+  realm: Realm,
+  store: RealmStore,
+  holder: Holder,
+  id: string,
+  given: { challengeId: unknown; code: unknown },
+): Promise<Look> {
+  const { user } = await inSession(realm, store, holder)
+  const factor = await ownFactor(store, user, id)
+  const open = await openChallenge(realm, store, factor, given.challengeId)
+  const wait = await store.take(`totp:${factor.id}`, TRIES, realm.now())
+  if (wait > 0) return wait
+  const step = factor.secret === null ? null : matchingStep(factor.secret, String(given.code ?? ''), realm.now())
+  // The step is kept for as long as its code would be taken: whoever looked over the shoulder comes too late.
+  const fresh = step !== null && (await store.take(`totp:${factor.id}:${step}`, { amount: 1, window: 2 * MINUTE }, realm.now())) === 0
+  await audit(realm, store, 'verification_attempted', user, { factor_id: factor.id })
+  const valid = fresh && (await store.useChallenge(open.id, realm.now()))
+  if (valid) await store.giveBack(`totp:${factor.id}`)
+  return { user, factor, valid }
+}
+
 /** A code of an app raises the session to aal2; the first one also completes the factor. Each code is good once. */
 export async function verifyFactor(
   realm: Realm,
@@ -112,24 +137,22 @@ export async function verifyFactor(
   given: { challengeId: unknown; code: unknown },
 ): Promise<Grant> {
   await limitAddress(realm, 'verifications')
-  const outcome = await realm.transact(async (store): Promise<Grant | number | null> => {
-    const { user, session } = await inSession(realm, store, holder)
-    const factor = await ownFactor(store, user, factorId)
-    const open = await openChallenge(realm, store, factor, given.challengeId)
-    const wait = await store.take(`totp:${factor.id}`, TRIES, realm.now())
-    if (wait > 0) return wait
-    const step = factor.secret === null ? null : matchingStep(factor.secret, String(given.code ?? ''), realm.now())
-    // The step is kept for as long as its code would be taken: whoever looked over the shoulder comes too late.
-    const fresh = step !== null && (await store.take(`totp:${factor.id}:${step}`, { amount: 1, window: 2 * MINUTE }, realm.now())) === 0
-    await audit(realm, store, 'verification_attempted', user, { factor_id: factor.id })
-    if (!fresh || !(await store.useChallenge(open.id, realm.now()))) return null
-    await store.giveBack(`totp:${factor.id}`)
+  const look = await realm.transact((store) => lookAt(realm, store, holder, factorId, given))
+  if (typeof look === 'number') throw tooMany(look)
+  const { user, factor, valid } = look
+  const attempt = { user_id: user.id, factor_id: factor.id, factor_type: factor.type, valid }
+  const { reject, message } = await mfaAttempt(realm, attempt)
+  if (reject) {
+    await realm.transact((store) => endSessionsOf(realm, store, user.id))
+    throw fail('auth_mfa_verification_rejected', { reason: message })
+  }
+  if (!valid) throw fail('auth_mfa_verification_failed')
+  const draft = await realm.transact(async (store) => {
+    const { session } = await inSession(realm, store, holder)
     if (factor.status !== 'verified') await complete(realm, store, factor, session)
-    return raise(realm, store, user, session, 'totp', factor.id)
+    return raise(realm, store, user, session, { method: factor.type, factorId: factor.id })
   })
-  if (typeof outcome === 'number') throw tooMany(outcome)
-  if (!outcome) throw fail('auth_mfa_verification_failed')
-  return outcome
+  return granted(realm, draft)
 }
 
 /** The first factor: sessions that know only the password end, since it is no longer enough. */
@@ -149,9 +172,8 @@ async function raise(
   store: RealmStore,
   user: RealmUser,
   session: RealmSession,
-  method: string,
-  factorId: string | null,
-): Promise<Grant> {
+  { method, factorId }: { method: string; factorId: string | null },
+): Promise<Draft> {
   const now = realm.now()
   await store.addProof(session.id, method, now)
   await store.updateSession(session.id, { aal: 'aal2', ...(factorId === null ? {} : { factorId }) }, now)
@@ -165,7 +187,7 @@ async function raise(
     createdAt: now,
   })
   await audit(realm, store, 'mfa_code_login', user)
-  return grantFor(realm, store, user, { ...session, aal: 'aal2' }, text)
+  return draftFor(realm, store, user, { ...session, aal: 'aal2' }, { refreshToken: text, method })
 }
 
 export async function unenroll(realm: Realm, holder: Holder, factorId: string): Promise<string> {
@@ -207,14 +229,14 @@ export async function makeRecoveryCodes(realm: Realm, holder: Holder): Promise<s
 
 export async function useRecoveryCode(realm: Realm, holder: Holder, code: unknown): Promise<Grant> {
   await limitAddress(realm, 'verifications')
-  const outcome = await realm.transact(async (store): Promise<Grant | number | null> => {
+  const outcome = await realm.transact(async (store): Promise<Draft | number | null> => {
     const { user, session } = await inSession(realm, store, holder)
     const wait = await store.take(`recovery:${user.id}`, TRIES, realm.now())
     if (wait > 0) return wait
     if (typeof code !== 'string' || !(await store.useRecoveryCode(user.id, codeHash(realm, user.id, code)))) return null
-    return raise(realm, store, user, session, 'recovery_code', null)
+    return raise(realm, store, user, session, { method: 'recovery_code', factorId: null })
   })
   if (typeof outcome === 'number') throw tooMany(outcome)
   if (!outcome) throw fail('auth_mfa_recovery_code_invalid')
-  return outcome
+  return granted(realm, outcome)
 }

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import { randomToken } from '../../base/ids.ts'
 import { type SessionRules, startSession } from '../sessions.ts'
-import type { Proof, RealmSession, RealmStore, RealmUser } from '../store/types.ts'
+import type { Json, Proof, RealmSession, RealmStore, RealmUser } from '../store/types.ts'
 import { signToken } from '../tokens.ts'
+import { claimsFrom, hookInside, hookOutside } from './hooks.ts'
 import { type Person, personOf } from './people.ts'
 import type { Realm } from './realm.ts'
 
@@ -14,6 +15,17 @@ export interface Grant {
   readonly expiresAt: number
   readonly person: Person
   readonly sessionId: string
+}
+
+/** What a transaction settled; `granted()` makes tokens of it once that is committed. */
+export interface Draft {
+  readonly claims: Json
+  readonly method: string
+  readonly refreshToken: string
+  readonly person: Person
+  readonly sessionId: string
+  /** The session began here: it ends again if no token comes of it. */
+  readonly begins: boolean
 }
 
 const REFRESH_BYTES = 24
@@ -28,11 +40,12 @@ export const sessionRules = ({ rules }: Pick<Realm, 'rules'>): SessionRules => (
 })
 
 /** The claims of an access token, in the order that readers know. */
-function claimsOf(realm: Realm, user: RealmUser, session: RealmSession, proofs: readonly Proof[], iat: number): Record<string, unknown> {
+function claimsOf(realm: Realm, user: RealmUser, session: RealmSession, proofs: readonly Proof[]): Json {
+  const iat = Math.floor(realm.now() / 1000)
   return {
     iss: realm.issuer,
     sub: user.id,
-    aud: user.aud,
+    aud: realm.audience ?? user.aud,
     exp: iat + realm.rules.jwt_expiry,
     iat,
     email: user.email ?? '',
@@ -47,26 +60,44 @@ function claimsOf(realm: Realm, user: RealmUser, session: RealmSession, proofs: 
   }
 }
 
-/** Signs for a session that stands. */
-export async function grantFor(
+interface Drafting {
+  readonly refreshToken: string
+  /** As hooks read it: `password`, `token_refresh`, … */
+  readonly method: string
+  readonly begins?: boolean
+}
+
+/** For a session that stands, in the transaction that knows it. */
+export async function draftFor(
   realm: Realm,
   store: RealmStore,
   user: RealmUser,
   session: RealmSession,
-  refreshToken: string,
-): Promise<Grant> {
-  const iat = Math.floor(realm.now() / 1000)
+  { refreshToken, method, begins = false }: Drafting,
+): Promise<Draft> {
+  const claims = claimsOf(realm, user, session, await store.proofsOf(session.id))
+  const answer = await hookInside(realm, store, 'custom_access_token', { user_id: user.id, claims, authentication_method: method })
+  const person = await personOf(store, user)
+  return { claims: answer ? claimsFrom(answer, claims) : claims, method, refreshToken, person, sessionId: session.id, begins }
+}
+
+/** Signs the access token; after the transaction, since a hook may be a URL. A session whose hook refuses ends. */
+export async function granted(realm: Realm, draft: Draft): Promise<Grant> {
   const { key, rules } = realm
-  const proofs = await store.proofsOf(session.id)
+  const { person, refreshToken, sessionId } = draft
+  const claims = await hooked(realm, draft).catch(async (error: unknown) => {
+    if (draft.begins) await realm.transact((store) => endSessions(realm, store, [sessionId]))
+    throw error
+  })
   const named = key.use === 'legacy' ? { alg: key.alg, key: key.key } : { alg: key.alg, key: key.key, kid: key.kid }
-  return {
-    accessToken: signToken(claimsOf(realm, user, session, proofs, iat), named),
-    refreshToken,
-    expiresIn: rules.jwt_expiry,
-    expiresAt: iat + rules.jwt_expiry,
-    person: await personOf(store, user),
-    sessionId: session.id,
-  }
+  const exp = typeof claims.exp === 'number' ? claims.exp : Math.floor(realm.now() / 1000) + rules.jwt_expiry
+  const iat = typeof claims.iat === 'number' ? claims.iat : exp - rules.jwt_expiry
+  return { accessToken: signToken(claims, named), refreshToken, expiresIn: exp - iat, expiresAt: exp, person, sessionId }
+}
+
+async function hooked(realm: Realm, { claims, method, person }: Draft): Promise<Json> {
+  const answer = await hookOutside(realm, 'custom_access_token', { user_id: person.user.id, claims, authentication_method: method })
+  return answer ? claimsFrom(answer, claims) : claims
 }
 
 /** Ends sessions: their refresh tokens with them, and their access tokens on all nodes. */
@@ -76,22 +107,25 @@ export async function endSessions(realm: Realm, store: RealmStore, ids: readonly
   await realm.deny(ids)
 }
 
+/** Ends all sessions of a user, but one. */
+export async function endSessionsOf(realm: Realm, store: RealmStore, userId: string, but: string | null = null): Promise<void> {
+  const sessions = await store.sessionsOf(userId)
+  await endSessions(
+    realm,
+    store,
+    sessions.map(({ id }) => id).filter((id) => id !== but),
+  )
+}
+
 /** A new session, proved by `method`. */
-export async function signIn(realm: Realm, store: RealmStore, user: RealmUser, method: string): Promise<Grant> {
+export async function signIn(realm: Realm, store: RealmStore, user: RealmUser, method: string): Promise<Draft> {
   const now = realm.now()
-  if (realm.rules.single_session) {
-    const others = await store.sessionsOf(user.id)
-    await endSessions(
-      realm,
-      store,
-      others.map(({ id }) => id),
-    )
-  }
+  if (realm.rules.single_session) await endSessionsOf(realm, store, user.id)
   const { ip, userAgent } = realm.caller
   const { session, refreshToken } = await startSession(store, sessionRules(realm), { userId: user.id, ip, userAgent }, now)
   await store.addProof(session.id, method, now)
   await store.updateUser(user.id, { lastSignInAt: now }, now)
   const identity = (await store.identitiesOf(user.id)).find(({ provider }) => provider === 'email')
   if (identity) await store.updateIdentity(identity.id, { lastSignInAt: now }, now)
-  return grantFor(realm, store, { ...user, lastSignInAt: now, updatedAt: now }, session, refreshToken)
+  return draftFor(realm, store, { ...user, lastSignInAt: now, updatedAt: now }, session, { refreshToken, method, begins: true })
 }

@@ -7,7 +7,7 @@ import { limitMails, sendToken } from './one-time.ts'
 import { emailOf, insertPerson, mergedMetadata } from './people.ts'
 import { type PkceChallenge, startFlow } from './pkce.ts'
 import { audit, level, limitAddress, type Realm } from './realm.ts'
-import { sendConfirmation } from './sign-up.ts'
+import { askBefore, sendConfirmation } from './sign-up.ts'
 
 export interface LinkRequest {
   readonly email: unknown
@@ -64,6 +64,7 @@ export async function sendOtp(realm: Realm, request: OtpRequest): Promise<void> 
   if (!rules.email_enabled) throw fail('auth_email_provider_disabled', { what: 'logins' })
   const metadata = mergedMetadata({}, request.data)
   const email = await atTheDoor(realm, request.email, 'magic_link')
+  if (request.createUser && !rules.disable_signup) await askBefore(realm, email, metadata)
   await level(() =>
     realm.transact(async (store) => {
       const known = await store.userByEmail(email)

@@ -1,4 +1,5 @@
 import { fail, isSovraError } from '../../base/errors.ts'
+import { isLeaked } from './leaked.ts'
 import type { Realm } from './realm.ts'
 import type { AuthRules } from './rules.ts'
 
@@ -19,7 +20,7 @@ const CHARS_MAX = 72
 
 export interface Weakness {
   readonly message: string
-  readonly reasons: readonly ('length' | 'characters')[]
+  readonly reasons: readonly ('length' | 'characters' | 'pwned')[]
 }
 
 /** null: strong enough. */
@@ -45,6 +46,23 @@ export function demandStrong(rules: AuthRules, password: unknown): asserts passw
   if (weak) throw fail('auth_weak_password', { reason: weak.message }, { details: { reasons: weak.reasons } })
   if (Buffer.byteLength(password) > CHARS_MAX)
     throw fail('auth_validation_failed', { reason: `Password cannot be longer than ${CHARS_MAX} characters` })
+}
+
+const LEAKED: Weakness = {
+  message: 'Password is known to be weak and easy to guess, please choose a different one.',
+  reasons: ['pwned'],
+}
+
+/** By the rules, and by the list of leaked ones where the realm asks it. */
+export const weakness = async (realm: Realm, password: string): Promise<Weakness | null> =>
+  weaknessOf(realm.rules, password) ?? ((await isLeaked(realm, password)) ? LEAKED : null)
+
+/** The hash of a new password. Throws as `demandStrong()`. */
+export async function hashedNew(realm: Realm, password: unknown): Promise<string> {
+  demandStrong(realm.rules, password)
+  if (await isLeaked(realm, password))
+    throw fail('auth_weak_password', { reason: LEAKED.message }, { details: { reasons: LEAKED.reasons } })
+  return hashed(realm, password)
 }
 
 /** Not inside a transaction: it takes its time. Throws `auth_over_request_rate_limit` when too many wait. */

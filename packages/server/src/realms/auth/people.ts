@@ -24,6 +24,13 @@ export function emailOf(text: unknown): string {
   }
 }
 
+/** Digits of E.164 without the plus. Throws `auth_validation_failed`. */
+export function phoneOf(value: unknown): string {
+  const digits = typeof value === 'string' ? value.trim().replace(/^\+/, '').replaceAll(' ', '') : ''
+  if (!/^[1-9]\d{6,14}$/.test(digits)) throw fail('auth_validation_failed', { reason: 'Invalid phone number format (E.164 required)' })
+  return digits
+}
+
 export function userId(text: string): string {
   if (!isUuid(text.toLowerCase())) throw fail('auth_id_malformed', { what: 'user_id' })
   return text.toLowerCase()

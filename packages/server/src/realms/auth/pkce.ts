@@ -4,7 +4,7 @@ import { fail } from '../../base/errors.ts'
 import { randomToken, uuid } from '../../base/ids.ts'
 import type { RealmStore } from '../store/types.ts'
 import { mayEnter } from '../users.ts'
-import { type Grant, signIn } from './grants.ts'
+import { type Grant, granted, signIn } from './grants.ts'
 import { audit, limitAddress, MINUTE, type Realm } from './realm.ts'
 
 /** From a link in a mail to the exchange of its code (GoTrue's default). */
@@ -70,7 +70,7 @@ export async function exchangeCode(realm: Realm, code: unknown, verifier: unknow
   if (typeof code !== 'string' || typeof verifier !== 'string' || code === '' || verifier === '')
     throw fail('auth_validation_failed', { reason: 'invalid request: both auth code and code verifier should be non-empty' })
   await limitAddress(realm, 'verifications')
-  return realm.transact(async (store) => {
+  const draft = await realm.transact(async (store) => {
     const flow = await store.flowByCode(sha256(code))
     const user = flow?.userId ? await store.userById(flow.userId) : null
     if (!flow || !user || flow.issuedAt === null) throw fail('auth_flow_state_not_found')
@@ -81,4 +81,5 @@ export async function exchangeCode(realm: Realm, code: unknown, verifier: unknow
     await audit(realm, store, 'login', user, { provider: flow.provider })
     return signIn(realm, store, user, flow.method)
   })
+  return granted(realm, draft)
 }

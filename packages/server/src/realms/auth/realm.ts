@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto'
 import { sha256 } from '../../base/crypto.ts'
 import { fail } from '../../base/errors.ts'
 import { uuid } from '../../base/ids.ts'
+import type { Outbound } from '../../base/outbound.ts'
 import { budgetKey } from '../../base/proxies.ts'
 import type { Hasher } from '../hashing.ts'
 import type { RealmKey } from '../keys.ts'
@@ -23,6 +24,14 @@ export interface Realm {
   readonly hasher: Hasher
   readonly now: () => number
   readonly caller: Caller & { readonly language: string | null }
+  /** `aud` of its tokens; null: the user's own. */
+  readonly audience: string | null
+  /** The request carries a key that administers users. */
+  readonly administers: boolean
+  /** The outbound rule: to hooks, CAPTCHA services and the like. */
+  readonly fetch: Outbound['fetch']
+  /** Waits; injected, since it slows whoever guesses. */
+  pause(ms: number): Promise<void>
   /** One transaction over the realm's people. */
   transact<R>(fn: (store: RealmStore) => Promise<R>): Promise<R>
   /** Refuses the access tokens of these sessions on all nodes until the last of them has expired. Called before the transaction that ends them commits. */

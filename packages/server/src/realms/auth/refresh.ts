@@ -1,23 +1,24 @@
 import { fail } from '../../base/errors.ts'
 import { refreshSession } from '../sessions.ts'
+import type { RealmStore } from '../store/types.ts'
 import { mayEnter } from '../users.ts'
-import { endSessions, type Grant, grantFor, sessionRules } from './grants.ts'
+import { type Draft, draftFor, endSessions, type Grant, granted, sessionRules } from './grants.ts'
 import { audit, limitAddress, type Realm } from './realm.ts'
 
-type Outcome = Grant | 'unknown' | 'reused' | 'over' | 'banned'
+type Outcome = Draft | 'unknown' | 'reused' | 'over' | 'banned'
 
 /** Exchanges a refresh token. Answers instead of throwing inside the transaction, so that the end of a stolen session is committed. */
 export async function refresh(realm: Realm, text: unknown): Promise<Grant> {
   if (typeof text !== 'string' || text === '') throw fail('auth_validation_failed', { reason: 'refresh_token required' })
   await limitAddress(realm, 'refreshes')
   const outcome = await realm.transact((store) => exchange(realm, store, text))
-  if (typeof outcome === 'object') return outcome
+  if (typeof outcome === 'object') return granted(realm, outcome)
   if (outcome === 'reused') throw fail('auth_refresh_token_already_used')
   if (outcome === 'over') throw fail('auth_session_expired')
   throw fail(outcome === 'banned' ? 'auth_sign_in_banned' : 'auth_refresh_token_not_found')
 }
 
-async function exchange(realm: Realm, store: Parameters<Parameters<Realm['transact']>[0]>[0], text: string): Promise<Outcome> {
+async function exchange(realm: Realm, store: RealmStore, text: string): Promise<Outcome> {
   const now = realm.now()
   const rules = sessionRules(realm)
   const known = await store.refreshToken(rules.hashRefreshToken(text))
@@ -35,5 +36,5 @@ async function exchange(realm: Realm, store: Parameters<Parameters<Realm['transa
     return result.reason
   }
   await audit(realm, store, 'token_refreshed', user)
-  return grantFor(realm, store, user, result.session, result.refreshToken)
+  return draftFor(realm, store, user, result.session, { refreshToken: result.refreshToken, method: 'token_refresh' })
 }

@@ -9,6 +9,8 @@ type Widened = { readonly [K in keyof Defaults]: Exclude<AuthSettings[K], undefi
 export interface AuthRules extends Widened {
   readonly rates: AuthRates
   readonly templates?: AuthSettings['templates']
+  readonly captcha?: AuthSettings['captcha']
+  readonly hooks?: AuthSettings['hooks']
   /** Whether an address has no rate of its own. */
   readonly unlimited: (ip: string | null) => boolean
 }

@@ -1,42 +1,96 @@
 import { fail } from '../../base/errors.ts'
 import { budgetKey } from '../../base/proxies.ts'
+import type { RealmStore, RealmUser } from '../store/types.ts'
 import { mayEnter } from '../users.ts'
-import { type Grant, signIn } from './grants.ts'
-import { busy, hashed, type Weakness, weaknessOf } from './passwords.ts'
-import { isConfirmed } from './people.ts'
+import { endSessionsOf, type Grant, granted, signIn } from './grants.ts'
+import { passwordAttempt } from './hooks.ts'
+import { busy, hashed, type Weakness, weakness } from './passwords.ts'
+import { isConfirmed, phoneOf } from './people.ts'
 import { audit, hidden, limitAddress, MINUTE, type Realm, tooMany } from './realm.ts'
 
 const FAILURE_WINDOW = 15 * MINUTE
 
-/** Sign-in by e-mail and password. Unknown address, wrong password and no password take the same time and answer the same. */
-export async function signInByPassword(
-  realm: Realm,
-  address: unknown,
-  password: unknown,
-): Promise<{ grant: Grant; weakness: Weakness | null }> {
-  const { rules } = realm
+/** Wrong passwords of one account from wherever they come: more than a few make the next answers slow, and nobody is locked out by another. */
+const ATTEMPTS = { amount: 20, window: FAILURE_WINDOW }
+const QUICK = 5
+const DELAY = 250
+const DELAY_MAX = 4_000
+
+interface Door {
+  readonly user: RealmUser | null
+  readonly failures: string
+  readonly attempts: string
+}
+
+const delayOf = (used: number): number => (used <= QUICK ? 0 : Math.min(DELAY_MAX, DELAY * 2 ** (used - QUICK - 1)))
+
+/** Counts the try before the look, so that many at once are no way around the limit; a right password gives all back. */
+async function knock(realm: Realm, account: string, find: (store: RealmStore) => Promise<RealmUser | null>): Promise<Door> {
+  const failures = `failures:${hidden(`${budgetKey(realm.caller.ip ?? '')} ${account}`)}`
+  const attempts = `attempts:${hidden(account)}`
+  const rule = { amount: realm.rules.rates.failures, window: FAILURE_WINDOW }
+  const seen = await realm.transact(async (store) => {
+    const wait = await store.take(failures, rule, realm.now())
+    await store.take(attempts, ATTEMPTS, realm.now())
+    return { wait, used: await store.used(attempts, ATTEMPTS, realm.now()), user: await find(store) }
+  })
+  if (seen.wait > 0) throw tooMany(seen.wait)
+  const delay = delayOf(seen.used)
+  if (delay > 0) await realm.pause(delay)
+  return { user: seen.user, failures, attempts }
+}
+
+export interface PasswordSignIn {
+  readonly email?: unknown
+  readonly phone?: unknown
+  readonly password: unknown
+}
+
+const provided = (value: unknown): boolean => value !== undefined && value !== null && value !== ''
+
+/** By which address, and who has it. Throws when that way in is closed. */
+function addressOf({ rules }: Realm, { email, phone }: PasswordSignIn) {
+  if (provided(email) && provided(phone))
+    throw fail('auth_validation_failed', { reason: 'Only an email address or phone number should be provided on login.' })
+  if (provided(phone)) {
+    if (!rules.phone_enabled) throw fail('auth_phone_provider_disabled', { reason: 'Phone logins are disabled' })
+    const digits = phoneOf(phone)
+    return { account: digits, provider: 'phone', find: (store: RealmStore) => store.userByPhone(digits) }
+  }
+  if (!provided(email)) throw fail('auth_validation_failed', { reason: 'missing email or phone' })
   if (!rules.email_enabled) throw fail('auth_email_provider_disabled', { what: 'logins' })
-  if (typeof address !== 'string' || typeof password !== 'string' || address.length > 320) throw fail('auth_invalid_credentials')
+  if (typeof email !== 'string' || email.length > 320) throw fail('auth_invalid_credentials')
+  const address = email.trim().toLowerCase()
+  return { account: address, provider: 'email', find: (store: RealmStore) => store.userByEmail(address) }
+}
+
+/** Sign-in by address and password. Unknown address, wrong password and no password take the same time and answer the same. */
+export async function signInByPassword(realm: Realm, given: PasswordSignIn): Promise<{ grant: Grant; weakness: Weakness | null }> {
+  const { account, provider, find } = addressOf(realm, given)
+  const { password } = given
+  if (typeof password !== 'string') throw fail('auth_invalid_credentials')
   await limitAddress(realm, 'sign_ins')
-  const email = address.trim().toLowerCase()
-  const failures = `failures:${hidden(`${budgetKey(realm.caller.ip ?? '')} ${email}`)}`
-  const rule = { amount: rules.rates.failures, window: FAILURE_WINDOW }
-  // One is taken before the look, so that many at once are no way around the limit, and given back by a right password.
-  const { user, wait } = await realm.transact(async (store) => ({
-    wait: await store.take(failures, rule, realm.now()),
-    user: await store.userByEmail(email),
-  }))
-  if (wait > 0) throw tooMany(wait)
+  const { user, failures, attempts } = await knock(realm, account, find)
   const verdict = await busy(realm.hasher.verify(password, user?.passwordHash ?? null))
+  if (user) await askHook(realm, user, verdict.ok)
   if (!user || !verdict.ok) throw fail('auth_invalid_credentials')
   if (!mayEnter(user, realm.now())) throw fail('auth_sign_in_banned')
-  if (!isConfirmed(user)) throw fail('auth_email_not_confirmed')
+  if (provider === 'email' ? !isConfirmed(user) : user.phoneConfirmedAt === null)
+    throw fail(provider === 'email' ? 'auth_email_not_confirmed' : 'auth_phone_not_confirmed')
   const passwordHash = verdict.outdated ? await hashed(realm, password) : null
-  const grant = await realm.transact(async (store) => {
+  const draft = await realm.transact(async (store) => {
     await store.giveBack(failures)
+    await store.giveBack(attempts)
     if (passwordHash !== null) await store.updateUser(user.id, { passwordHash }, realm.now())
-    await audit(realm, store, 'login', user, { provider: 'email' })
+    await audit(realm, store, 'login', user, { provider })
     return signIn(realm, store, user, 'password')
   })
-  return { grant, weakness: weaknessOf(rules, password) }
+  return { grant: await granted(realm, draft), weakness: await weakness(realm, password) }
+}
+
+async function askHook(realm: Realm, user: RealmUser, valid: boolean): Promise<void> {
+  const { reject, message, signOut } = await passwordAttempt(realm, user.id, valid)
+  if (!reject) return
+  if (signOut) await realm.transact((store) => endSessionsOf(realm, store, user.id))
+  throw fail('auth_password_attempt_refused', { reason: message })
 }

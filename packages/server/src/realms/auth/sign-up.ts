@@ -2,10 +2,11 @@ import { fail } from '../../base/errors.ts'
 import { uuid } from '../../base/ids.ts'
 import type { RealmStore, RealmUser } from '../store/types.ts'
 import { blankUser } from '../users.ts'
-import { type Grant, signIn } from './grants.ts'
+import { type Draft, type Grant, granted, signIn } from './grants.ts'
+import { beforeUserCreated, hasHook } from './hooks.ts'
 import { write } from './mails.ts'
 import { limitMails, sendToken } from './one-time.ts'
-import { demandStrong, hashed } from './passwords.ts'
+import { demandStrong, hashedNew } from './passwords.ts'
 import { emailOf, insertPerson, isConfirmed, mergedMetadata, type Person, personOf } from './people.ts'
 import { type PkceChallenge, startFlow } from './pkce.ts'
 import { audit, level, limitAddress, type Realm } from './realm.ts'
@@ -18,7 +19,11 @@ export interface SignUp {
   readonly pkce: PkceChallenge | null
 }
 
-export type SignedUp = { readonly grant: Grant } | { readonly person: Person }
+interface Unconfirmed {
+  readonly person: Person
+}
+
+export type SignedUp = { readonly grant: Grant } | Unconfirmed
 
 /** A person who never was: what the owner of a taken address gets to see, so that the answer does not tell that it is taken. */
 function nobody(email: string, metadata: RealmUser['userMetadata'], now: number): Person {
@@ -60,12 +65,21 @@ export async function signUp(realm: Realm, given: SignUp): Promise<SignedUp> {
   await limitAddress(realm, 'sign_ups')
   return level(async () => {
     // Before anything is looked up: a taken address takes as long.
-    const passwordHash = await hashed(realm, given.password as string)
+    const passwordHash = await hashedNew(realm, given.password)
+    await askBefore(realm, email, metadata)
     if (!rules.email_autoconfirm) await limitMails(realm, 'confirmation', email)
     const made = await realm.transact((store) => enter(realm, store, { email, passwordHash, metadata, given }))
     realm.poke()
-    return made
+    return 'claims' in made ? { grant: await granted(realm, made) } : made
   })
+}
+
+/** The project's own code looks at who is new, before anything of them is written. */
+export async function askBefore(realm: Realm, email: string, metadata: RealmUser['userMetadata']): Promise<void> {
+  if (!hasHook(realm, 'before_user_created')) return
+  if (await realm.transact((store) => store.userByEmail(email))) return
+  const appMetadata = { provider: 'email', providers: ['email'] }
+  await beforeUserCreated(realm, { ...blankUser(uuid(), realm.now()), email, userMetadata: metadata, appMetadata })
 }
 
 interface Entering {
@@ -75,7 +89,7 @@ interface Entering {
   readonly given: SignUp
 }
 
-async function enter(realm: Realm, store: RealmStore, { email, passwordHash, metadata, given }: Entering): Promise<SignedUp> {
+async function enter(realm: Realm, store: RealmStore, { email, passwordHash, metadata, given }: Entering): Promise<Draft | Unconfirmed> {
   const { email_autoconfirm } = realm.rules
   const now = realm.now()
   const known = await store.userByEmail(email)
@@ -87,7 +101,7 @@ async function enter(realm: Realm, store: RealmStore, { email, passwordHash, met
   const user = known ?? (await insertPerson(store, { email, passwordHash, metadata, confirmedAt: email_autoconfirm ? now : null }, now))
   if (email_autoconfirm) {
     await audit(realm, store, 'user_signedup', user, { provider: 'email' })
-    return { grant: await signIn(realm, store, user, 'password') }
+    return signIn(realm, store, user, 'password')
   }
   // One who has not confirmed gets the mail again; nothing of the account changes, since nobody has proved to own the address.
   await audit(realm, store, 'user_confirmation_requested', user, { provider: 'email' })
@@ -100,10 +114,12 @@ export async function signInAnonymously(realm: Realm, data: unknown): Promise<Gr
   if (realm.rules.disable_signup) throw fail('auth_signup_disabled')
   const userMetadata = mergedMetadata({}, data)
   await limitAddress(realm, 'anonymous')
-  return realm.transact(async (store) => {
-    const user: RealmUser = { ...blankUser(uuid(), realm.now()), userMetadata, anonymous: true }
+  const user: RealmUser = { ...blankUser(uuid(), realm.now()), userMetadata, anonymous: true }
+  await beforeUserCreated(realm, user)
+  const draft = await realm.transact(async (store) => {
     await store.insertUser(user)
     await audit(realm, store, 'user_signedup', user, { provider: 'anonymous' })
     return signIn(realm, store, user, 'anonymous')
   })
+  return granted(realm, draft)
 }

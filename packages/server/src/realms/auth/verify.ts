@@ -2,7 +2,7 @@ import { fail } from '../../base/errors.ts'
 import type { OneTimeToken, RealmStore, RealmUser } from '../store/types.ts'
 import { mayEnter } from '../users.ts'
 import { completeEmailChange, type HalfChanged } from './email-change.ts'
-import { type Grant, signIn } from './grants.ts'
+import { type Draft, type Grant, granted, signIn } from './grants.ts'
 import { PKCE, type TokenKind, takeOtp, takeToken } from './one-time.ts'
 import { confirmEmail, emailOf } from './people.ts'
 import { issueCode } from './pkce.ts'
@@ -90,7 +90,7 @@ async function proved(
   return user.emailConfirmedAt === null ? confirmEmail(store, user, realm.now()) : user
 }
 
-const isHalf = (value: RealmUser | HalfChanged): value is HalfChanged => 'message' in value
+const isHalf = (value: object): value is HalfChanged => 'message' in value
 
 /** POST /verify. Throws `auth_otp_expired` for everything that is not good: unknown, used, too late, for something else. */
 export async function verifyToken(realm: Realm, attempt: Attempt): Promise<Verified> {
@@ -101,50 +101,57 @@ export async function verifyToken(realm: Realm, attempt: Attempt): Promise<Verif
     throw fail('auth_validation_failed', { reason: 'Only the token_hash and type should be provided' })
   await limitAddress(realm, 'verifications')
   // Answers instead of throwing inside, so that a wrong try counts.
-  const result = await realm.transact(async (store): Promise<Verified | 'banned' | null> => {
+  const result = await realm.transact(async (store): Promise<Draft | HalfChanged | 'banned' | null> => {
     const found = await consumeChange(realm, store, kinds, attempt)
     if (!found) return null
     const [token, user] = found
     if (!mayEnter(user, realm.now())) return 'banned'
     const settled = await proved(realm, store, String(attempt.type), token, user)
-    if (isHalf(settled)) return { half: settled }
+    if (isHalf(settled)) return settled
     if (token.flowId !== null) await store.deleteFlow(token.flowId)
-    return { grant: await signIn(realm, store, settled, 'otp') }
+    return signIn(realm, store, settled, 'otp')
   })
   if (result === 'banned') throw fail('auth_user_banned')
   if (!result) throw fail('auth_otp_expired')
-  return result
+  return isHalf(result) ? { half: result } : { grant: await granted(realm, result) }
 }
 
 /** GET /verify, the link of a mail: always answers a URL to go to, with tokens, a code, or what went wrong. */
 export async function followLink(realm: Realm, given: { token: string; type: string; redirectTo: string | null }): Promise<string> {
   const target = redirectOf(realm.rules, realm.url, given.redirectTo)
   await limitAddress(realm, 'verifications')
-  const result = await realm.transact(async (store): Promise<Record<string, string> | null> => {
-    const kinds = Object.hasOwn(KINDS, given.type) ? KINDS[given.type]! : []
-    const taken = await takeToken(realm, store, kinds, given.token)
-    const user = taken && (await store.userById(taken.userId))
-    if (!taken || !user || !mayEnter(user, realm.now())) return null
-    const settled = await proved(realm, store, given.type, taken, user)
-    if (isHalf(settled)) return { message: settled.message }
-    if (taken.flowId !== null) {
-      const code = await issueCode(realm, store, taken.flowId, settled.id)
-      return code === null ? null : { code }
-    }
-    const grant = await signIn(realm, store, settled, 'otp')
-    return {
-      access_token: grant.accessToken,
-      expires_at: String(grant.expiresAt),
-      expires_in: String(grant.expiresIn),
-      refresh_token: grant.refreshToken,
-      token_type: 'bearer',
-      type: given.type,
-    }
-  })
-  if (result?.code !== undefined) return withParams(target, 'query', result)
-  if (result) return withParams(target, 'fragment', result.message === undefined ? result : { ...result, sb: '' })
-  return linkError(target, given.token.startsWith(PKCE))
+  const result = await realm.transact((store) => settleLink(realm, store, given))
+  if (result === null) return linkError(target, given.token.startsWith(PKCE))
+  if ('code' in result) return withParams(target, 'query', { code: result.code })
+  if (isHalf(result)) return withParams(target, 'fragment', { message: result.message, sb: '' })
+  return withParams(target, 'fragment', linkTokens(await granted(realm, result), given.type))
 }
+
+async function settleLink(
+  realm: Realm,
+  store: RealmStore,
+  given: { token: string; type: string },
+): Promise<Draft | HalfChanged | { readonly code: string } | null> {
+  const kinds = Object.hasOwn(KINDS, given.type) ? KINDS[given.type]! : []
+  const taken = await takeToken(realm, store, kinds, given.token)
+  const user = taken && (await store.userById(taken.userId))
+  if (!taken || !user || !mayEnter(user, realm.now())) return null
+  const settled = await proved(realm, store, given.type, taken, user)
+  if (isHalf(settled)) return settled
+  if (taken.flowId === null) return signIn(realm, store, settled, 'otp')
+  const code = await issueCode(realm, store, taken.flowId, settled.id)
+  return code === null ? null : { code }
+}
+
+/** A session as it is written into the fragment of a URL. */
+const linkTokens = (grant: Grant, type: string): Record<string, string> => ({
+  access_token: grant.accessToken,
+  expires_at: String(grant.expiresAt),
+  expires_in: String(grant.expiresIn),
+  refresh_token: grant.refreshToken,
+  token_type: 'bearer',
+  type,
+})
 
 /** What a page reads of a link that is not good. */
 function linkError(target: string, pkce: boolean): string {

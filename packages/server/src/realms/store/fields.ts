@@ -8,12 +8,18 @@ export interface Codec {
   at(ms: number): number
   /** Columns that the database computes there and takes from us here. */
   readonly writesIdentityEmail: boolean
+  /** Whether its people's own functions can be called there. */
+  readonly callsFunctions: boolean
 }
 
 /** Metadata. */
-export const PLAIN: Codec = { at: (ms) => ms, writesIdentityEmail: true }
+export const PLAIN: Codec = { at: (ms) => ms, writesIdentityEmail: true, callsFunctions: false }
 /** A project's cluster. The text stands where the type says number: the driver sends parameters as text, and PostgreSQL reads a time. */
-export const CLUSTER: Codec = { at: (ms) => new Date(ms).toISOString() as unknown as number, writesIdentityEmail: false }
+export const CLUSTER: Codec = {
+  at: (ms) => new Date(ms).toISOString() as unknown as number,
+  writesIdentityEmail: false,
+  callsFunctions: true,
+}
 
 type Kind = 'text' | 'number' | 'time' | 'bool' | 'json'
 /** Property → [column, kind]. */

@@ -6,7 +6,7 @@ import { refreshTokens, sessions } from './sessions.ts'
 import { flows, oneTimeTokens } from './tokens.ts'
 import type { RealmStore } from './types.ts'
 import { identities, users } from './users.ts'
-import { mails, work } from './work.ts'
+import { auditLog, mails, work } from './work.ts'
 
 /** A realm's people over a handle or a transaction. */
 export const sqlStore = (db: Kysely<Tables>, codec: Codec): RealmStore => ({
@@ -19,5 +19,6 @@ export const sqlStore = (db: Kysely<Tables>, codec: Codec): RealmStore => ({
   ...factors(db, codec),
   ...recoveryCodes(db, codec),
   ...mails(db, codec),
+  ...auditLog(db, codec),
   ...work(db, codec),
 })

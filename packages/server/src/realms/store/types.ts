@@ -243,6 +243,11 @@ export interface FactorStore {
 
 export interface WorkStore {
   audit(entry: AuditEntry): Promise<void>
+  /** Newest first; `search`: only those with this text in a field (`actor_username`, `action`, `log_type`), or in any of the three. */
+  auditEntries(page: Page, search?: { field: string | null; text: string }): Promise<AuditEntry[]>
+  countAuditEntries(search?: { field: string | null; text: string }): Promise<number>
+  /** A function of the project's database that takes and answers jsonb, as the owner of `auth`. Throws `auth_hook_failed`, `auth_hook_timeout`. */
+  callFunction(schema: string, name: string, payload: Json): Promise<Json>
   insertMail(mail: Mail): Promise<void>
   /** Newest first. */
   mails(page: Page): Promise<Mail[]>
@@ -256,6 +261,8 @@ export interface WorkStore {
    * Takes one from a bucket of `amount` that fills up in `window` ms; answers ms until there is one again, 0 when taken.
    */
   take(key: string, rule: { amount: number; window: number }, now: number): Promise<number>
+  /** How many of a bucket are taken at this moment. */
+  used(key: string, rule: { amount: number; window: number }, now: number): Promise<number>
   /** The bucket is full again. */
   giveBack(key: string): Promise<void>
   /** Removes what has no use any more. */

@@ -1,8 +1,9 @@
 import { type Kysely, sql } from 'kysely'
 import { insertIfAbsent } from '../../base/db/insert.ts'
+import { fail, isSovraError } from '../../base/errors.ts'
 import type { Tables } from '../../metadata/tables.ts'
 import { type Codec, type Fields, fromRow, rowOf } from './fields.ts'
-import type { AuditEntry, Mail, WorkStore } from './types.ts'
+import type { AuditEntry, Json, Mail, WorkStore } from './types.ts'
 
 const MAIL: Fields<Mail> = {
   id: ['id', 'text'],
@@ -74,12 +75,65 @@ export const mails = (db: Kysely<Tables>, codec: Codec): Mails => ({
   },
 })
 
-export const work = (db: Kysely<Tables>, codec: Codec): Omit<WorkStore, keyof Mails> => ({
+type Audit = Pick<WorkStore, 'audit' | 'auditEntries' | 'countAuditEntries'>
+const SEARCHED = ['action', 'actor_username', 'log_type']
+
+/** Payloads are compact JSON: a field that begins with a text is itself a text in it. */
+function searched(search: { field: string | null; text: string } | undefined, codec: Codec) {
+  if (!search) return sql<boolean>`1 = 1`
+  const column = codec.callsFunctions ? sql`cast(payload as text)` : sql`payload`
+  const text = JSON.stringify(search.text).slice(1, -1).replace(/[!%_]/g, '!$&')
+  const fields = search.field === null ? SEARCHED : [search.field]
+  const tests = fields.map((field) => sql`${column} like ${`%"${field}":"${text}%`} escape '!'`)
+  return sql<boolean>`(${sql.join(tests, sql` or `)})`
+}
+
+export const auditLog = (db: Kysely<Tables>, codec: Codec): Audit => ({
   async audit(entry) {
     await db
       .insertInto('auth_audit_log_entries')
       .values(rowOf(AUDIT, entry, codec))
       .execute()
+  },
+  async auditEntries({ limit, offset }, search) {
+    const query = db.selectFrom('auth_audit_log_entries').selectAll().where(searched(search, codec))
+    const rows = await query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(limit).offset(offset).execute()
+    return rows.map((row) => fromRow<AuditEntry>(AUDIT, row))
+  },
+  async countAuditEntries(search) {
+    const query = db.selectFrom('auth_audit_log_entries').select((eb) => eb.fn.countAll<number>().as('n'))
+    return Number((await query.where(searched(search, codec)).executeTakeFirstOrThrow()).n)
+  },
+})
+
+/** How long a function of the project's own may take. */
+const HOOK_PATIENCE = 2_000
+/** query_canceled */
+const CANCELLED = '57014'
+
+async function callFunction(db: Kysely<Tables>, codec: Codec, schema: string, name: string, payload: Json): Promise<Json> {
+  const uri = `pg-functions://postgres/${schema}/${name}`
+  if (!codec.callsFunctions) throw fail('auth_hook_failed', { uri }, { cause: 'there are no functions in metadata' })
+  try {
+    const before = await sql<{ was: string }>`select current_setting('statement_timeout') as was,
+      set_config('statement_timeout', ${String(HOOK_PATIENCE)}, true) as now`.execute(db)
+    const called = await sql<{
+      answer: string | null
+    }>`select ${sql.id(schema, name)}(${JSON.stringify(payload)}::jsonb)::jsonb as answer`.execute(db)
+    await sql`select set_config('statement_timeout', ${before.rows[0]?.was ?? '0'}, true)`.execute(db)
+    return Object(JSON.parse(called.rows[0]?.answer ?? '{}')) as Json
+  } catch (cause) {
+    if (isSovraError(cause, 'database_error') && (cause.details as { sqlstate?: string }).sqlstate === CANCELLED)
+      throw fail('auth_hook_timeout', { seconds: HOOK_PATIENCE / 1000 }, { cause })
+    throw fail('auth_hook_failed', { uri }, { cause })
+  }
+}
+
+export const work = (db: Kysely<Tables>, codec: Codec): Omit<WorkStore, keyof Mails | keyof Audit> => ({
+  callFunction: (schema, name, payload) => callFunction(db, codec, schema, name, payload),
+  async used(id, { amount, window }, now) {
+    const row = await db.selectFrom('auth_rates').select('full_at').where('id', '=', id).executeTakeFirst()
+    return row === undefined || row.full_at <= now ? 0 : Math.ceil((row.full_at - now) / Math.ceil(window / amount))
   },
   async take(id, { amount, window }, now) {
     const step = Math.ceil(window / amount)
