@@ -1,7 +1,7 @@
 /** What a project's own code and rules decide of its users, through the unmodified client and the API. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { auth, client, settings } from '../auth.ts'
+import { auth, client, lastMail, settings } from '../auth.ts'
 import { startServer, type TestServer } from '../node.ts'
 import { createProject, rest, type TestProject } from '../project.ts'
 
@@ -117,4 +117,28 @@ test('sessions are listed and ended by their user and by administrators; the log
   assert.match(log.headers.get('link') ?? '', /rel="last"/)
   assert.equal((await auth(project, 'GET', '/admin/audit', { token: second.access_token })).status, 403)
   assert.equal((await auth(project, 'GET', '/admin/audit')).status, 403)
+})
+
+test('a number signs in by the code of a text message, and is a second factor', async () => {
+  await settings(server, project, { phone_enabled: true, mfa_phone: true, sms_interval: 0 })
+  const phone = '33600000042'
+  const own = client(project)
+  const asked = await own.auth.signInWithOtp({ phone: `+${phone}` })
+  assert.ok(asked.data.messageId)
+  const code = async () => /\d{6}/.exec((await lastMail(server, project, phone)).text)?.[0] ?? ''
+  const { data } = await own.auth.verifyOtp({ phone: `+${phone}`, token: await code(), type: 'sms' })
+  assert.equal(data.user?.phone, phone)
+  const enrolled = await own.auth.mfa.enroll({ factorType: 'phone', phone: '+33600000043', friendlyName: 'other' })
+  assert.equal(enrolled.error, null)
+  const factorId = enrolled.data!.id
+  const challenge = await own.auth.mfa.challenge({ factorId })
+  const sent = /\d{6}/.exec((await lastMail(server, project, '33600000043')).text)?.[0] ?? ''
+  const wrong = await own.auth.mfa.verify({ factorId, challengeId: challenge.data!.id, code: sent === '000000' ? '000001' : '000000' })
+  assert.deepEqual([wrong.error?.code, wrong.error?.message], ['mfa_verification_failed', 'Invalid MFA Phone code entered'])
+  const right = await own.auth.mfa.verify({ factorId, challengeId: challenge.data!.id, code: sent })
+  assert.equal(right.error, null)
+  assert.equal((await own.auth.mfa.getAuthenticatorAssuranceLevel()).data?.currentLevel, 'aal2')
+  const both = await auth(project, 'POST', '/otp', { body: { phone, email: address() } })
+  assert.deepEqual([both.status, both.body.msg], [400, 'Only an email address or phone number should be provided'])
+  await settings(server, project, { phone_enabled: null, mfa_phone: null, sms_interval: null })
 })

@@ -44,7 +44,14 @@ const Smtp = Type.Object(
 )
 
 /** What a project's own code may say at a step of auth. */
-export const HOOKS = ['custom_access_token', 'password_verification_attempt', 'mfa_verification_attempt', 'before_user_created'] as const
+export const HOOKS = [
+  'custom_access_token',
+  'send_email',
+  'send_sms',
+  'password_verification_attempt',
+  'mfa_verification_attempt',
+  'before_user_created',
+] as const
 export type HookName = (typeof HOOKS)[number]
 
 const Hook = Type.Object(
@@ -62,6 +69,31 @@ const Hook = Type.Object(
         description: 'Signs calls of a URL (standardwebhooks.com): v1,whsec_<base64>; several, parted by |, while one is replaced',
       }),
     ),
+  },
+  closed,
+)
+
+const Sms = Type.Object(
+  {
+    provider: Type.Union([Type.Literal('http'), Type.Literal('ovh'), Type.Literal('twilio')]),
+    url: Type.Optional(
+      Type.String({
+        maxLength: 2048,
+        pattern: '^https?://[^\\s]+$',
+        description: 'http: where messages are POSTed; else another host of its API',
+      }),
+    ),
+    secret: Type.Optional(
+      Type.String({
+        maxLength: 1024,
+        secret: true,
+        description: 'http: v1,whsec_<base64>, signs; ovh: application secret; twilio: auth token',
+      }),
+    ),
+    account: line(128, 'ovh: name of the SMS service; twilio: account SID'),
+    key: line(128, 'ovh: application key'),
+    consumer_key: Type.Optional(Type.String({ maxLength: 1024, secret: true, description: 'ovh: consumer key' })),
+    sender: line(64, 'Who it is from: a number, a name that the provider knows, or (twilio) the SID of a messaging service'),
   },
   closed,
 )
@@ -84,6 +116,7 @@ const Rates = Type.Object(
     anonymous: whole(1, 100_000, 'Anonymous sign-ins from one address in an hour'),
     refreshes: whole(1, 100_000, 'Token refreshes from one address in 5 minutes'),
     otps: whole(1, 100_000, 'Requests for links and codes from one address in 5 minutes'),
+    sms: whole(1, 100_000, 'Text messages of the project in an hour'),
     verifications: whole(1, 100_000, 'Tries of links and codes from one address in 5 minutes'),
   },
   closed,
@@ -132,6 +165,19 @@ export const AuthSettings = Type.Object(
     secure_password_change: onOff('A new password needs a sign-in within the last 24 hours, or the code of a mail (reauthenticate)'),
     otp_length: whole(6, 10, 'Digits of codes in mails'),
     otp_expiry: seconds(60, 86_400, 'Life of links and codes in mails'),
+    phone_autoconfirm: onOff('Telephone numbers count as confirmed at once, without a message'),
+    sms: Type.Optional(Sms),
+    sms_otp_length: whole(6, 10, 'Digits of codes in text messages'),
+    sms_otp_expiry: seconds(30, 3_600, 'Life of codes in text messages'),
+    sms_interval: seconds(0, 86_400, 'Time between two messages to one number'),
+    sms_template: line(320, 'Text of a message; {{ .Code }} stands for the code'),
+    sms_test_codes: Type.Optional(
+      Type.Record(Type.String({ pattern: '^[1-9][0-9]{6,14}$' }), Type.String({ pattern: '^[0-9]{6,10}$' }), {
+        maxProperties: 50,
+        description: 'Numbers to which nothing is sent, and their code: for reviewers of app stores',
+      }),
+    ),
+    mfa_phone: onOff('Users may add a telephone number as a second factor'),
     mail_interval: seconds(0, 86_400, 'Time between two mails of one kind to one address'),
     rates: Type.Optional(Rates),
     unlimited_addresses: Type.Optional(
@@ -172,6 +218,7 @@ export const AuthSettings = Type.Object(
 export type AuthSettings = Static<typeof AuthSettings>
 export type Smtp = Static<typeof Smtp>
 export type Hook = Static<typeof Hook>
+export type Sms = Static<typeof Sms>
 export type Template = Static<typeof Template>
 export type AuthRates = Required<Static<typeof Rates>>
 
@@ -183,6 +230,7 @@ export const RATE_DEFAULTS: AuthRates = {
   anonymous: 30,
   refreshes: 300,
   otps: 30,
+  sms: 30,
   verifications: 60,
 }
 
@@ -207,6 +255,12 @@ export const AUTH_DEFAULTS = {
   secure_password_change: false,
   otp_length: 6,
   otp_expiry: 3600,
+  phone_autoconfirm: false,
+  sms_otp_length: 6,
+  sms_otp_expiry: 300,
+  sms_interval: 60,
+  sms_test_codes: {},
+  mfa_phone: false,
   mail_interval: 60,
   unlimited_addresses: [],
   mfa_totp: true,

@@ -510,6 +510,15 @@ export const ERRORS = {
   auth_captcha_failed: [400, 'captcha protection: request disallowed ({reason})', ''],
   auth_captcha_unreachable: [500, 'captcha verification process failed', ''],
   auth_phone_not_confirmed: [400, 'Phone not confirmed', ''],
+  auth_over_sms_send_rate_limit: [429, '{reason}', ''],
+  auth_mfa_phone_verify_not_enabled: [422, 'MFA verification is disabled for Phone', ''],
+  auth_mfa_verified_factor_exists: [422, 'A verified phone factor already exists, unenroll the existing factor to continue', ''],
+  auth_mfa_phone_code_wrong: [422, 'Invalid MFA Phone code entered', ''],
+  sms_refused: [
+    502,
+    'The SMS provider did not take the message: {reason}.',
+    'Compare account, keys and sender with what the provider says.',
+  ],
   auth_no_such_session: [404, 'Session not found', ''],
   // realms: mail
   mail_not_configured: [

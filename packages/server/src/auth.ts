@@ -12,6 +12,8 @@ import { administersUsers } from './gateway/roles.ts'
 import type { ProjectPrincipal } from './gateway/types.ts'
 import { type Actor, SYSTEM } from './metadata/change.ts'
 import { readSettings } from './metadata/settings.ts'
+import { carriersOf } from './realms/auth/carriers.ts'
+import { rulesOf } from './realms/auth/rules.ts'
 import { clusterTransaction } from './realms/cluster-store.ts'
 import { denySession } from './realms/denied.ts'
 import type { Hasher } from './realms/hashing.ts'
@@ -55,9 +57,13 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
     },
     send: (smtp, letter) => send(outbound, smtp, letter, ca),
   }
+  const fetch: Outbound['fetch'] = (url, wanted) => outbound.fetch(url, wanted)
   const post = makePost({
-    ...mail,
     log,
+    async carriers(ref) {
+      const { own } = await readSettings(db, ref, 'auth', vault)
+      return carriersOf(rulesOf(own), await mail.smtp(ref), { fetch, send: mail.send })
+    },
     async transact(ref, fn) {
       const hold = await connector.hold(ref, DATABASE, 'auth')
       try {
@@ -84,7 +90,7 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
         project: projectOf,
         principal: (request) => request.principal as ProjectPrincipal | null,
         administers: (request) => administersUsers(request.principal as ProjectPrincipal | null),
-        fetch: (url, wanted) => outbound.fetch(url, wanted),
+        fetch,
         open(request) {
           const opened = gateway.limits.hold(request, connector, DATABASE)
           post.seen(projectOf(request).ref)
@@ -95,7 +101,7 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
           change(AUTH, async (c) => {
             for (const id of ids) await denySession(c, ref, id, until)
           }),
-        poke: post.poke,
+        poke: (ref) => post.poke(ref),
       }),
   }
 }

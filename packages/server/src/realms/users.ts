@@ -43,6 +43,8 @@ export const blankUser = (id: string, now: number): RealmUser => ({
   emailChangeStatus: 0,
   phone: null,
   phoneConfirmedAt: null,
+  phoneChange: null,
+  phoneChangeSentAt: null,
   reauthenticationSentAt: null,
   sso: false,
   anonymous: false,

@@ -12,19 +12,24 @@ export function factorRoutes(app: FastifyInstance, options: AuthOptions): void {
   app.addHook('onRequest', async (_request, reply) => void reply.header('cache-control', 'no-store'))
 
   app.post('/factors', USE, async (request) => {
-    const { factor_type, friendly_name, issuer } = bodyOf(request)
+    const { factor_type, friendly_name, issuer, phone } = bodyOf(request)
     const holder = holderOf(options, request)
-    const { factor, qrCode, uri } = await enroll(realmOf(options, request), holder, { type: factor_type, name: friendly_name, issuer })
+    const { factor, qrCode, uri } = await enroll(realmOf(options, request), holder, {
+      type: factor_type,
+      name: friendly_name,
+      issuer,
+      phone,
+    })
     return {
       id: factor.id,
       type: factor.type,
       friendly_name: factor.name ?? '',
-      totp: { qr_code: qrCode, secret: factor.secret, uri },
+      ...(factor.phone === null ? { totp: { qr_code: qrCode, secret: factor.secret, uri } } : { phone: factor.phone }),
     }
   })
 
   app.post('/factors/:id/challenge', USE, async (request) => {
-    const made = await challenge(realmOf(options, request), holderOf(options, request), paramOf(request, 'id'))
+    const made = await challenge(realmOf(options, request), holderOf(options, request), paramOf(request, 'id'), bodyOf(request).channel)
     return { id: made.id, type: made.type, expires_at: Math.floor(made.expiresAt / 1000) }
   })
 

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { fail } from '../../base/errors.ts'
 import { demandCaptcha } from '../../realms/auth/captcha.ts'
 import { recover, resend, sendOtp } from '../../realms/auth/otp.ts'
+import { resendPhone, sendPhoneOtp } from '../../realms/auth/phones.ts'
 import { challengeOf } from '../../realms/auth/pkce.ts'
 import { followLink, verifyToken } from '../../realms/auth/verify.ts'
 import { bodyOf, queryOf, redirectOf } from './input.ts'
@@ -13,9 +14,7 @@ const USE = { config: { action: 'auth:use', resource: 'project' } } as const
 /** Links of mails are opened by browsers, which have no key. */
 const PUBLIC = { config: { action: 'public' } } as const
 
-const refusePhone = (body: Readonly<Record<string, unknown>>, reason: string): void => {
-  if (body.phone !== undefined && body.phone !== null && body.phone !== '') throw fail('auth_phone_provider_disabled', { reason })
-}
+const provided = (value: unknown): boolean => value !== undefined && value !== null && value !== ''
 
 /** Links and codes in mails: asking for them, and using them. */
 export function linkRoutes(app: FastifyInstance, options: AuthOptions): void {
@@ -25,10 +24,15 @@ export function linkRoutes(app: FastifyInstance, options: AuthOptions): void {
   }
   const otp = async (request: FastifyRequest) => {
     const body = bodyOf(request)
-    refusePhone(body, 'Unsupported phone provider')
     const realm = realmOf(options, request)
     await demandCaptcha(realm, body)
-    await sendOtp(realm, { ...wish(request), data: body.data, createUser: body.create_user !== false })
+    const { phone, email, data, channel } = body
+    const createUser = body.create_user !== false
+    if (provided(phone) && provided(email))
+      throw fail('auth_validation_failed', { reason: 'Only an email address or phone number should be provided' })
+    if (provided(phone)) return { message_id: await sendPhoneOtp(realm, { phone, data, createUser, channel }) }
+    if (!provided(email)) throw fail('auth_validation_failed', { reason: 'One of email or phone must be set' })
+    await sendOtp(realm, { ...wish(request), data, createUser })
     return {}
   }
   app.post('/otp', USE, otp)
@@ -43,16 +47,17 @@ export function linkRoutes(app: FastifyInstance, options: AuthOptions): void {
     const body = bodyOf(request)
     const realm = realmOf(options, request)
     await demandCaptcha(realm, body)
-    await resend(realm, body.type, wish(request))
+    const { type, phone, channel } = body
+    if (type === 'sms' || type === 'phone_change') return { message_id: await resendPhone(realm, type, { phone, channel }) }
+    await resend(realm, type, wish(request))
     return {}
   })
 
   app.post('/verify', USE, async (request, reply) => {
     const body = bodyOf(request)
-    refusePhone(body, 'Phone logins are disabled')
     reply.header('cache-control', 'no-store')
-    const { type, token, token_hash, email } = body
-    const done = await verifyToken(realmOf(options, request), { type, token, tokenHash: token_hash, email })
+    const { type, token, token_hash, email, phone } = body
+    const done = await verifyToken(realmOf(options, request), { type, token, tokenHash: token_hash, email, phone })
     return 'grant' in done ? sessionView(done.grant) : { msg: done.half.message, code: '200' }
   })
 

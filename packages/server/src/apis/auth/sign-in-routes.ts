@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fail } from '../../base/errors.ts'
 import { demandCaptcha } from '../../realms/auth/captcha.ts'
+import { signUpByPhone } from '../../realms/auth/phones.ts'
 import { challengeOf, exchangeCode } from '../../realms/auth/pkce.ts'
 import { refresh } from '../../realms/auth/refresh.ts'
 import { signInByPassword } from '../../realms/auth/sign-in.ts'
@@ -19,8 +20,12 @@ export function signInRoutes(app: FastifyInstance, options: AuthOptions): void {
     const realm = realmOf(options, request)
     const body = bodyOf(request)
     reply.header('cache-control', 'no-store')
-    if (provided(body.phone)) throw fail('auth_phone_provider_disabled', { reason: 'Phone signups are disabled' })
     await demandCaptcha(realm, body)
+    if (provided(body.phone) && !provided(body.email)) {
+      const { phone, password, data, channel } = body
+      const made = await signUpByPhone(realm, { phone, password, data, channel })
+      return 'grant' in made ? sessionView(made.grant) : userView(made.person)
+    }
     if (!provided(body.email)) return sessionView(await signInAnonymously(realm, body.data))
     const made = await signUp(realm, {
       email: body.email,

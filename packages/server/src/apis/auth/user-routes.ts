@@ -22,8 +22,18 @@ export function userRoutes(app: FastifyInstance, options: AuthOptions): void {
   app.put('/user', USE, async (request) => {
     const holder = holderOf(options, request)
     const body = bodyOf(request)
-    const { email, password, data, nonce, current_password, phone } = body
-    const change = { email, password, data, nonce, current_password, phone, pkce: challengeOf(body), redirectTo: redirectOf(request) }
+    const { email, password, data, nonce, current_password, phone, channel } = body
+    const change = {
+      email,
+      password,
+      data,
+      nonce,
+      current_password,
+      phone,
+      channel,
+      pkce: challengeOf(body),
+      redirectTo: redirectOf(request),
+    }
     return userView(await updateUser(realmOf(options, request), holder, change))
   })
 

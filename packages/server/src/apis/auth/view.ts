@@ -46,6 +46,7 @@ export function userView({ user, identities, factors }: Person) {
     ...at('confirmed_at', confirmed.length === 0 ? null : Math.min(...confirmed)),
     ...at('recovery_sent_at', user.recoverySentAt),
     ...(user.emailChange === null ? {} : { new_email: user.emailChange, ...at('email_change_sent_at', user.emailChangeSentAt) }),
+    ...(user.phoneChange === null ? {} : { new_phone: user.phoneChange, ...at('phone_change_sent_at', user.phoneChangeSentAt) }),
     ...at('reauthentication_sent_at', user.reauthenticationSentAt),
     ...at('last_sign_in_at', user.lastSignInAt),
     app_metadata: user.appMetadata,

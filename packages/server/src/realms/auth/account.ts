@@ -4,11 +4,13 @@ import { mayEnter } from '../users.ts'
 import { askEmailChange } from './email-change.ts'
 import { endSessions, endSessionsOf } from './grants.ts'
 import { write } from './mails.ts'
-import { limitMails, sendToken, takeOtp } from './one-time.ts'
+import { limitMails, limitSms, sendToken, takeOtp } from './one-time.ts'
 import { busy, demandStrong, hashedNew } from './passwords.ts'
-import { confirmEmail, emailOf, isConfirmed, mergedMetadata, type Person, personOf } from './people.ts'
+import { confirmEmail, emailOf, isConfirmed, mergedMetadata, type Person, personOf, phoneOf } from './people.ts'
+import { changePhone, channelOf } from './phones.ts'
 import type { PkceChallenge } from './pkce.ts'
 import { audit, HOUR, type Realm } from './realm.ts'
+import { writeSms } from './sms.ts'
 
 /** Whose token it is: verified, but the person and the session may be gone. */
 export interface Holder {
@@ -44,6 +46,7 @@ export interface UserChange {
   readonly nonce?: unknown
   readonly current_password?: unknown
   readonly phone?: unknown
+  readonly channel?: unknown
   readonly pkce: PkceChallenge | null
   readonly redirectTo: string | null
 }
@@ -53,13 +56,19 @@ const RECENT = 24 * HOUR
 
 /** PUT /user: only what is named here can be changed, so neither role nor `app_metadata` nor another's row. */
 export async function updateUser(realm: Realm, holder: Holder, change: UserChange): Promise<Person> {
-  if (given(change.phone)) throw fail('auth_phone_provider_disabled', { reason: 'Phone logins are disabled' })
+  const newPhone = given(change.phone) ? phoneOf(change.phone) : null
+  if (newPhone !== null && !realm.rules.phone_enabled) throw fail('auth_phone_provider_disabled', { reason: 'Phone logins are disabled' })
+  const channel = channelOf(realm, change.channel)
   const newEmail = given(change.email) ? emailOf(change.email) : null
-  const before = await realm.transact((store) => allowed(realm, store, holder, newEmail !== null || given(change.password)))
+  const before = await realm.transact((store) =>
+    allowed(realm, store, holder, newEmail !== null || newPhone !== null || given(change.password)),
+  )
   const passwordHash = given(change.password) ? await newPassword(realm, before, change) : null
   const asks = newEmail !== null && newEmail !== before.user.email
   const sends = asks && !realm.rules.email_autoconfirm
   if (sends) await limitMails(realm, 'email_change', newEmail)
+  const calls = newPhone !== null && newPhone !== before.user.phone
+  if (calls && !realm.rules.phone_autoconfirm) await limitSms(realm, newPhone)
   const person = await realm.transact(async (store) => {
     const { user, session } = await present(realm, store, holder)
     let now = user
@@ -67,6 +76,7 @@ export async function updateUser(realm: Realm, holder: Holder, change: UserChang
     if (passwordHash !== null) now = { ...now, passwordHash }
     await store.updateUser(user.id, { userMetadata: now.userMetadata, passwordHash: now.passwordHash }, realm.now())
     if (asks) now = await changeEmail(realm, store, now, newEmail, change)
+    if (calls) now = await changePhone(realm, store, now, newPhone, channel)
     if (passwordHash !== null) {
       await endSessionsOf(realm, store, user.id, session?.id)
       await audit(realm, store, 'user_updated_password', user)
@@ -74,7 +84,7 @@ export async function updateUser(realm: Realm, holder: Holder, change: UserChang
     await audit(realm, store, 'user_modified', user)
     return personOf(store, (await store.userById(user.id)) ?? now)
   })
-  if (sends) realm.poke()
+  if (sends || calls) realm.poke()
   return person
 }
 
@@ -118,7 +128,7 @@ async function demandFresh(realm: Realm, user: RealmUser, session: RealmSession 
   if (!realm.rules.secure_password_change || (session !== null && session.createdAt + RECENT > realm.now())) return
   if (!given(change.nonce)) throw fail('auth_reauthentication_needed')
   const taken = await realm.transact((store) =>
-    takeOtp(realm, store, user, ['reauthentication_token'], user.email ?? '', String(change.nonce)),
+    takeOtp(realm, store, user, ['reauthentication_token'], user.email ?? user.phone ?? '', String(change.nonce)),
   )
   if (!taken) throw fail('auth_reauthentication_not_valid')
 }
@@ -126,15 +136,17 @@ async function demandFresh(realm: Realm, user: RealmUser, session: RealmSession 
 /** GET /reauthenticate: sends the code that a new password needs. */
 export async function reauthenticate(realm: Realm, holder: Holder): Promise<void> {
   const { user } = await realm.transact((store) => present(realm, store, holder))
-  if (user.email === null || !isConfirmed(user))
+  const address = user.email ?? user.phone
+  if (address === null || !isConfirmed(user))
     throw fail('auth_validation_failed', { reason: 'Reauthentication requires the user to have an email or a phone number' })
-  const address = user.email
-  await limitMails(realm, 'reauthentication', address)
+  if (user.email === null) await limitSms(realm, address)
+  else await limitMails(realm, 'reauthentication', address)
   await realm.transact(async (store) => {
     const sent = await sendToken(realm, store, user, 'reauthentication_token', address)
     await store.updateUser(user.id, { reauthenticationSentAt: realm.now() }, realm.now())
     await audit(realm, store, 'user_reauthenticate_requested', user)
-    await write(realm, store, { kind: 'reauthentication', user, address, sent, type: 'reauthentication', redirectTo: null })
+    if (user.email === null) await writeSms(realm, store, { user, phone: address, code: sent.otp, channel: 'sms' })
+    else await write(realm, store, { kind: 'reauthentication', user, address, sent, type: 'reauthentication', redirectTo: null })
   })
   realm.poke()
 }

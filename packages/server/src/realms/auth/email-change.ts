@@ -1,5 +1,6 @@
 import { fail } from '../../base/errors.ts'
 import type { RealmStore, RealmUser } from '../store/types.ts'
+import { hasHook } from './hooks.ts'
 import { write } from './mails.ts'
 import { sendToken, type TokenKind } from './one-time.ts'
 import { confirmEmail } from './people.ts'
@@ -26,14 +27,16 @@ export async function askEmailChange(
   const patch = { emailChange: newEmail, emailChangeSentAt: now, emailChangeStatus: 0 }
   await store.updateUser(user.id, patch, now)
   const both = realm.rules.secure_email_change && user.email !== null && user.emailConfirmedAt !== null
-  const addresses: [TokenKind, string][] = [['email_change_token_new', newEmail]]
   await store.dropOneTimeTokens(user.id, 'email_change_token_current')
-  if (both) addresses.push(['email_change_token_current', user.email ?? ''])
-  for (const [kind, address] of addresses) {
+  const make = async (kind: TokenKind, address: string) => {
     const flow = await startFlow(realm, store, pkce, user.id, 'email_change')
-    const sent = await sendToken(realm, store, user, kind, address, flow)
-    await write(realm, store, { kind: 'email_change', user, address, sent, type: 'email_change', redirectTo, newEmail })
+    return sendToken(realm, store, user, kind, address, flow)
   }
+  const message = { kind: 'email_change', user, type: 'email_change', redirectTo, newEmail } as const
+  const sent = await make('email_change_token_new', newEmail)
+  const current = both ? await make('email_change_token_current', user.email ?? '') : undefined
+  await write(realm, store, { ...message, address: newEmail, sent, ...(current ? { current } : {}) })
+  if (current && !hasHook(realm, 'send_email')) await write(realm, store, { ...message, address: user.email ?? '', sent: current })
   return { ...user, ...patch }
 }
 

@@ -1,12 +1,17 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import { renderSVG } from 'uqr'
+import { safeEqual } from '../../base/crypto.ts'
 import { fail } from '../../base/errors.ts'
 import { isUuid, uuid } from '../../base/ids.ts'
 import type { Challenge, Factor, RealmSession, RealmStore, RealmUser } from '../store/types.ts'
 import { type Holder, present } from './account.ts'
 import { type Draft, draftFor, endSessions, endSessionsOf, type Grant, granted, sessionRules } from './grants.ts'
 import { mfaAttempt } from './hooks.ts'
+import { limitSms, smsCode } from './one-time.ts'
+import { phoneOf } from './people.ts'
+import { channelOf } from './phones.ts'
 import { audit, HOUR, limitAddress, MINUTE, type Realm, tooMany } from './realm.ts'
+import { writeSms } from './sms.ts'
 import { base32, matchingStep, newSecret, otpauth } from './totp.ts'
 
 const CHALLENGE_LIFE = 5 * MINUTE
@@ -44,57 +49,85 @@ export interface Enrolling {
   readonly type: unknown
   readonly name: unknown
   readonly issuer: unknown
+  readonly phone?: unknown
+}
+
+/** What a factor of this kind starts with. Throws where the realm has none of it. */
+function startOf({ rules }: Realm, given: Enrolling): { type: 'totp' | 'phone'; secret: string | null; phone: string | null } {
+  if (given.type === 'webauthn') throw fail('auth_mfa_webauthn_enroll_not_enabled')
+  if (given.type === 'phone') {
+    if (!rules.mfa_phone) throw fail('auth_mfa_phone_enroll_not_enabled')
+    return { type: 'phone', secret: null, phone: phoneOf(given.phone) }
+  }
+  if (given.type !== 'totp') throw fail('auth_validation_failed', { reason: 'factor_type needs to be totp, phone, or webauthn' })
+  if (!rules.mfa_totp) throw fail('auth_mfa_totp_enroll_not_enabled')
+  return { type: 'totp', secret: newSecret(), phone: null }
+}
+
+/** Makes room: what was begun and never verified, and the same number once more. Throws where there is none. */
+async function makeRoom(realm: Realm, store: RealmStore, all: readonly Factor[], phone: string | null): Promise<void> {
+  const now = realm.now()
+  if (phone !== null && all.some((old) => old.phone === phone && old.status === 'verified')) throw fail('auth_mfa_verified_factor_exists')
+  const left = all.filter((old) => old.status === 'verified' || (old.createdAt + HOUR > now && (phone === null || old.phone !== phone)))
+  for (const old of all) if (!left.includes(old)) await store.deleteFactor(old.id)
+  if (left.length >= realm.rules.mfa_max_factors) throw fail('auth_too_many_enrolled_mfa_factors')
 }
 
 export async function enroll(realm: Realm, holder: Holder, given: Enrolling): Promise<Enrolled> {
   const { rules } = realm
-  if (given.type === 'phone' || given.type === 'webauthn')
-    throw fail(given.type === 'phone' ? 'auth_mfa_phone_enroll_not_enabled' : 'auth_mfa_webauthn_enroll_not_enabled')
-  if (given.type !== 'totp') throw fail('auth_validation_failed', { reason: 'factor_type needs to be totp, phone, or webauthn' })
-  if (!rules.mfa_totp) throw fail('auth_mfa_totp_enroll_not_enabled')
+  const start = startOf(realm, given)
   const name = typeof given.name === 'string' && given.name.trim() !== '' ? given.name.trim().slice(0, 255) : null
   return realm.transact(async (store) => {
     const { user, session } = await inSession(realm, store, holder)
     const now = realm.now()
     const all = await store.factorsOf(user.id)
     demandAal2(all, session, 'enroll a new factor')
-    // What was begun and never verified makes room.
-    for (const old of all) if (old.status === 'unverified' && old.createdAt + HOUR <= now) await store.deleteFactor(old.id)
-    const living = (await store.factorsOf(user.id)).length
-    if (living >= rules.mfa_max_factors) throw fail('auth_too_many_enrolled_mfa_factors')
-    const secret = newSecret()
-    const factor: Factor = {
-      id: uuid(),
-      userId: user.id,
-      name,
-      type: 'totp',
-      status: 'unverified',
-      secret,
-      phone: null,
-      createdAt: now,
-      updatedAt: now,
-      lastChallengedAt: null,
-    }
+    await makeRoom(realm, store, all, start.phone)
+    const times = { createdAt: now, updatedAt: now, lastChallengedAt: null }
+    const factor: Factor = { id: uuid(), userId: user.id, name, status: 'unverified', ...start, ...times }
     if (!(await store.insertFactor(factor))) throw fail('auth_mfa_factor_name_conflict', { name: name ?? '' })
     await audit(realm, store, 'factor_in_progress', user, { factor_id: factor.id })
+    if (start.secret === null) return { factor, uri: '', qrCode: '' }
     const issuer =
       typeof given.issuer === 'string' && given.issuer !== '' ? given.issuer.slice(0, 128) : new URL(rules.site_url ?? realm.url).host
-    const uri = otpauth(issuer, user.email ?? user.phone ?? user.id, secret)
+    const uri = otpauth(issuer, user.email ?? user.phone ?? user.id, start.secret)
     return { factor, uri, qrCode: renderSVG(uri, { border: 2 }) }
   })
 }
 
-export async function challenge(realm: Realm, holder: Holder, factorId: string): Promise<Challenge & { type: string; expiresAt: number }> {
-  return realm.transact(async (store) => {
+/** Keyed and bound to the challenge, as the codes of mails are. */
+const phoneCodeHash = (realm: Realm, challengeId: string, code: string): string =>
+  createHmac('sha256', realm.pepper).update(`mfa:${challengeId}:${code}`).digest('hex')
+
+interface Asked extends Challenge {
+  readonly type: string
+  readonly expiresAt: number
+}
+
+/** A challenge to answer; to a telephone a code is sent. */
+export async function challenge(realm: Realm, holder: Holder, factorId: string, channel?: unknown): Promise<Asked> {
+  const found = await realm.transact(async (store) => ownFactor(store, (await inSession(realm, store, holder)).user, factorId))
+  const way = channelOf(realm, channel)
+  if (found.phone !== null) {
+    if (!realm.rules.mfa_phone) throw fail('auth_mfa_phone_verify_not_enabled')
+    await limitSms(realm, found.phone)
+  }
+  const asked = await realm.transact(async (store) => {
     const { user } = await inSession(realm, store, holder)
     const factor = await ownFactor(store, user, factorId)
     const now = realm.now()
-    const made: Challenge = { id: uuid(), factorId: factor.id, createdAt: now, verifiedAt: null, ip: realm.caller.ip ?? '0.0.0.0' }
+    const id = uuid()
+    const code = factor.phone === null ? null : smsCode(realm, factor.phone)
+    const otpHash = code === null ? null : phoneCodeHash(realm, id, code)
+    const made: Challenge = { id, factorId: factor.id, createdAt: now, verifiedAt: null, ip: realm.caller.ip ?? '0.0.0.0', otpHash }
     await store.insertChallenge(made)
+    if (code !== null) await writeSms(realm, store, { user, phone: factor.phone ?? '', code, channel: way })
     await store.updateFactor(factor.id, { lastChallengedAt: now }, now)
     await audit(realm, store, 'challenge_created', user, { factor_id: factor.id })
     return { ...made, type: factor.type, expiresAt: now + CHALLENGE_LIFE }
   })
+  if (found.phone !== null) realm.poke()
+  return asked
 }
 
 /** The challenge of this factor, still open. */
@@ -103,6 +136,14 @@ async function openChallenge(realm: Realm, store: RealmStore, factor: Factor, id
   if (!found || found.factorId !== factor.id || found.verifiedAt !== null) throw fail('auth_mfa_challenge_not_found')
   if (found.createdAt + CHALLENGE_LIFE <= realm.now()) throw fail('auth_mfa_challenge_expired', { id: found.id })
   return found
+}
+
+/** Whether a code is the one of now. */
+async function isRight(realm: Realm, store: RealmStore, factor: Factor, open: Challenge, code: string): Promise<boolean> {
+  if (factor.type === 'phone') return open.otpHash !== null && safeEqual(open.otpHash, phoneCodeHash(realm, open.id, code))
+  const step = factor.secret === null ? null : matchingStep(factor.secret, code, realm.now())
+  // The step is kept for as long as its code would be taken: whoever looked over the shoulder comes too late.
+  return step !== null && (await store.take(`totp:${factor.id}:${step}`, { amount: 1, window: 2 * MINUTE }, realm.now())) === 0
 }
 
 type Look = { readonly user: RealmUser; readonly factor: Factor; readonly valid: boolean } | number
@@ -120,9 +161,7 @@ async function lookAt(
   const open = await openChallenge(realm, store, factor, given.challengeId)
   const wait = await store.take(`totp:${factor.id}`, TRIES, realm.now())
   if (wait > 0) return wait
-  const step = factor.secret === null ? null : matchingStep(factor.secret, String(given.code ?? ''), realm.now())
-  // The step is kept for as long as its code would be taken: whoever looked over the shoulder comes too late.
-  const fresh = step !== null && (await store.take(`totp:${factor.id}:${step}`, { amount: 1, window: 2 * MINUTE }, realm.now())) === 0
+  const fresh = await isRight(realm, store, factor, open, String(given.code ?? ''))
   await audit(realm, store, 'verification_attempted', user, { factor_id: factor.id })
   const valid = fresh && (await store.useChallenge(open.id, realm.now()))
   if (valid) await store.giveBack(`totp:${factor.id}`)
@@ -146,7 +185,7 @@ export async function verifyFactor(
     await realm.transact((store) => endSessionsOf(realm, store, user.id))
     throw fail('auth_mfa_verification_rejected', { reason: message })
   }
-  if (!valid) throw fail('auth_mfa_verification_failed')
+  if (!valid) throw fail(factor.type === 'phone' ? 'auth_mfa_phone_code_wrong' : 'auth_mfa_verification_failed')
   const draft = await realm.transact(async (store) => {
     const { session } = await inSession(realm, store, holder)
     if (factor.status !== 'verified') await complete(realm, store, factor, session)

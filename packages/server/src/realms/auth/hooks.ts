@@ -1,8 +1,8 @@
 import type { HookName } from '@sovrabase/contract/auth'
 import { fail } from '../../base/errors.ts'
 import { uuid } from '../../base/ids.ts'
+import { callUrl, demandNoError, functionOf } from '../hook-call.ts'
 import type { Json, RealmStore, RealmUser } from '../store/types.ts'
-import { callUrl, demandNoError, functionOf } from './hook-call.ts'
 import type { Realm } from './realm.ts'
 
 /** Whether the project's own code is asked at this step. */

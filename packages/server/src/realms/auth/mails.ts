@@ -1,7 +1,8 @@
 import type { MailKind } from '@sovrabase/contract/auth'
 import { uuid } from '../../base/ids.ts'
 import { compose, type Language, languageOf } from '../mail/compose.ts'
-import type { RealmStore, RealmUser } from '../store/types.ts'
+import type { Json, RealmStore, RealmUser } from '../store/types.ts'
+import { hookInside, userFor } from './hooks.ts'
 import type { Sent } from './one-time.ts'
 import type { Realm } from './realm.ts'
 import { redirectOf } from './redirects.ts'
@@ -16,6 +17,8 @@ export interface Message {
   readonly type: string
   readonly redirectTo: string | null
   readonly newEmail?: string
+  /** Of a change that both addresses confirm: what the present one gets, for a hook, which is called once. */
+  readonly current?: Sent
 }
 
 /** The link of a mail. */
@@ -24,7 +27,7 @@ export function linkOf(realm: Realm, type: string, token: string, redirectTo: st
   return `${realm.issuer}/verify?${query}`
 }
 
-function languageFor(realm: Realm, user: RealmUser): Language {
+export function languageFor(realm: Realm, user: RealmUser): Language {
   const { locale, lang, language } = user.userMetadata
   const own = [locale, lang, language].find((each) => typeof each === 'string') as string | undefined
   return languageOf(realm.caller.language) ?? languageOf(own) ?? realm.rules.language
@@ -35,6 +38,7 @@ export async function write(realm: Realm, store: RealmStore, message: Message): 
   const { kind, user, address, sent, type, redirectTo, newEmail } = message
   const now = realm.now()
   const { rules } = realm
+  if (rules.hooks?.send_email !== undefined) return hookMail(realm, store, message)
   const text = compose(kind, languageFor(realm, user), rules.templates?.[kind], {
     ConfirmationURL: linkOf(realm, type, sent.token, redirectTo),
     Token: sent.otp,
@@ -56,6 +60,44 @@ export async function write(realm: Realm, store: RealmStore, message: Message): 
     attempts: 0,
     dueAt: now,
     expiresAt: now + rules.otp_expiry * 1000,
+    createdAt: now,
+    sentAt: null,
+    lastError: null,
+  })
+}
+
+const NO_TOKEN: Sent = { token: '', otp: '' }
+
+/** Where the project's own code sends: it gets the secrets of the mail, at once as a function of the database, from the outbox as a URL. */
+async function hookMail(realm: Realm, store: RealmStore, message: Message): Promise<void> {
+  const { user, address, sent, type, redirectTo, newEmail, current } = message
+  const now = realm.now()
+  const payload: Json = {
+    user: { ...userFor(user), new_email: newEmail ?? '' },
+    email_data: {
+      // As GoTrue has it: of two addresses, `token` and `token_hash_new` are the present one's.
+      token: (current ?? sent).otp,
+      token_hash: sent.token,
+      token_new: current ? sent.otp : '',
+      token_hash_new: (current ?? NO_TOKEN).token,
+      redirect_to: redirectOf(realm.rules, realm.url, redirectTo),
+      email_action_type: type,
+      site_url: realm.rules.site_url ?? realm.url,
+    },
+  }
+  if ((await hookInside(realm, store, 'send_email', payload)) !== null) return
+  await store.insertMail({
+    id: uuid(),
+    userId: user.id,
+    kind: 'send_email',
+    recipient: address,
+    subject: type,
+    html: JSON.stringify(payload),
+    text: '',
+    state: 'waiting',
+    attempts: 0,
+    dueAt: now,
+    expiresAt: now + realm.rules.otp_expiry * 1000,
     createdAt: now,
     sentAt: null,
     lastError: null,

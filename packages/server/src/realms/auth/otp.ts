@@ -83,8 +83,6 @@ export async function sendOtp(realm: Realm, request: OtpRequest): Promise<void> 
 /** POST /resend: a mail that was sent before, once more. */
 export async function resend(realm: Realm, type: unknown, request: LinkRequest): Promise<void> {
   if (type !== 'signup' && type !== 'email_change') {
-    const phone = type === 'sms' || type === 'phone_change'
-    if (phone) throw fail('auth_phone_provider_disabled', { reason: 'Phone logins are disabled' })
     throw fail('auth_validation_failed', { reason: 'Missing one of these types: signup, email_change, sms, phone_change' })
   }
   const email = await atTheDoor(realm, request.email, type === 'signup' ? 'confirmation' : 'email_change')

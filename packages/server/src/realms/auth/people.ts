@@ -76,6 +76,28 @@ export function emailIdentity(user: RealmUser, now: number): RealmIdentity {
   }
 }
 
+function phoneIdentity(user: RealmUser, now: number): RealmIdentity {
+  const data = {
+    ...user.userMetadata,
+    sub: user.id,
+    phone: user.phone,
+    email_verified: false,
+    phone_verified: user.phoneConfirmedAt !== null,
+  }
+  return { ...emailIdentity(user, now), provider: 'phone', data }
+}
+
+/** The number is proved: on the user and on its identity. */
+export async function confirmPhone(store: RealmStore, user: RealmUser, now: number): Promise<RealmUser> {
+  const patch = { phone: user.phone, phoneConfirmedAt: now, ...withProvider(user, 'phone') }
+  await store.updateUser(user.id, patch, now)
+  const confirmed = { ...user, ...patch }
+  const known = (await store.identitiesOf(user.id)).find(({ provider }) => provider === 'phone')
+  if (known) await store.updateIdentity(known.id, { data: { ...known.data, phone: user.phone, phone_verified: true } }, now)
+  else await store.insertIdentity(phoneIdentity(confirmed, now))
+  return confirmed
+}
+
 /** A user and the identity of their address. Throws `auth_email_exists`. */
 export async function insertPerson(store: RealmStore, given: NewPerson, now: number): Promise<RealmUser> {
   const providers = [...(given.email === null ? [] : ['email']), ...(given.phone ? ['phone'] : [])]
@@ -92,12 +114,13 @@ export async function insertPerson(store: RealmStore, given: NewPerson, now: num
   }
   if (!(await store.insertUser(user))) throw fail(given.email === null ? 'auth_phone_exists' : 'auth_email_exists')
   if (user.email !== null) await store.insertIdentity(emailIdentity(user, now))
+  if (user.phone !== null) await store.insertIdentity(phoneIdentity(user, now))
   return user
 }
 
 /** The address is proved: on the user and on its identity. */
 export async function confirmEmail(store: RealmStore, user: RealmUser, now: number): Promise<RealmUser> {
-  const patch = { emailConfirmedAt: user.emailConfirmedAt ?? now, ...(user.email === null ? {} : withEmail(user)) }
+  const patch = { emailConfirmedAt: user.emailConfirmedAt ?? now, ...(user.email === null ? {} : withProvider(user, 'email')) }
   await store.updateUser(user.id, patch, now)
   const known = (await store.identitiesOf(user.id)).find(({ provider }) => provider === 'email')
   const confirmed = { ...user, ...patch }
@@ -106,9 +129,9 @@ export async function confirmEmail(store: RealmStore, user: RealmUser, now: numb
   return confirmed
 }
 
-/** The provider of the address among those of the user; one that was anonymous is so no more. */
-function withEmail(user: RealmUser): Pick<RealmUser, 'appMetadata' | 'anonymous'> {
+/** A provider among those of the user; one that was anonymous is so no more. */
+function withProvider(user: RealmUser, name: 'email' | 'phone'): Pick<RealmUser, 'appMetadata' | 'anonymous'> {
   const before = Array.isArray(user.appMetadata.providers) ? (user.appMetadata.providers as string[]) : []
-  const providers = before.includes('email') ? before : [...before, 'email']
-  return { appMetadata: { ...user.appMetadata, provider: user.appMetadata.provider ?? 'email', providers }, anonymous: false }
+  const providers = before.includes(name) ? before : [...before, name]
+  return { appMetadata: { ...user.appMetadata, provider: user.appMetadata.provider ?? name, providers }, anonymous: false }
 }

@@ -11,6 +11,8 @@ export interface AuthRules extends Widened {
   readonly templates?: AuthSettings['templates']
   readonly captcha?: AuthSettings['captcha']
   readonly hooks?: AuthSettings['hooks']
+  readonly sms?: AuthSettings['sms']
+  readonly sms_template?: AuthSettings['sms_template']
   /** Whether an address has no rate of its own. */
   readonly unlimited: (ip: string | null) => boolean
 }

@@ -3,8 +3,9 @@ import type { OneTimeToken, RealmStore, RealmUser } from '../store/types.ts'
 import { mayEnter } from '../users.ts'
 import { completeEmailChange, type HalfChanged } from './email-change.ts'
 import { type Draft, type Grant, granted, signIn } from './grants.ts'
-import { PKCE, type TokenKind, takeOtp, takeToken } from './one-time.ts'
-import { confirmEmail, emailOf } from './people.ts'
+import { isPhone, PKCE, type TokenKind, takeOtp, takeToken } from './one-time.ts'
+import { confirmEmail, emailOf, phoneOf } from './people.ts'
+import { provedPhone } from './phones.ts'
 import { issueCode } from './pkce.ts'
 import { audit, limitAddress, type Realm } from './realm.ts'
 import { redirectOf, withParams } from './redirects.ts'
@@ -17,6 +18,8 @@ const KINDS: Readonly<Record<string, readonly TokenKind[]>> = {
   magiclink: ['recovery_token'],
   email: ['confirmation_token', 'recovery_token'],
   email_change: ['email_change_token_new', 'email_change_token_current'],
+  sms: ['confirmation_token'],
+  phone_change: ['phone_change_token'],
 }
 const DIGITS = /^\d{6,10}$/
 
@@ -25,6 +28,7 @@ export interface Attempt {
   readonly token?: unknown
   readonly tokenHash?: unknown
   readonly email?: unknown
+  readonly phone?: unknown
 }
 
 export type Verified = { readonly grant: Grant } | { readonly half: HalfChanged }
@@ -34,6 +38,20 @@ const kindsOf = (type: unknown): readonly TokenKind[] => {
   const kinds = Object.hasOwn(KINDS, type) ? KINDS[type] : undefined
   if (kinds) return kinds
   throw fail('auth_validation_failed', { reason: 'Unsupported verification type' })
+}
+
+const ofPhone = ({ type }: Attempt): boolean => type === 'sms' || type === 'phone_change'
+
+async function consumePhone(
+  realm: Realm,
+  store: RealmStore,
+  kinds: readonly TokenKind[],
+  { type, phone, token }: Attempt,
+): Promise<[OneTimeToken, RealmUser] | null> {
+  const digits = phoneOf(phone)
+  const owner = type === 'sms' ? await store.userByPhone(digits) : await store.userByPhoneChange(digits)
+  const taken = owner && (await takeOtp(realm, store, owner, kinds, digits, String(token)))
+  return taken && owner ? [taken, owner] : null
 }
 
 /** The person whose address or purpose the token proves; null: it is not good. */
@@ -51,6 +69,7 @@ async function consume(
     const user = taken && (await store.userById(taken.userId))
     return taken && user ? [taken, user] : null
   }
+  if (ofPhone(attempt)) return consumePhone(realm, store, kinds, attempt)
   const email = emailOf(attempt.email)
   const owner = await store.userByEmail(email)
   if (!owner) return null
@@ -66,7 +85,7 @@ async function consumeChange(
   attempt: Attempt,
 ): Promise<[OneTimeToken, RealmUser] | null> {
   const found = await consume(realm, store, kinds, attempt)
-  if (found || attempt.tokenHash || typeof attempt.email !== 'string') return found
+  if (found || ofPhone(attempt) || attempt.tokenHash || typeof attempt.email !== 'string') return found
   const email = emailOf(attempt.email)
   const user = await store.userByEmailChange(email)
   const taken = user && (await takeOtp(realm, store, user, kinds, email, String(attempt.token)))
@@ -80,6 +99,7 @@ async function proved(
   token: OneTimeToken,
   user: RealmUser,
 ): Promise<RealmUser | HalfChanged> {
+  if (isPhone(token.relatesTo)) return provedPhone(realm, store, user, token.kind)
   if (type === 'email_change') return completeEmailChange(realm, store, user, token.kind as TokenKind)
   if (token.kind === 'confirmation_token') {
     await audit(realm, store, user.invitedAt === null ? 'user_signedup' : 'invite_accepted', user)
@@ -97,7 +117,7 @@ export async function verifyToken(realm: Realm, attempt: Attempt): Promise<Verif
   const kinds = kindsOf(attempt.type)
   if ((attempt.token ?? '') === '' && (attempt.tokenHash ?? '') === '')
     throw fail('auth_validation_failed', { reason: 'Verify requires a token or a token hash' })
-  if (attempt.tokenHash !== undefined && attempt.tokenHash !== '' && (attempt.email ?? '') !== '')
+  if (attempt.tokenHash !== undefined && attempt.tokenHash !== '' && ((attempt.email ?? '') !== '' || (attempt.phone ?? '') !== ''))
     throw fail('auth_validation_failed', { reason: 'Only the token_hash and type should be provided' })
   await limitAddress(realm, 'verifications')
   // Answers instead of throwing inside, so that a wrong try counts.

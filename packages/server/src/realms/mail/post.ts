@@ -1,113 +1,146 @@
-import type { Smtp } from '@sovrabase/contract/auth'
+import { MAIL_KINDS } from '@sovrabase/contract/auth'
 import { isSovraError } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
 import type { Mail, RealmStore } from '../store/types.ts'
-import type { Letter } from './smtp.ts'
+
+/** Hands one message on; rejects when it was not taken. */
+export type Carrier = (mail: Mail) => Promise<unknown>
+
+/** Who takes what of an outbox; what has no carrier waits there. */
+export interface Carriers {
+  readonly mail: Carrier | null
+  readonly sms: Carrier | null
+  /** Calls of hooks by URL; the kind of the message is the hook's name. */
+  readonly hook: Carrier | null
+}
 
 export interface PostOptions {
-  /** One transaction over a project's people, woken if need be; undefined: the project is gone. */
+  /** One transaction over a realm's people, a project's woken if need be. */
   transact<R>(ref: string, fn: (store: RealmStore) => Promise<R>): Promise<R>
-  /** The mail server of a project; null: none is set, and mails stay in the outbox. */
-  smtp(ref: string): Promise<Smtp | null>
-  send(smtp: Smtp, letter: Letter): Promise<string>
+  carriers(ref: string): Promise<Carriers>
   readonly log: Log
   readonly now?: () => number
 }
 
-/** Sends what waits in the outboxes of projects, and tidies what their realms need no more. */
+/** Sends what waits in the outboxes of realms, and tidies what they need no more. */
 export interface Post {
   /** Something may wait there. */
   poke(ref: string): void
-  /** The project is in use: once an hour what is over is removed. */
+  /** The realm is in use: once an hour what is over is removed. */
   seen(ref: string): void
   /** Takes nothing more and waits for what is being sent. */
   close(): Promise<void>
 }
 
+const KINDS: { readonly [K in keyof Carriers]: readonly string[] } = { mail: MAIL_KINDS, sms: ['sms'], hook: ['send_email', 'send_sms'] }
 const PAGE = 10
-/** ms after which a mail that its sender never finished is taken again. */
+/** ms after which a message that its sender never finished is taken again. */
 const LEASE = 120_000
 const ATTEMPTS = 8
 const BACKOFF = 15_000
+/** Codes in text messages live for minutes. */
+const BACKOFF_SMS = 3_000
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
 
-export function makePost({ transact, smtp, send, log, now = Date.now }: PostOptions): Post {
-  const running = new Map<string, Promise<void>>()
-  const again = new Set<string>()
-  const timers = new Map<string, NodeJS.Timeout>()
-  const swept = new Map<string, number>()
-  const told = new Set<string>()
-  let open = true
+const carrierOf = (carriers: Carriers, kind: string): Carrier | null =>
+  KINDS.sms.includes(kind) ? carriers.sms : KINDS.hook.includes(kind) ? carriers.hook : carriers.mail
 
-  async function deliver(ref: string, server: Smtp, mail: Mail): Promise<void> {
+export const makePost = (options: PostOptions): Post => new Outboxes(options)
+
+class Outboxes implements Post {
+  readonly #options: PostOptions
+  readonly #now: () => number
+  readonly #running = new Map<string, Promise<void>>()
+  readonly #again = new Set<string>()
+  readonly #timers = new Map<string, NodeJS.Timeout>()
+  readonly #swept = new Map<string, number>()
+  readonly #told = new Set<string>()
+  #open = true
+
+  constructor(options: PostOptions) {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+  }
+
+  #update(ref: string, id: string, patch: Parameters<RealmStore['updateMail']>[1]): Promise<void> {
+    return this.#options.transact(ref, (store) => store.updateMail(id, patch))
+  }
+
+  async #deliver(ref: string, carry: Carrier, mail: Mail): Promise<void> {
     try {
-      await send(server, { to: mail.recipient, subject: mail.subject, html: mail.html, text: mail.text })
-      // What was sent is kept without its secrets: that it went, not what it said.
-      await transact(ref, (store) => store.updateMail(mail.id, { state: 'sent', sentAt: now(), lastError: null, html: '', text: '' }))
+      await carry(mail)
     } catch (error) {
       const last = mail.attempts >= ATTEMPTS
+      const code = isSovraError(error) ? error.code : 'internal'
       const lastError = isSovraError(error) ? error.message : 'internal'
-      const dueAt = now() + BACKOFF * 2 ** (mail.attempts - 1)
-      log.warn({ project: ref, code: isSovraError(error) ? error.code : 'internal', attempt: mail.attempts }, 'a mail was not taken')
-      await transact(ref, (store) => store.updateMail(mail.id, { state: last ? 'failed' : 'waiting', dueAt, lastError }))
+      const dueAt = this.#now() + (KINDS.mail.includes(mail.kind) ? BACKOFF : BACKOFF_SMS) * 2 ** (mail.attempts - 1)
+      this.#options.log.warn({ project: ref, code, attempt: mail.attempts, kind: mail.kind }, 'a message was not taken')
+      return this.#update(ref, mail.id, { state: last ? 'failed' : 'waiting', dueAt, lastError })
+    }
+    // What was sent is kept without its secrets: that it went, not what it said.
+    await this.#update(ref, mail.id, { state: 'sent', sentAt: this.#now(), lastError: null, html: '', text: '' })
+  }
+
+  #tell(ref: string, configured: boolean): void {
+    if (configured) this.#told.delete(ref)
+    else if (!this.#told.has(ref)) {
+      this.#told.add(ref)
+      this.#options.log.warn({ project: ref, code: 'mail_not_configured' }, 'mails wait in the outbox: no SMTP server is set')
     }
   }
 
-  async function empty(ref: string): Promise<void> {
-    const server = await smtp(ref)
-    if (!server) {
-      if (!told.has(ref)) log.warn({ project: ref, code: 'mail_not_configured' }, 'mails wait in the outbox: no SMTP server is set')
-      told.add(ref)
-      return
-    }
-    told.delete(ref)
+  async #empty(ref: string): Promise<void> {
+    const { transact, carriers } = this.#options
+    const now = this.#now
+    const by = await carriers(ref)
+    this.#tell(ref, by.mail !== null || by.hook !== null)
+    const kinds = (Object.keys(KINDS) as (keyof Carriers)[]).flatMap((name) => (by[name] === null ? [] : KINDS[name]))
+    if (kinds.length === 0) return
     for (;;) {
-      const mails = await transact(ref, (store) => store.claimMails(now(), now() + LEASE, PAGE))
-      for (const mail of mails) await deliver(ref, server, mail)
-      if (mails.length === 0 || !open) break
+      const mails = await transact(ref, (store) => store.claimMails(now(), now() + LEASE, PAGE, kinds))
+      for (const mail of mails) await this.#deliver(ref, carrierOf(by, mail.kind)!, mail)
+      if (mails.length === 0 || !this.#open) break
     }
-    const next = await transact(ref, (store) => store.nextMail(now()))
-    if (next !== null && open) later(ref, Math.max(1_000, next - now()))
+    const next = await transact(ref, (store) => store.nextMail(now(), kinds))
+    if (next !== null && this.#open) this.#later(ref, Math.max(1_000, next - now()))
   }
 
-  function later(ref: string, wait: number): void {
-    clearTimeout(timers.get(ref))
-    const timer = setTimeout(() => poke(ref), wait)
+  #later(ref: string, wait: number): void {
+    clearTimeout(this.#timers.get(ref))
+    const timer = setTimeout(() => this.poke(ref), wait)
     timer.unref()
-    timers.set(ref, timer)
+    this.#timers.set(ref, timer)
   }
 
-  function poke(ref: string): void {
-    if (!open) return
-    if (running.has(ref)) {
-      again.add(ref)
+  poke(ref: string): void {
+    if (!this.#open) return
+    if (this.#running.has(ref)) {
+      this.#again.add(ref)
       return
     }
-    const run = empty(ref)
-      .catch((error: unknown) => log.warn({ err: error, project: ref }, 'the outbox could not be emptied'))
+    const run = this.#empty(ref)
+      .catch((error: unknown) => this.#options.log.warn({ err: error, project: ref }, 'the outbox could not be emptied'))
       .finally(() => {
-        running.delete(ref)
-        if (again.delete(ref)) poke(ref)
+        this.#running.delete(ref)
+        if (this.#again.delete(ref)) this.poke(ref)
       })
-    running.set(ref, run)
+    this.#running.set(ref, run)
   }
 
-  return {
-    poke,
-    seen(ref) {
-      const at = now()
-      if ((swept.get(ref) ?? 0) + HOUR > at || !open) return
-      swept.set(ref, at)
-      const before = { tokens: at - DAY, flows: at - DAY, challenges: at - HOUR, mails: at - 7 * DAY }
-      transact(ref, (store) => store.sweep(before, at)).catch((error: unknown) =>
-        log.warn({ err: error, project: ref }, 'what is over could not be removed'),
-      )
-    },
-    async close() {
-      open = false
-      for (const timer of timers.values()) clearTimeout(timer)
-      await Promise.allSettled(running.values())
-    },
+  seen(ref: string): void {
+    const at = this.#now()
+    if ((this.#swept.get(ref) ?? 0) + HOUR > at || !this.#open) return
+    this.#swept.set(ref, at)
+    const before = { tokens: at - DAY, flows: at - DAY, challenges: at - HOUR, mails: at - 7 * DAY }
+    this.#options
+      .transact(ref, (store) => store.sweep(before, at))
+      .catch((error: unknown) => this.#options.log.warn({ err: error, project: ref }, 'what is over could not be removed'))
+  }
+
+  async close(): Promise<void> {
+    this.#open = false
+    for (const timer of this.#timers.values()) clearTimeout(timer)
+    await Promise.allSettled(this.#running.values())
   }
 }

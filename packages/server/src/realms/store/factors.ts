@@ -24,6 +24,7 @@ const CHALLENGE: Fields<Challenge> = {
   createdAt: ['created_at', 'time'],
   verifiedAt: ['verified_at', 'time'],
   ip: ['ip_address', 'text'],
+  otpHash: ['otp_code', 'text'],
 }
 
 type Codes = Pick<FactorStore, 'replaceRecoveryCodes' | 'useRecoveryCode' | 'countRecoveryCodes'>

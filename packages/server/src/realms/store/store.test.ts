@@ -7,6 +7,7 @@ import type { Mail, RealmSession } from './types.ts'
 
 const START = Date.UTC(2026, 10, 1, 12, 0, 0, 123)
 const MINUTE = 60_000
+const KINDS = ['recovery']
 
 const sessionOf = (userId: string): RealmSession => ({
   id: uuid(),
@@ -176,7 +177,7 @@ eachRealm((_name, open) => {
       assert.equal(await store.insertFactor({ ...factor, id: uuid() }), false, 'names are unique')
       await store.updateFactor(factor.id, { status: 'verified' }, START + 1)
       assert.equal((await store.factorsOf(user.id))[0]?.status, 'verified')
-      const challenge = { id: uuid(), factorId: factor.id, createdAt: START, verifiedAt: null, ip: '192.0.2.1' }
+      const challenge = { id: uuid(), factorId: factor.id, createdAt: START, verifiedAt: null, ip: '192.0.2.1', otpHash: 'h' }
       await store.insertChallenge(challenge)
       assert.deepEqual(await store.challengeById(challenge.id), challenge)
       assert.deepEqual([await store.useChallenge(challenge.id, START), await store.useChallenge(challenge.id, START)], [true, false])
@@ -195,11 +196,11 @@ eachRealm((_name, open) => {
       await store.insertMail(mailOf({ expiresAt: START }))
       await store.insertMail(mailOf({ dueAt: START + MINUTE / 2 }))
       assert.equal(await store.countMails('waiting', START), 2)
-      const [claimed, ...more] = await store.claimMails(START, START + 1000, 9)
+      const [claimed, ...more] = await store.claimMails(START, START + 1000, 9, KINDS)
       assert.deepEqual([claimed?.id, claimed?.state, claimed?.attempts, more.length], [mail.id, 'sending', 1, 0])
-      assert.equal((await store.claimMails(START + 1, START + 1001, 9)).length, 0)
-      assert.equal(await store.nextMail(START), START + 1000)
-      assert.equal((await store.claimMails(START + 1000, START + 2000, 9)).length, 1)
+      assert.equal((await store.claimMails(START + 1, START + 1001, 9, KINDS)).length, 0)
+      assert.equal(await store.nextMail(START, KINDS), START + 1000)
+      assert.equal((await store.claimMails(START + 1000, START + 2000, 9, KINDS)).length, 1)
       await store.updateMail(mail.id, { state: 'sent', sentAt: START + 1500 })
       assert.equal((await store.mails({ limit: 9, offset: 0 })).find(({ id }) => id === mail.id)?.sentAt, START + 1500)
     })

@@ -33,6 +33,9 @@ export interface RealmUser {
   /** Digits of E.164 without the plus. */
   readonly phone: string | null
   readonly phoneConfirmedAt: number | null
+  /** The number that it is to become. */
+  readonly phoneChange: string | null
+  readonly phoneChangeSentAt: number | null
   readonly reauthenticationSentAt: number | null
   readonly sso: boolean
   readonly anonymous: boolean
@@ -131,6 +134,8 @@ export interface Challenge {
   readonly createdAt: number
   readonly verifiedAt: number | null
   readonly ip: string
+  /** Of the code that was sent to a telephone. */
+  readonly otpHash: string | null
 }
 
 export interface AuditEntry {
@@ -143,6 +148,7 @@ export interface AuditEntry {
 export interface Mail {
   readonly id: string
   readonly userId: string | null
+  /** A kind of mail, `sms`, or `send_email` and `send_sms`: a call of a hook. */
   readonly kind: string
   readonly recipient: string
   readonly subject: string
@@ -173,6 +179,7 @@ export interface UserStore {
   userByPhone(phone: string): Promise<RealmUser | null>
   /** Who asked to have this address. */
   userByEmailChange(email: string): Promise<RealmUser | null>
+  userByPhoneChange(phone: string): Promise<RealmUser | null>
   updateUser(id: string, patch: UserPatch, now: number): Promise<void>
   /** With all that is theirs. */
   deleteUser(id: string): Promise<void>
@@ -252,10 +259,10 @@ export interface WorkStore {
   /** Newest first. */
   mails(page: Page): Promise<Mail[]>
   countMails(state: Mail['state'], now: number): Promise<number>
-  /** Waiting ones that are due, marked as being sent until `until`; those that nobody finished in time are taken again. */
-  claimMails(now: number, until: number, limit: number): Promise<Mail[]>
-  /** When the next waiting mail is due; null: none. */
-  nextMail(now: number): Promise<number | null>
+  /** Waiting ones of these kinds that are due, marked as being sent until `until`; those that nobody finished in time are taken again. */
+  claimMails(now: number, until: number, limit: number, kinds: readonly string[]): Promise<Mail[]>
+  /** When the next waiting one of these kinds is due; null: none. */
+  nextMail(now: number, kinds: readonly string[]): Promise<number | null>
   updateMail(id: string, patch: MailPatch): Promise<void>
   /**
    * Takes one from a bucket of `amount` that fills up in `window` ms; answers ms until there is one again, 0 when taken.

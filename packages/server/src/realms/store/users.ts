@@ -27,6 +27,8 @@ const USER: Fields<RealmUser> = {
   emailChangeStatus: ['email_change_confirm_status', 'number'],
   phone: ['phone', 'text'],
   phoneConfirmedAt: ['phone_confirmed_at', 'time'],
+  phoneChange: ['phone_change', 'text'],
+  phoneChangeSentAt: ['phone_change_sent_at', 'time'],
   reauthenticationSentAt: ['reauthentication_sent_at', 'time'],
   sso: ['is_sso_user', 'bool'],
   anonymous: ['is_anonymous', 'bool'],
@@ -52,6 +54,7 @@ function userOf(row: object): RealmUser {
     phone: user.phone || null,
     passwordHash: user.passwordHash || null,
     emailChange: user.emailChange || null,
+    phoneChange: user.phoneChange || null,
     aud: user.aud || 'authenticated',
     role: user.role || 'authenticated',
   }
@@ -61,11 +64,20 @@ const emailOf = (data: RealmIdentity['data']): string | null => (typeof data.ema
 
 type Users = Pick<
   UserStore,
-  'insertUser' | 'userById' | 'userByEmail' | 'userByPhone' | 'userByEmailChange' | 'updateUser' | 'deleteUser' | 'users' | 'countUsers'
+  | 'insertUser'
+  | 'userById'
+  | 'userByEmail'
+  | 'userByPhone'
+  | 'userByEmailChange'
+  | 'userByPhoneChange'
+  | 'updateUser'
+  | 'deleteUser'
+  | 'users'
+  | 'countUsers'
 >
 
 export const users = (db: Kysely<Tables>, codec: Codec): Users => {
-  const one = async (column: 'id' | 'email' | 'phone' | 'email_change', value: string) => {
+  const one = async (column: 'id' | 'email' | 'phone' | 'email_change' | 'phone_change', value: string) => {
     const query = db.selectFrom('auth_users').selectAll().where(column, '=', value)
     const row = await (column === 'id' ? query : query.where('deleted_at', 'is', null).where('is_sso_user', '=', 0)).executeTakeFirst()
     return row ? userOf(row) : null
@@ -76,6 +88,7 @@ export const users = (db: Kysely<Tables>, codec: Codec): Users => {
     userByEmail: (email) => one('email', email),
     userByPhone: (phone) => one('phone', phone),
     userByEmailChange: (email) => one('email_change', email),
+    userByPhoneChange: (phone) => one('phone_change', phone),
     async updateUser(id, patch, now) {
       const row = rowOf<RealmUser>(USER, { ...patch, updatedAt: now }, codec)
       await db.updateTable('auth_users').set(row).where('id', '=', id).execute()

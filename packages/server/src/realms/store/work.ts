@@ -49,9 +49,11 @@ export const mails = (db: Kysely<Tables>, codec: Codec): Mails => ({
     const row = await query.where('state', '=', state).where('expires_at', '>', codec.at(now)).executeTakeFirstOrThrow()
     return Number(row.n)
   },
-  async claimMails(now, until, limit) {
+  async claimMails(now, until, limit, kinds) {
+    if (kinds.length === 0) return []
     const at = codec.at(now)
-    const query = db.selectFrom('auth_mails').selectAll().where('state', 'in', ['waiting', 'sending']).where('due_at', '<=', at)
+    const open = db.selectFrom('auth_mails').selectAll().where('state', 'in', ['waiting', 'sending'])
+    const query = open.where('kind', 'in', [...kinds]).where('due_at', '<=', at)
     const due = await query.where('expires_at', '>', at).orderBy('due_at').limit(limit).execute()
     const claimed: Mail[] = []
     for (const row of due) {
@@ -62,8 +64,10 @@ export const mails = (db: Kysely<Tables>, codec: Codec): Mails => ({
     }
     return claimed
   },
-  async nextMail(now) {
-    const query = db.selectFrom('auth_mails').select('due_at').where('state', 'in', ['waiting', 'sending'])
+  async nextMail(now, kinds) {
+    if (kinds.length === 0) return null
+    const open = db.selectFrom('auth_mails').select('due_at').where('state', 'in', ['waiting', 'sending'])
+    const query = open.where('kind', 'in', [...kinds])
     return (await query.where('expires_at', '>', codec.at(now)).orderBy('due_at').limit(1).executeTakeFirst())?.due_at ?? null
   },
   async updateMail(id, patch) {

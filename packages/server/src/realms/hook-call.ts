@@ -1,9 +1,9 @@
 import { createHmac } from 'node:crypto'
 import type { Hook } from '@sovrabase/contract/auth'
-import { fail, isSovraError } from '../../base/errors.ts'
-import { uuid } from '../../base/ids.ts'
-import type { Outbound } from '../../base/outbound.ts'
-import type { Json } from '../store/types.ts'
+import { fail, isSovraError } from '../base/errors.ts'
+import { uuid } from '../base/ids.ts'
+import type { Outbound } from '../base/outbound.ts'
+import type { Json } from './store/types.ts'
 
 /** Of one call, answer included. */
 const PATIENCE = 5_000
