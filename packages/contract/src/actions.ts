@@ -64,6 +64,8 @@ const CONTROL = {
   'setting:read': { on: 'project', says: 'Read settings' },
   'setting:update': { on: 'project', says: 'Change settings' },
   'auth_outbox:read': { on: 'project', says: 'Read mails to users that wait to be sent, with their links' },
+  'auth_user:import': { on: 'project', says: 'Bring in users of another system' },
+  'auth_user:export': { on: 'project', says: 'Take out users with the hashes of their passwords' },
   'auth_mail:test': { on: 'project', says: 'Send a test mail through the mail server of a project' },
   'platform_setting:read': { on: 'platform', says: 'Read settings of the platform' },
   'platform_setting:update': { on: 'platform', says: 'Change settings of the platform' },

@@ -15,7 +15,7 @@ const line = (maxLength: number, description: string) =>
 export const MAIL_KINDS = ['confirmation', 'recovery', 'magic_link', 'invite', 'email_change', 'reauthentication'] as const
 export type MailKind = (typeof MAIL_KINDS)[number]
 
-const Template = Type.Object(
+export const Template = Type.Object(
   {
     subject: line(255, 'Subject'),
     html: Type.Optional(Type.String({ maxLength: 65_536 })),

@@ -387,6 +387,7 @@ export const ERRORS = {
   spec_invalid: [400, 'The spec of the service {name} is not valid: {reason}.', 'Look at /docs for what the engine takes.'],
 
   // cli
+  users_not_readable: [400, '{file} cannot be read: {reason}.', 'Compare --format with what wrote the file.'],
   server_not_running: [503, 'No server runs on {dir}.', 'Start it with `sovra start`, or name another one with --server.'],
   server_starting: [503, 'The server (pid {pid}) is still starting.', 'Try again in a moment.'],
   server_unreachable: [503, '{url} does not answer as it should: {reason}.', 'Check the address, and that the server runs.'],

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { MAIL_KINDS, Template } from './auth.ts'
 import { Id, Time } from './common.ts'
 
 const orNull = <T extends Parameters<typeof Type.Union>[0][number]>(type: T) => Type.Union([type, Type.Null()])
@@ -38,3 +39,14 @@ export const MailTest = Type.Object(
 
 /** `answer`: what the server said. */
 export const MailTested = Type.Object({ host: Type.String(), answer: Type.String() })
+
+/** `template`: one that is not saved yet; without it the one in force. */
+export const MailPreview = Type.Object(
+  {
+    kind: Type.Union(MAIL_KINDS.map((kind) => Type.Literal(kind))),
+    language: Type.Optional(Type.Union([Type.Literal('en'), Type.Literal('fr')])),
+    template: Type.Optional(Template),
+  },
+  { additionalProperties: false },
+)
+export const MailPreviewed = Type.Object({ subject: Type.String(), html: Type.String(), text: Type.String() })

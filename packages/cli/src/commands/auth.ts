@@ -3,6 +3,8 @@ import type { Static } from 'typebox'
 import { findProject } from '../api/find.ts'
 import { command, type Group } from '../program/command.ts'
 import { localTime } from '../terminal/output.ts'
+import { mail, outbox } from './auth-mail.ts'
+import { exportUsers, importUsers } from './auth-users.ts'
 
 interface Options {
   readonly sub: string
@@ -28,4 +30,4 @@ const token = command<Options, [project: string]>({
   },
 })
 
-export const auth: Group = { name: 'auth', says: "a project's users", commands: [token] }
+export const auth: Group = { name: 'auth', says: "a project's users", commands: [token, importUsers, exportUsers, outbox, mail] }

@@ -58,6 +58,8 @@ const ADMINISTERS: readonly ControlAction[] = [
   'key:rotate',
   'connection:rotate',
   'user_token:create',
+  'auth_user:import',
+  'auth_user:export',
   'event:list',
 ]
 

@@ -1,79 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Ref } from '@sovrabase/contract/common'
-import { MailTest, MailTested, Outbox } from '@sovrabase/contract/outbox'
-import { Type } from 'typebox'
-import { fail } from '../../base/errors.ts'
-import { clusterTransaction } from '../../realms/cluster-store.ts'
-import type { Mail, RealmStore } from '../../realms/store/types.ts'
-import type { Cluster } from '../../runtime/engines/postgres/cluster.ts'
-import { projectRefOf } from '../actor.ts'
 import type { Control } from '../context.ts'
-import { time } from '../pages.ts'
-import { needProject } from '../projects/store.ts'
+import { mailRoutes } from './mail-routes.ts'
+import { userRoutes } from './user-routes.ts'
 
-const Params = Type.Object({ ref: Ref })
-const SHOWN = 100
-
-const view = (mail: Mail, now: number) => ({
-  id: mail.id,
-  kind: mail.kind,
-  to: mail.recipient,
-  subject: mail.subject,
-  text: mail.text,
-  state: mail.state === 'waiting' && mail.expiresAt <= now ? ('expired' as const) : mail.state,
-  attempts: mail.attempts,
-  last_error: mail.lastError,
-  created_at: time(mail.createdAt),
-  expires_at: time(mail.expiresAt),
-  sent_at: mail.sentAt === null ? null : time(mail.sentAt),
-})
-
-/** Mails of a project's realm: what waits, and whether its server takes one. */
+/** Users of projects, as operators see them. */
 export const authRoutes =
   (control: Control): FastifyPluginAsyncTypebox =>
   async (app) => {
-    async function over<R>(ref: string, fn: (store: RealmStore) => Promise<R>): Promise<R> {
-      if ((await needProject(control.db, ref)).state !== 'active') throw fail('project_deleted')
-      const hold = await control.connector.hold(ref, 'db', 'auth')
-      try {
-        return await clusterTransaction(hold.attached<Cluster>(), fn)
-      } finally {
-        hold.release()
-      }
-    }
-
-    app.get(
-      '/projects/:ref/auth/outbox',
-      { config: { action: 'auth_outbox:read', resource: 'project' }, schema: { params: Params, response: { 200: Outbox } } },
-      async (request) => {
-        const ref = projectRefOf(request)
-        const now = control.now()
-        const [mails, waiting] = await over(ref, async (store) => [
-          await store.mails({ limit: SHOWN, offset: 0 }),
-          await store.countMails('waiting', now),
-        ])
-        const configured = (await control.mail.smtp(ref)) !== null
-        return { configured, waiting, items: mails.map((mail) => view(mail, now)) }
-      },
-    )
-
-    app.post(
-      '/projects/:ref/auth/mail-test',
-      {
-        config: { action: 'auth_mail:test', resource: 'project' },
-        schema: { params: Params, body: MailTest, response: { 200: MailTested } },
-      },
-      async (request) => {
-        const ref = projectRefOf(request)
-        const project = await needProject(control.db, ref)
-        const smtp = await control.mail.smtp(ref)
-        if (!smtp) {
-          const waiting = await over(ref, (store) => store.countMails('waiting', control.now()))
-          throw fail('mail_not_configured', { waiting })
-        }
-        const text = `This is a test of the mail server of the project ${project.name}.`
-        const letter = { to: request.body.to, subject: `Test mail of ${project.name}`, text: `${text}\n`, html: `<p>${text}</p>` }
-        return { host: smtp.host, answer: await control.mail.send(smtp, letter) }
-      },
-    )
+    for (const routes of [mailRoutes, userRoutes]) await app.register(routes(control))
   }

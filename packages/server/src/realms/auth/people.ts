@@ -76,7 +76,7 @@ export function emailIdentity(user: RealmUser, now: number): RealmIdentity {
   }
 }
 
-function phoneIdentity(user: RealmUser, now: number): RealmIdentity {
+export function phoneIdentity(user: RealmUser, now: number): RealmIdentity {
   const data = {
     ...user.userMetadata,
     sub: user.id,

@@ -186,6 +186,8 @@ export interface UserStore {
   /** Newest first. */
   users(page: Page): Promise<RealmUser[]>
   countUsers(): Promise<number>
+  /** By id, those that follow one. */
+  usersAfter(id: string | null, limit: number): Promise<RealmUser[]>
 
   insertIdentity(identity: RealmIdentity): Promise<boolean>
   identitiesOf(userId: string): Promise<RealmIdentity[]>

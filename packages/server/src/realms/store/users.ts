@@ -74,6 +74,7 @@ type Users = Pick<
   | 'deleteUser'
   | 'users'
   | 'countUsers'
+  | 'usersAfter'
 >
 
 export const users = (db: Kysely<Tables>, codec: Codec): Users => {
@@ -100,6 +101,10 @@ export const users = (db: Kysely<Tables>, codec: Codec): Users => {
     async users({ limit, offset }) {
       const query = db.selectFrom('auth_users').selectAll().orderBy('created_at', 'desc').orderBy('id')
       return (await query.limit(limit).offset(offset).execute()).map(userOf)
+    },
+    async usersAfter(id, limit) {
+      const query = db.selectFrom('auth_users').selectAll().orderBy('id').limit(limit)
+      return (await (id === null ? query : query.where('id', '>', id)).execute()).map(userOf)
     },
     async countUsers() {
       const row = await db

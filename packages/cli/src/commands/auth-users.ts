@@ -1,0 +1,110 @@
+import { once } from 'node:events'
+import { createWriteStream } from 'node:fs'
+import { USER_BATCH, type UserExport, type UserImported } from '@sovrabase/contract/auth-users'
+import type { Static } from 'typebox'
+import type { Client } from '../api/client.ts'
+import { findProject } from '../api/find.ts'
+import { command } from '../program/command.ts'
+import { FORMATS, type Format, type Read, readUsers } from '../users/read.ts'
+
+type Imported = Static<typeof UserImported>
+
+const SHOWN = 20
+
+interface Tally {
+  read: number
+  created: number
+  skipped: number
+  refused: number
+  readonly reasons: { at: string; reason: string }[]
+}
+
+/** Batches of one kind: users come before the identities that name them. */
+async function* batches(rows: AsyncIterable<Read>): AsyncGenerator<Read[]> {
+  let batch: Read[] = []
+  for await (const row of rows) {
+    if (batch.length === USER_BATCH || (batch[0] && batch[0].what !== row.what)) {
+      yield batch
+      batch = []
+    }
+    batch.push(row)
+  }
+  if (batch.length > 0) yield batch
+}
+
+async function send(client: Client, ref: string, batch: readonly Read[], dryRun: boolean, tally: Tally): Promise<void> {
+  const body = { dry_run: dryRun, [batch[0]!.what]: batch.map(({ row }) => row) }
+  const { created, skipped, refused } = await client.request<Imported>('POST', `/projects/${ref}/auth/users/import`, { body })
+  tally.read += batch.length
+  tally.created += created
+  tally.skipped += skipped
+  tally.refused += refused.length
+  for (const { index, reason } of refused)
+    if (tally.reasons.length < SHOWN) tally.reasons.push({ at: batch[index]?.at ?? String(index), reason })
+}
+
+interface ImportOptions {
+  readonly format: Format
+  readonly hash?: string
+  readonly dryRun?: boolean
+}
+
+export const importUsers = command<ImportOptions, [project: string, file: string]>({
+  use: 'import <project> <file>',
+  says: 'bring in users with their ids and passwords; who is there already stays as they are',
+  examples: [
+    'sovra auth import shop users.ndjson',
+    'sovra auth import shop dump.sql --format supabase --dry-run',
+    'sovra auth import shop users.json --format firebase --hash scrypt.json',
+  ],
+  flags: [
+    ['--format <name>', 'what wrote the file', { default: 'sovrabase', choices: [...FORMATS] }],
+    ['--hash <file>', 'firebase: JSON with base64_signer_key, base64_salt_separator, rounds and mem_cost of its console'],
+    ['--dry-run', 'look at all of it and write nothing'],
+  ],
+  more: 'The file is read as a stream, and may be sent again after a break: what came in before is skipped.',
+  async run(context, { format, hash, dryRun = false }, given, file) {
+    const client = await context.client()
+    const { ref } = await findProject(client, given)
+    const tally: Tally = { read: 0, created: 0, skipped: 0, refused: 0, reasons: [] }
+    await context.spin('Reading', async (spinner) => {
+      for await (const batch of batches(readUsers(file, format, hash))) {
+        await send(client, ref, batch, dryRun, tally)
+        spinner.say(`${tally.read} read, ${tally.created} ${dryRun ? 'would be created' : 'created'}, ${tally.refused} refused`)
+      }
+    })
+    const lines = [
+      `${tally.read} read: ${tally.created} ${dryRun ? 'would be created' : 'created'}, ${tally.skipped} known already, ${tally.refused} refused.`,
+      ...tally.reasons.map(({ at, reason }) => `${at}: ${reason}`),
+      ...(tally.refused > tally.reasons.length ? [`… and ${tally.refused - tally.reasons.length} more`] : []),
+    ]
+    return { data: { ...tally, dry_run: dryRun }, text: lines.join('\n'), exit: tally.refused > 0 ? 1 : 0 }
+  },
+})
+
+export const exportUsers = command<{ out: string }, [project: string]>({
+  use: 'export <project>',
+  says: 'take out users with the hashes of their passwords, a JSON object a line; it is recorded',
+  examples: ['sovra auth export shop --out users.ndjson'],
+  flags: [['--out <file>', 'where to; it is readable by its owner only', { default: 'users.ndjson' }]],
+  async run(context, { out }, given) {
+    const client = await context.client()
+    const { ref } = await findProject(client, given)
+    const stream = createWriteStream(out, { mode: 0o600 })
+    await once(stream, 'open')
+    let written = 0
+    await context.spin('Writing', async (spinner) => {
+      let after: string | undefined
+      do {
+        const page = await client.request<Static<typeof UserExport>>('GET', `/projects/${ref}/auth/users/export`, { query: { after } })
+        for (const user of page.users) if (!stream.write(`${JSON.stringify(user)}\n`)) await once(stream, 'drain')
+        written += page.users.length
+        spinner.say(`${written} written`)
+        after = page.next ?? undefined
+      } while (after !== undefined)
+    })
+    stream.end()
+    await once(stream, 'finish')
+    return { data: { file: out, users: written }, text: `${written} users are in ${out}.` }
+  },
+})

@@ -1,0 +1,16 @@
+import type { MailKind, Template } from '@sovrabase/contract/auth'
+import { type Composed, compose, type Language } from './compose.ts'
+
+/** A mail as somebody would get it, with values that are nobody's. */
+export const preview = (kind: MailKind, language: Language, template: Template | undefined, site: string): Composed =>
+  compose(kind, language, template, {
+    ConfirmationURL: `${site}/auth/v1/verify?token=example&type=${kind}`,
+    Token: '123456',
+    TokenHash: 'example',
+    SiteURL: site,
+    RedirectTo: site,
+    Email: 'zoe@example.org',
+    NewEmail: 'zoe@example.com',
+    SendingTo: 'zoe@example.org',
+    Data: { name: 'Zoé' },
+  })
