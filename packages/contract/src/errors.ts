@@ -520,7 +520,22 @@ export const ERRORS = {
     'The SMS provider did not take the message: {reason}.',
     'Compare account, keys and sender with what the provider says.',
   ],
+  auth_bad_oauth_state: [400, 'OAuth state is invalid: {reason}', ''],
+  auth_bad_oauth_callback: [400, '{reason}', ''],
+  auth_provider_exchange_failed: [500, 'Unable to exchange external code: {reason}', ''],
+  auth_identity_already_exists: [422, 'Identity is already linked to another user', ''],
+  auth_email_conflict_identity_not_deletable: [422, 'Unable to unlink identity due to email conflict', ''],
+  auth_provider_email_needs_verification: [
+    403,
+    'Unverified email with {provider}. Verify the email with {provider} in order to sign in',
+    '',
+  ],
+  auth_id_token_refused: [400, '{reason}', ''],
+  auth_custom_provider_not_found: [404, 'Custom provider not found', ''],
+  auth_conflict: [409, '{reason}', ''],
   auth_no_such_session: [404, 'Session not found', ''],
+  // gateway: members
+  mfa_required: [403, 'This account has a second factor, which the session has not shown.', 'Verify it at /auth/v1/factors/<id>/verify.'],
   // realms: mail
   mail_not_configured: [
     409,
@@ -532,6 +547,43 @@ export const ERRORS = {
     'The mail server did not take the mail: {reason}.',
     'Compare host, port, tls, user and sender with what its operator says.',
   ],
+  // backup and restore
+  backup_unsealed: [400, 'A backup needs a passphrase or a public key.', 'Give `passphrase` (8 characters at least) or `recipients`.'],
+  backup_key_malformed: [400, 'The backup could not be sealed: {reason}.', 'Public keys look like age1…; `age-keygen` makes one.'],
+  backup_locked: [400, 'The backup was not opened: {reason}.', 'Give the passphrase, or the private key, that it was made with.'],
+  backup_unreadable: [400, '{file} cannot be read: {reason}.', 'Check its path and rights.'],
+  backup_foreign: [400, '{file} is no Sovrabase backup: {reason}.', 'Backups are made by `sovra backup create`.'],
+  backup_truncated: [400, '{file} is not whole: it ends too early.', 'Copy it again from where it was made, or use another backup.'],
+  backup_damaged: [
+    400,
+    '{file} is damaged: {member} is not what was written.',
+    'Copy it again from where it was made, or use another backup.',
+  ],
+  backup_newer: [400, '{file} has format {version}; this version knows {known}.', 'Use a newer Sovrabase.'],
+  backup_not_whole: [
+    409,
+    '{file} holds projects, not a whole installation.',
+    'Restore one beside a running server: `sovra restore FILE --project P`.',
+  ],
+  backup_project_missing: [404, 'The backup has no project {name}: it has {known}.', ''],
+  backup_section_unknown: [409, 'The backup has settings {section}, which this version does not know.', 'Use a newer Sovrabase.'],
+  backup_failed: [500, 'Project {project} could not be backed up: {reason}', 'Look at the server log; the backup was broken off.'],
+  backup_reader_gone: [499, 'Whoever asked for the backup is gone.', ''],
+  backup_unsupported: [409, 'The driver {name} cannot copy data out or in.', ''],
+  backup_metadata_elsewhere: [
+    409,
+    'The metadata lies in a {type} database: back that up by its own tools.',
+    'Projects can be backed up one by one: `sovra backup create --project P`; keep the folder keys/ of the data directory too.',
+  ],
+  backup_exists: [409, '{file} is there already.', 'Name another file, or a directory.'],
+  parcel_failed: [500, 'Data could not be packed or unpacked: {reason}', ''],
+  restore_target_used: [409, '{dir} is not empty: nothing is overwritten.', 'Name an empty one with --data-dir, or move it away first.'],
+  restore_project_exists: [
+    409,
+    'The project {ref} is there ({name}).',
+    'Restore it beside it under another name (--as NAME), or purge it first.',
+  ],
+  restore_organisation_unknown: [404, 'There is no organisation {name} here.', 'Name one with --org, or create it first.'],
 } as const satisfies Record<string, readonly [status: number, message: string, hint: string]>
 
 export type ErrorCode = keyof typeof ERRORS

@@ -12,18 +12,20 @@ import { administersUsers } from './gateway/roles.ts'
 import type { ProjectPrincipal } from './gateway/types.ts'
 import { type Actor, SYSTEM } from './metadata/change.ts'
 import { readSettings } from './metadata/settings.ts'
+import { platformAuthApi } from './platform-auth.ts'
 import { carriersOf } from './realms/auth/carriers.ts'
 import { rulesOf } from './realms/auth/rules.ts'
 import { clusterTransaction } from './realms/cluster-store.ts'
-import { denySession } from './realms/denied.ts'
+import { denySession, PLATFORM } from './realms/denied.ts'
 import type { Hasher } from './realms/hashing.ts'
 import { makePost } from './realms/mail/post.ts'
 import { type Letter, send } from './realms/mail/smtp.ts'
+import type { PlatformRealm } from './realms/platform.ts'
+import { platformStore } from './realms/platform-store.ts'
 import type { Connector } from './runtime/connect.ts'
 import type { Cluster } from './runtime/engines/postgres/cluster.ts'
 
 const DATABASE = 'db'
-const PLATFORM = 'platform'
 const AUTH: Actor = { ...SYSTEM, id: 'auth' }
 
 export interface AuthParts {
@@ -41,6 +43,8 @@ export interface Auth {
   /** For the control API. */
   readonly mail: { smtp(ref: string): Promise<Smtp | null>; send(smtp: Smtp, letter: Letter): Promise<string> }
   api(gateway: Gateway): AuthApi
+  /** That of members. */
+  platformApi(realm: PlatformRealm, gateway: Gateway): Promise<AuthApi>
   close(): Promise<void>
 }
 
@@ -65,6 +69,7 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
       return carriersOf(rulesOf(own), await mail.smtp(ref), { fetch, send: mail.send })
     },
     async transact(ref, fn) {
+      if (ref === PLATFORM) return change(AUTH, (c) => fn(platformStore(c.trx)))
       const hold = await connector.hold(ref, DATABASE, 'auth')
       try {
         return await clusterTransaction(hold.attached<Cluster>(), fn)
@@ -75,12 +80,28 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
   })
   // A mail server that was set now sends what waits and is still good.
   bus.on(['settings.changed'], ({ subject, project_ref }) => {
-    if (subject === 'auth' && project_ref !== null) post.poke(project_ref)
+    if (subject === 'auth') post.poke(project_ref ?? PLATFORM)
   })
 
   return {
     mail,
     close: () => post.close(),
+    platformApi: (realm, { addressing, denied }) =>
+      platformAuthApi({
+        bodyLimit: config.limits.body.auth,
+        version,
+        hasher,
+        now: Date.now,
+        fetch,
+        poke: (ref) => {
+          post.seen(ref)
+          post.poke(ref)
+        },
+        foundation,
+        realm,
+        denied,
+        publicUrl: addressing.publicUrl,
+      }),
     api: (gateway) =>
       authApi({
         bodyLimit: config.limits.body.auth,
@@ -91,16 +112,22 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
         principal: (request) => request.principal as ProjectPrincipal | null,
         administers: (request) => administersUsers(request.principal as ProjectPrincipal | null),
         fetch,
-        open(request) {
-          const opened = gateway.limits.hold(request, connector, DATABASE)
-          post.seen(projectOf(request).ref)
-          const share = (hold: Awaited<typeof opened>) => ({ cluster: hold.attached<Cluster>(), release: hold.release })
-          return opened instanceof Promise ? opened.then(share) : share(opened)
-        },
-        deny: (ref, ids, until) =>
-          change(AUTH, async (c) => {
-            for (const id of ids) await denySession(c, ref, id, until)
-          }),
+        people: (request) => ({
+          audience: null,
+          async transact(fn) {
+            const hold = await gateway.limits.hold(request, connector, DATABASE)
+            post.seen(projectOf(request).ref)
+            try {
+              return await clusterTransaction(hold.attached<Cluster>(), fn)
+            } finally {
+              hold.release()
+            }
+          },
+          deny: (ids, until) =>
+            change(AUTH, async (c) => {
+              for (const id of ids) await denySession(c, projectOf(request).ref, id, until)
+            }),
+        }),
         poke: (ref) => post.poke(ref),
       }),
   }

@@ -14,7 +14,7 @@ import { PURGE, purgeProject } from './control/projects/verbs.ts'
 import { setupSecret } from './control/setup/store.ts'
 import { type Foundation, lay } from './foundation.ts'
 import { recordAddress } from './gateway/former.ts'
-import { type Gateway, makeGateway, mountProjectApi } from './gateway/gateway.ts'
+import { type Gateway, makeGateway, mountPlatformApi, mountProjectApi } from './gateway/gateway.ts'
 import { makeRewrite, onSharedOrigin, projectOf } from './gateway/resolve.ts'
 import type { ProjectPrincipal } from './gateway/types.ts'
 import type { Addressing, FormerAddress } from './gateway/urls.ts'
@@ -244,6 +244,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   app.get('/health/ready', publicRoute, (_request, reply) => (ready ? { status: 'ready' } : reply.code(503).send({ status: 'starting' })))
   await mountControl(app as never, control, gateway, { bodyLimit: config.limits.body.control })
   mountApis(app, gateway, control, config, auth)
+  mountPlatformApi(app as never, await auth.platformApi(realm, gateway))
 
   const joined = await joinNodes(metadata, {
     id: nodeName,

@@ -1,3 +1,4 @@
+import { CliError, stop } from '../terminal/errors.ts'
 import { makeClient } from './client.ts'
 
 export interface Token {
@@ -19,14 +20,59 @@ interface Person {
   readonly password: string
 }
 
-/** A personal access token, by a session that lives only for that: a token itself may not make others. `life`: 90d; undefined: no end. */
-export async function makeToken({ url, email, password }: Person, name: string, life: string | undefined): Promise<TokenWithText> {
+interface Factor {
+  readonly id: string
+  readonly factor_type: string
+  readonly status: string
+}
+
+/** One request to the auth API of the platform. */
+async function auth<T>(url: string, token: string, method: string, path: string, body?: unknown): Promise<T> {
+  const response = await fetch(`${url}/auth/v1${path}`, {
+    method,
+    headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  })
+  const answer = (await response.json()) as T & { error_code?: string; msg?: string }
+  if (response.ok) return answer
+  throw new CliError({ code: answer.error_code ?? 'internal', message: answer.msg ?? 'The server refused.' }, response.status)
+}
+
+/** The same session, after its second factor was shown. */
+async function strengthen(url: string, token: string, askCode: () => Promise<string>): Promise<string> {
+  const { factors = [] } = await auth<{ factors?: Factor[] }>(url, token, 'GET', '/user')
+  const usable = factors.filter(({ status, factor_type }) => status === 'verified' && factor_type !== 'webauthn')
+  const factor = usable.find(({ factor_type }) => factor_type === 'totp') ?? usable[0]
+  if (!factor) throw stop('mfa_required')
+  const { id } = await auth<{ id: string }>(url, token, 'POST', `/factors/${factor.id}/challenge`, {})
+  const body = { challenge_id: id, code: await askCode() }
+  return (await auth<{ access_token: string }>(url, token, 'POST', `/factors/${factor.id}/verify`, body)).access_token
+}
+
+/**
+ * A personal access token, by a session that lives only for that: a token itself may not make others. `life`: 90d; undefined: no end.
+ * `askCode`: for members with a second factor.
+ */
+export async function makeToken(
+  { url, email, password }: Person,
+  name: string,
+  life: string | undefined,
+  askCode: () => Promise<string>,
+): Promise<TokenWithText> {
   const stranger = makeClient({ name: url, url, token: null })
   const session = await stranger.request<{ access_token: string }>('POST', '/session', { body: { email, password } })
-  const member = makeClient({ name: url, url, token: session.access_token })
+  let token = session.access_token
+  const make = () =>
+    makeClient({ name: url, url, token }).request<TokenWithText>('POST', '/tokens', { body: { name, ...(life ? { for: life } : {}) } })
   try {
-    return await member.request<TokenWithText>('POST', '/tokens', { body: { name, ...(life ? { for: life } : {}) } })
+    return await make().catch(async (error: unknown) => {
+      if (!(error instanceof CliError) || error.shown.code !== 'mfa_required') throw error
+      token = await strengthen(url, token, askCode)
+      return make()
+    })
   } finally {
-    await member.request('DELETE', '/session').catch(() => undefined)
+    await makeClient({ name: url, url, token })
+      .request('DELETE', '/session')
+      .catch(() => undefined)
   }
 }

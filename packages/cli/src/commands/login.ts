@@ -58,7 +58,9 @@ export const login = command<Options, [url?: string]>({
       const email = options.email ?? (await ask('E-mail: '))
       const password = await askSecret('Password: ')
       // A token instead of the session: one can see it in the list, and revoke it.
-      const made = await makeToken({ url: at, email, password }, `sovra on ${hostname()}`.slice(0, NAME_MAX), LIFE)
+      const made = await makeToken({ url: at, email, password }, `sovra on ${hostname()}`.slice(0, NAME_MAX), LIFE, () =>
+        ask('Code of your second factor: '),
+      )
       server = { url: at, email, token: made.token, token_id: made.id }
     }
     writeServers(withServer(readServers(), name, server))

@@ -2,7 +2,7 @@ import { makeToken, type Token } from '../api/session.ts'
 import { command, type Group } from '../program/command.ts'
 import { stop } from '../terminal/errors.ts'
 import { localTime, table } from '../terminal/output.ts'
-import { askSecret } from '../terminal/prompt.ts'
+import { ask, askSecret } from '../terminal/prompt.ts'
 
 const list = command({
   use: 'list',
@@ -32,7 +32,9 @@ const create = command<{ for?: string }, [name: string]>({
     const { email } = await client.request<{ email: string | null }>('GET', '/session')
     if (email === null)
       throw stop('usage_wrong', { reason: 'This machine has no tokens of its own', hint: 'Sign in as a member: sovra login.' })
-    const made = await makeToken({ url: client.url, email, password: await askSecret(`Password of ${email}: `) }, name, life)
+    const made = await makeToken({ url: client.url, email, password: await askSecret(`Password of ${email}: `) }, name, life, () =>
+      ask('Code of your second factor: '),
+    )
     return { data: made, text: made.token }
   },
 })

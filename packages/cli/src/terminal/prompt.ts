@@ -8,6 +8,7 @@ const INTERRUPTED = 130
 
 /** Asks on the terminal; without one, the next line of standard input. */
 export async function ask(question: string): Promise<string> {
+  if (left !== null) return (await nextLine()).trim()
   const lines = createInterface({ input: process.stdin, output: process.stderr })
   try {
     return (await lines.question(question)).trim()
@@ -18,7 +19,7 @@ export async function ask(question: string): Promise<string> {
 
 /** As `ask`, without echo. */
 export function askSecret(question: string): Promise<string> {
-  if (!process.stdin.isTTY) return firstLine()
+  if (!process.stdin.isTTY) return nextLine()
   const { stdin, stderr } = process
   stderr.write(question)
   stdin.setRawMode(true).setEncoding('utf8').resume()
@@ -51,7 +52,13 @@ export async function allOfStdin(): Promise<string> {
   return text
 }
 
-const firstLine = async (): Promise<string> => (await allOfStdin()).split(/\r?\n/, 1)[0] ?? ''
+/** What standard input still holds once all of it was read: the answers to the questions that follow. */
+let left: string[] | null = null
+
+async function nextLine(): Promise<string> {
+  left ??= (await allOfStdin()).split(/\r?\n/)
+  return left.shift() ?? ''
+}
 
 /** Asks to type `word` before what cannot be taken back; `yes`: asked before. Without a terminal nobody can be asked. */
 export async function confirm(question: string, word: string, yes: boolean): Promise<void> {

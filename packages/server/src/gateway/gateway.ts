@@ -1,4 +1,11 @@
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
+import type {
+  FastifyContextConfig,
+  FastifyInstance,
+  FastifyPluginAsync,
+  FastifyReply,
+  FastifyRequest,
+  HookHandlerDoneFunction,
+} from 'fastify'
 import type { Kysely } from 'kysely'
 import type { Vault } from '../base/crypto.ts'
 import { fail, type SovraError } from '../base/errors.ts'
@@ -14,7 +21,7 @@ import { commonHeaders } from './headers.ts'
 import { type Limits, makeLimits } from './limits.ts'
 import { type GatewayMetrics, makeGatewayMetrics } from './metrics.ts'
 import { makePlatformAuthenticator, type PlatformAuthenticator, platformHook } from './platform-authenticate.ts'
-import { makeResolver, type Resolver, resolveHook } from './resolve.ts'
+import { makeResolver, PLATFORM_AUTH, type Resolver, resolveHook } from './resolve.ts'
 import type { EventSource } from './types.ts'
 import type { Addressing } from './urls.ts'
 
@@ -131,10 +138,18 @@ interface ProjectApi {
   readonly render: (error: SovraError, request: FastifyRequest, reply: FastifyReply) => unknown
 }
 
-export function mountProjectApi(app: FastifyInstance, prefix: string, api: ProjectApi): void {
+export const mountProjectApi = (app: FastifyInstance, prefix: string, api: ProjectApi): void => mount(app, prefix, api, { project: true })
+
+/**
+ * An API of projects that the platform has too, for its members. Whoever calls it is asked for by the API itself: members' tokens are not
+ * those of a project.
+ */
+export const mountPlatformApi = (app: FastifyInstance, api: ProjectApi): void => mount(app, PLATFORM_AUTH, api, { action: 'public' })
+
+function mount(app: FastifyInstance, prefix: string, api: ProjectApi, config: FastifyContextConfig): void {
   const scoped: FastifyPluginAsync = async (scope) => {
     scope.addHook('onRoute', (route) => {
-      route.config = { ...route.config, project: true }
+      route.config = { ...route.config, ...config }
       route.bodyLimit ??= api.bodyLimit
     })
     scope.setErrorHandler((thrown, request, reply) => {

@@ -82,6 +82,8 @@ interface Proof {
   readonly sessionId: string | null
   readonly tokenId: string | null
   readonly until: number
+  /** Of a session; a token that was made by a strong one stands for itself. */
+  readonly aal: string | null
 }
 
 export function makePlatformAuthenticator(options: PlatformAuthenticating): PlatformAuthenticator {
@@ -100,16 +102,18 @@ export function makePlatformAuthenticator(options: PlatformAuthenticating): Plat
       if (!token) throw refuse('invalid_token', 'it is unknown, revoked or expired')
       await noteUse(db, token, now())
       const until = token.expiresAt ?? Number.POSITIVE_INFINITY
-      return { userId: token.userId, kind: 'token', sessionId: null, tokenId: token.id, until }
+      return { userId: token.userId, kind: 'token', sessionId: null, tokenId: token.id, until, aal: null }
     }
-    const { userId, sessionId, expiresAt } = realm.verify(text)
-    return { userId, kind: 'member', sessionId, tokenId: null, until: expiresAt }
+    const { userId, sessionId, expiresAt, aal } = realm.verify(text)
+    return { userId, kind: 'member', sessionId, tokenId: null, until: expiresAt, aal }
   }
 
   async function read(text: string): Promise<{ principal: PlatformPrincipal; until: number }> {
-    const { userId, until, ...proof } = await prove(text)
+    const { userId, until, aal, ...proof } = await prove(text)
     const user = await platformStore(db).userById(userId)
     if (!user || !mayEnter(user, now())) throw refuse('invalid_token', 'its account is gone')
+    if (aal === 'aal1' && (await platformStore(db).factorsOf(userId)).some(({ status }) => status === 'verified'))
+      throw fail('mfa_required')
     const memberships = await readMemberships(db, userId)
     const principal: PlatformPrincipal = { realm: 'platform', id: userId, email: user.email, admin: user.admin, memberships, ...proof }
     return { principal, until }

@@ -9,6 +9,10 @@ import type { Addressing } from './urls.ts'
 
 const REF = Symbol('project ref')
 const BY_PATH = Symbol('by path')
+const AUTH = '/auth/v1'
+/** Routes of the platform's own auth API lie beside those of projects, which have the same path. */
+const PLATFORM_PREFIX = '/-platform'
+export const PLATFORM_AUTH = PLATFORM_PREFIX + AUTH
 const REF_CHARS = 20
 const PATH_START = '/p/'
 const PATH_CHARS = PATH_START.length + REF_CHARS
@@ -47,7 +51,7 @@ export function makeRewrite(at: Addressing): (raw: IncomingMessage) => string {
         return url
       }
     }
-    if (!url.startsWith(PATH_START)) return url
+    if (!url.startsWith(PATH_START)) return url.startsWith(AUTH) ? PLATFORM_PREFIX + url : url
     ;(raw as WithRef)[BY_PATH] = true
     const end = url.charCodeAt(PATH_CHARS)
     const ref = url.slice(PATH_START.length, PATH_CHARS)

@@ -1,10 +1,10 @@
-import { createHmac, createSecretKey } from 'node:crypto'
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import { sha256 } from '../base/crypto.ts'
 import { fail, isSovraError } from '../base/errors.ts'
 import { randomToken, uuid } from '../base/ids.ts'
 import { budgetKey } from '../base/proxies.ts'
-import { makeRate } from '../base/rate.ts'
+import { makeRate, type Rate } from '../base/rate.ts'
 import type { Actor, Change, Changer } from '../metadata/change.ts'
 import type { Tables } from '../metadata/tables.ts'
 import { denySession, PLATFORM } from './denied.ts'
@@ -43,6 +43,7 @@ interface MemberToken {
   readonly sessionId: string
   /** ms */
   readonly expiresAt: number
+  readonly aal: string
 }
 
 export interface Caller {
@@ -88,31 +89,64 @@ export interface PlatformRealm {
   createLink(change: Change, userId: string, kind: LinkKind): Promise<string>
   /** `link_not_valid`. */
   useLink(kind: LinkKind, text: string, caller: Caller): Promise<MemberSession>
+  /** How its sessions are signed and kept: for its auth API, which is that of projects. */
+  readonly signing: MemberSigning
 }
 
-export function makePlatformRealm(options: PlatformRealmOptions): PlatformRealm {
-  const { db, change, hasher, jwtSecret, expiration, failedSignIns = FAILED_SIGN_INS, now = Date.now } = options
-  const key = createSecretKey(Buffer.from(jwtSecret))
-  const set: VerificationSet = {
-    byKid: new Map([[KID, { kid: KID, alg: 'HS256', key, trust: 'own', expiresAt: null }]]),
-    shared: [],
-    issuers: [ISSUER],
-    audience: AUDIENCE,
-  }
-  const rules: SessionRules = {
-    reuseInterval: REUSE_INTERVAL,
-    timeBox: SESSION_TIME_BOX,
-    newRefreshToken: () => randomToken(32),
+export interface MemberSigning {
+  readonly issuer: string
+  readonly audience: string
+  readonly key: KeyObject
+  readonly kid: string
+  /** ms */
+  readonly expiration: number
+  readonly timeBox: number
+  readonly hashRefreshToken: (text: string) => string
+}
+
+const actorOf = (userId: string, caller: Caller): Actor => ({ id: userId, kind: 'member', ip: caller.ip, requestId: caller.requestId })
+
+export const makePlatformRealm = (options: PlatformRealmOptions): PlatformRealm => new Members(options)
+
+class Members implements PlatformRealm {
+  readonly #db: Kysely<Tables>
+  readonly #change: Changer
+  readonly #hasher: Hasher
+  readonly #now: () => number
+  readonly #verification: VerificationSet
+  readonly #rules: SessionRules
+  readonly #ofAccount: Rate
+  readonly #ofAddress: Rate
+  readonly signing: MemberSigning
+
+  constructor({ db, change, hasher, jwtSecret, expiration, failedSignIns = FAILED_SIGN_INS, now = Date.now }: PlatformRealmOptions) {
+    const key = createSecretKey(Buffer.from(jwtSecret))
     // Keyed by the secret, so that changing it signs members out for good.
-    hashRefreshToken: (text) => createHmac('sha256', key).update(`refresh:${text}`).digest('hex'),
+    const hashRefreshToken = (text: string) => createHmac('sha256', key).update(`refresh:${text}`).digest('hex')
+    this.#db = db
+    this.#change = change
+    this.#hasher = hasher
+    this.#now = now
+    this.#verification = {
+      byKid: new Map([[KID, { kid: KID, alg: 'HS256', key, trust: 'own', expiresAt: null }]]),
+      shared: [],
+      issuers: [ISSUER],
+      audience: AUDIENCE,
+    }
+    this.#rules = {
+      reuseInterval: REUSE_INTERVAL,
+      timeBox: SESSION_TIME_BOX,
+      newRefreshToken: () => randomToken(32),
+      hashRefreshToken,
+    }
+    this.#ofAccount = makeRate({ ...FAILURES, now })
+    this.#ofAddress = makeRate({ amount: failedSignIns, window: HOUR, now })
+    this.signing = { issuer: ISSUER, audience: AUDIENCE, key, kid: KID, expiration, timeBox: SESSION_TIME_BOX, hashRefreshToken }
   }
-  const ofAccount = makeRate({ ...FAILURES, now })
-  const ofAddress = makeRate({ amount: failedSignIns, window: HOUR, now })
 
-  const actorOf = (userId: string, caller: Caller): Actor => ({ id: userId, kind: 'member', ip: caller.ip, requestId: caller.requestId })
-
-  function tell(session: RealmSession, user: RealmUser, refreshToken: string): MemberSession {
-    const iat = Math.floor(now() / 1000)
+  #tell(session: RealmSession, user: RealmUser, refreshToken: string): MemberSession {
+    const { key, expiration } = this.signing
+    const iat = Math.floor(this.#now() / 1000)
     const exp = iat + Math.floor(expiration / 1000)
     const claims = { iss: ISSUER, aud: AUDIENCE, sub: user.id, session_id: session.id, aal: session.aal, iat, exp }
     return {
@@ -125,111 +159,112 @@ export function makePlatformRealm(options: PlatformRealmOptions): PlatformRealm 
     }
   }
 
-  async function openSession(c: Change, user: RealmUser, caller: Caller): Promise<MemberSession> {
-    const store = platformStore(c.trx)
-    const { session, refreshToken } = await startSession(store, rules, { userId: user.id, ...caller }, now())
-    await store.updateUser(user.id, { lastSignInAt: now() }, now())
-    await c.event({ name: 'session.created', subject: session.id })
-    return tell(session, user, refreshToken)
-  }
-
-  async function end(c: Change, sessionId: string): Promise<boolean> {
+  async #end(c: Change, sessionId: string): Promise<boolean> {
     if (!(await platformStore(c.trx).deleteSession(sessionId))) return false
-    await denySession(c, PLATFORM, sessionId, now() + expiration + CLOCK_SKEW * 1000)
+    await denySession(c, PLATFORM, sessionId, this.#now() + this.signing.expiration + CLOCK_SKEW * 1000)
     return true
   }
 
-  return {
-    async createUser(c, user) {
-      const made = await insertUser(platformStore(c.trx), user, now())
-      await c.event({ name: 'user.created', subject: made.id })
-      return made
-    },
-    hashPassword: (password) => hashPassword(hasher, password),
-    openSession,
-    sessionsOf: (userId) => platformStore(db).sessionsOf(userId),
+  async createUser(c: Change, user: NewUser): Promise<RealmUser> {
+    const made = await insertUser(platformStore(c.trx), user, this.#now())
+    await c.event({ name: 'user.created', subject: made.id })
+    return made
+  }
 
-    async signIn(email, password, caller) {
-      const address = caller.ip === null ? '' : budgetKey(caller.ip)
-      const account = `${address} ${email.trim().toLowerCase()}`
-      const wait = Math.max(ofAccount.check(account).retryAfter, ofAddress.check(address).retryAfter)
-      if (wait > 0) throw fail('rate_limited', { what: 'failed sign-ins' }, { headers: { 'retry-after': String(wait) } })
-      const { user, newHash } = await checkPassword(platformStore(db), hasher, email, password, now()).catch((error: unknown) => {
-        if (isSovraError(error, 'invalid_credentials')) {
-          ofAccount.take(account)
-          ofAddress.take(address)
-        }
-        throw error
-      })
-      return change(actorOf(user.id, caller), async (c) => {
-        if (newHash !== null) await platformStore(c.trx).updateUser(user.id, { passwordHash: newHash }, now())
-        return openSession(c, user, caller)
-      })
-    },
+  hashPassword(password: string): Promise<string> {
+    return hashPassword(this.#hasher, password)
+  }
 
-    async refresh(refreshToken, caller) {
-      const known = await platformStore(db).refreshToken(rules.hashRefreshToken(refreshToken))
-      const user = known ? await platformStore(db).userById(known.userId) : null
-      if (!user) throw fail('refresh_token_not_found')
-      if (!mayEnter(user, now())) throw fail('sign_in_refused')
-      // Answers instead of throwing inside, so that the end of a stolen session is committed.
-      const result = await change(actorOf(user.id, caller), async (c) => {
-        const refreshed = await refreshSession(platformStore(c.trx), rules, refreshToken, now())
-        if (refreshed.kind === 'end') await end(c, refreshed.sessionId)
-        return refreshed
-      })
-      if (result.kind === 'refreshed') return tell(result.session, user, result.refreshToken)
-      throw fail(result.kind === 'end' && result.reason === 'reused' ? 'refresh_token_already_used' : 'refresh_token_not_found')
-    },
+  async openSession(c: Change, user: RealmUser, caller: Caller): Promise<MemberSession> {
+    const store = platformStore(c.trx)
+    const now = this.#now()
+    const { session, refreshToken } = await startSession(store, this.#rules, { userId: user.id, ...caller }, now)
+    await store.updateUser(user.id, { lastSignInAt: now }, now)
+    await c.event({ name: 'session.created', subject: session.id })
+    return this.#tell(session, user, refreshToken)
+  }
 
-    endSession: (actor, sessionId) => change(actor, (c) => end(c, sessionId)),
+  sessionsOf(userId: string): Promise<RealmSession[]> {
+    return platformStore(this.#db).sessionsOf(userId)
+  }
 
-    async setPassword(actor, userId, password, keepSession) {
-      const passwordHash = await hashPassword(hasher, password)
-      await change(actor, async (c) => {
-        const store = platformStore(c.trx)
-        await store.updateUser(userId, { passwordHash }, now())
-        for (const session of await store.sessionsOf(userId)) if (session.id !== keepSession) await end(c, session.id)
-        await c.event({ name: 'user.updated', subject: userId })
-      })
-    },
+  async signIn(email: string, password: string, caller: Caller): Promise<MemberSession> {
+    const address = caller.ip === null ? '' : budgetKey(caller.ip)
+    const account = `${address} ${email.trim().toLowerCase()}`
+    const wait = Math.max(this.#ofAccount.check(account).retryAfter, this.#ofAddress.check(address).retryAfter)
+    if (wait > 0) throw fail('rate_limited', { what: 'failed sign-ins' }, { headers: { 'retry-after': String(wait) } })
+    const check = checkPassword(platformStore(this.#db), this.#hasher, email, password, this.#now())
+    const { user, newHash } = await check.catch((error: unknown) => {
+      if (isSovraError(error, 'invalid_credentials')) {
+        this.#ofAccount.take(account)
+        this.#ofAddress.take(address)
+      }
+      throw error
+    })
+    return this.#change(actorOf(user.id, caller), async (c) => {
+      if (newHash !== null) await platformStore(c.trx).updateUser(user.id, { passwordHash: newHash }, this.#now())
+      return this.openSession(c, user, caller)
+    })
+  }
 
-    verify(token) {
-      const { claims, expiresAt } = verifyToken(token, set, now())
-      const { sub, session_id } = claims
-      if (typeof sub !== 'string' || typeof session_id !== 'string' || expiresAt === null)
-        throw fail('invalid_token', { reason: 'it is not of a session' })
-      return { userId: sub, sessionId: session_id, expiresAt }
-    },
+  async refresh(refreshToken: string, caller: Caller): Promise<MemberSession> {
+    const known = await platformStore(this.#db).refreshToken(this.#rules.hashRefreshToken(refreshToken))
+    const user = known ? await platformStore(this.#db).userById(known.userId) : null
+    if (!user) throw fail('refresh_token_not_found')
+    if (!mayEnter(user, this.#now())) throw fail('sign_in_refused')
+    // Answers instead of throwing inside, so that the end of a stolen session is committed.
+    const result = await this.#change(actorOf(user.id, caller), async (c) => {
+      const refreshed = await refreshSession(platformStore(c.trx), this.#rules, refreshToken, this.#now())
+      if (refreshed.kind === 'end') await this.#end(c, refreshed.sessionId)
+      return refreshed
+    })
+    if (result.kind === 'refreshed') return this.#tell(result.session, user, result.refreshToken)
+    throw fail(result.kind === 'end' && result.reason === 'reused' ? 'refresh_token_already_used' : 'refresh_token_not_found')
+  }
 
-    async createLink(c, userId, kind) {
-      const text = randomToken(32)
-      await platformStore(c.trx).dropOneTimeTokens(userId, kind)
-      await platformStore(c.trx).insertOneTimeToken({
-        id: uuid(),
-        userId,
-        kind,
-        hash: sha256(text),
-        relatesTo: userId,
-        createdAt: now(),
-        otpHash: null,
-        flowId: null,
-      })
-      await c.event({ name: 'admin_link.created', subject: userId })
-      return text
-    },
+  endSession(actor: Actor, sessionId: string): Promise<boolean> {
+    return this.#change(actor, (c) => this.#end(c, sessionId))
+  }
 
-    async useLink(kind, text, caller) {
-      const session = await change({ id: 'link', kind: 'system', ip: caller.ip, requestId: caller.requestId }, async (c) => {
-        const store = platformStore(c.trx)
-        const token = await store.takeOneTimeToken(kind, sha256(text))
-        const user = token ? await store.userById(token.userId) : null
-        if (!token || !user || token.createdAt + LINK_LIFE <= now() || !mayEnter(user, now())) return null
-        await c.event({ name: 'admin_link.used', subject: user.id })
-        return openSession(c, user, caller)
-      })
-      if (!session) throw fail('link_not_valid')
-      return session
-    },
+  async setPassword(actor: Actor, userId: string, password: string, keepSession: string | null): Promise<void> {
+    const passwordHash = await hashPassword(this.#hasher, password)
+    await this.#change(actor, async (c) => {
+      const store = platformStore(c.trx)
+      await store.updateUser(userId, { passwordHash }, this.#now())
+      for (const session of await store.sessionsOf(userId)) if (session.id !== keepSession) await this.#end(c, session.id)
+      await c.event({ name: 'user.updated', subject: userId })
+    })
+  }
+
+  verify(token: string): MemberToken {
+    const { claims, expiresAt } = verifyToken(token, this.#verification, this.#now())
+    const { sub, session_id, aal } = claims
+    if (typeof sub !== 'string' || typeof session_id !== 'string' || expiresAt === null)
+      throw fail('invalid_token', { reason: 'it is not of a session' })
+    return { userId: sub, sessionId: session_id, expiresAt, aal: aal === 'aal2' ? 'aal2' : 'aal1' }
+  }
+
+  async createLink(c: Change, userId: string, kind: LinkKind): Promise<string> {
+    const text = randomToken(32)
+    const store = platformStore(c.trx)
+    await store.dropOneTimeTokens(userId, kind)
+    const token = { id: uuid(), userId, kind, hash: sha256(text), relatesTo: userId, createdAt: this.#now(), otpHash: null, flowId: null }
+    await store.insertOneTimeToken(token)
+    await c.event({ name: 'admin_link.created', subject: userId })
+    return text
+  }
+
+  async useLink(kind: LinkKind, text: string, caller: Caller): Promise<MemberSession> {
+    const by: Actor = { id: 'link', kind: 'system', ip: caller.ip, requestId: caller.requestId }
+    const session = await this.#change(by, async (c) => {
+      const store = platformStore(c.trx)
+      const token = await store.takeOneTimeToken(kind, sha256(text))
+      const user = token ? await store.userById(token.userId) : null
+      if (!token || !user || token.createdAt + LINK_LIFE <= this.#now() || !mayEnter(user, this.#now())) return null
+      await c.event({ name: 'admin_link.used', subject: user.id })
+      return this.openSession(c, user, caller)
+    })
+    if (!session) throw fail('link_not_valid')
+    return session
   }
 }

@@ -18,16 +18,17 @@ export interface AuthApi {
   readonly render: (error: SovraError, request: FastifyRequest, reply: FastifyReply) => unknown
 }
 
-export function authApi(options: AuthOptions): AuthApi {
+/** `administered`: its users are administered by keys, in this dialect. */
+export function authApi(options: AuthOptions, { administered = true } = {}): AuthApi {
   const routes: FastifyPluginAsync = async (app) => {
     readsJson(app)
     publicRoutes(app, options)
     signInRoutes(app, options)
     linkRoutes(app, options)
     userRoutes(app, options)
-    closedRoutes(app)
+    if (administered) closedRoutes(app)
     await app.register(async (scope) => factorRoutes(scope, options))
-    await app.register(async (scope) => adminRoutes(scope, options))
+    if (administered) await app.register(async (scope) => adminRoutes(scope, options))
   }
   return { routes, bodyLimit: options.bodyLimit, render }
 }

@@ -2,12 +2,19 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Outbound } from '../../base/outbound.ts'
 import type { ProjectContext, ProjectPrincipal } from '../../gateway/types.ts'
 import type { Hasher } from '../../realms/hashing.ts'
-import type { Cluster } from '../../runtime/engines/postgres/cluster.ts'
+import type { RealmStore } from '../../realms/store/types.ts'
 
-/** A share in an awake project, given back when the work is done. */
-interface Share {
-  readonly cluster: Cluster
-  release(): void
+/** What the gateway knows of a realm without asking its people. */
+export type RealmContext = Pick<ProjectContext, 'ref' | 'url' | 'issuer' | 'keys' | 'settings'>
+
+/** The people of a realm, for one request. */
+export interface People {
+  transact<R>(fn: (store: RealmStore) => Promise<R>): Promise<R>
+  /** Refuses the access tokens of these sessions on all nodes, until `until` (ms). */
+  deny(sessionIds: readonly string[], until: number): Promise<void>
+  /** `aud` of tokens; null: the user's own. */
+  readonly audience: string | null
+  readonly hashRefreshToken?: (text: string) => string
 }
 
 export interface AuthOptions {
@@ -15,13 +22,10 @@ export interface AuthOptions {
   readonly version: string
   readonly hasher: Hasher
   readonly now: () => number
-  project(request: FastifyRequest): ProjectContext
+  project(request: FastifyRequest): RealmContext
   /** null on doors that are public by nature. */
-  principal(request: FastifyRequest): ProjectPrincipal | null
-  /** The project of a request, woken if need be. */
-  open(request: FastifyRequest): Share | Promise<Share>
-  /** Refuses the access tokens of these sessions of a project on all nodes, until `until` (ms). */
-  deny(ref: string, sessionIds: readonly string[], until: number): Promise<void>
+  principal(request: FastifyRequest): Pick<ProjectPrincipal, 'kind' | 'claims' | 'sessionId'> | null
+  people(request: FastifyRequest): People
   /** Whether the request's key administers users. */
   administers(request: FastifyRequest): boolean
   readonly fetch: Outbound['fetch']

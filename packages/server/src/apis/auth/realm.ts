@@ -2,7 +2,6 @@ import type { AuthSettings } from '@sovrabase/contract/auth'
 import type { FastifyRequest } from 'fastify'
 import type { Realm } from '../../realms/auth/realm.ts'
 import { rulesOf } from '../../realms/auth/rules.ts'
-import { clusterTransaction } from '../../realms/cluster-store.ts'
 import { currentKey } from '../../realms/keys.ts'
 import { CLOCK_SKEW } from '../../realms/tokens.ts'
 import type { AuthOptions } from './options.ts'
@@ -12,6 +11,7 @@ export function realmOf(options: AuthOptions, request: FastifyRequest): Realm {
   const project = options.project(request)
   const rules = rulesOf(project.settings.auth as AuthSettings | undefined)
   const { now, hasher } = options
+  const people = options.people(request)
   const header = request.headers['accept-language']
   return {
     url: project.url,
@@ -22,20 +22,12 @@ export function realmOf(options: AuthOptions, request: FastifyRequest): Realm {
     hasher,
     now,
     caller: { ip: request.ip, userAgent: request.headers['user-agent'] ?? null, requestId: request.id, language: header ?? null },
-    audience: null,
     administers: options.administers(request),
     fetch: options.fetch,
     pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-    async transact(fn) {
-      const share = await options.open(request)
-      try {
-        return await clusterTransaction(share.cluster, fn)
-      } finally {
-        share.release()
-      }
-    },
+    ...people,
     // A token that was signed an instant before lives as long as one can.
-    deny: (ids) => options.deny(project.ref, ids, now() + (rules.jwt_expiry + CLOCK_SKEW) * 1000),
+    deny: (ids) => people.deny(ids, now() + (rules.jwt_expiry + CLOCK_SKEW) * 1000),
     poke: () => options.poke(project.ref),
   }
 }

@@ -32,11 +32,13 @@ const REFRESH_BYTES = 24
 /** Refresh tokens of other systems are short and stored as they are: those of an imported project go on working. Ours are never so short. */
 const FOREIGN_CHARS = 24
 
-export const sessionRules = ({ rules }: Pick<Realm, 'rules'>): SessionRules => ({
+const plainHash = (text: string): string => (text.length < FOREIGN_CHARS ? text : createHash('sha256').update(text).digest('hex'))
+
+export const sessionRules = ({ rules, hashRefreshToken = plainHash }: Pick<Realm, 'rules' | 'hashRefreshToken'>): SessionRules => ({
   reuseInterval: rules.refresh_reuse_interval * 1000,
   timeBox: rules.session_timebox === null ? null : rules.session_timebox * 1000,
   newRefreshToken: () => randomToken(REFRESH_BYTES),
-  hashRefreshToken: (text) => (text.length < FOREIGN_CHARS ? text : createHash('sha256').update(text).digest('hex')),
+  hashRefreshToken,
 })
 
 /** The claims of an access token, in the order that readers know. */

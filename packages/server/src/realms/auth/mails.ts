@@ -24,7 +24,7 @@ export interface Message {
 /** The link of a mail. */
 export function linkOf(realm: Realm, type: string, token: string, redirectTo: string | null): string {
   const query = new URLSearchParams({ token, type, redirect_to: redirectOf(realm.rules, realm.url, redirectTo) })
-  return `${realm.issuer}/verify?${query}`
+  return `${realm.url}/auth/v1/verify?${query}`
 }
 
 export function languageFor(realm: Realm, user: RealmUser): Language {

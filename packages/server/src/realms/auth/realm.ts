@@ -26,6 +26,8 @@ export interface Realm {
   readonly caller: Caller & { readonly language: string | null }
   /** `aud` of its tokens; null: the user's own. */
   readonly audience: string | null
+  /** How refresh tokens are kept where it is not by plain SHA-256. */
+  readonly hashRefreshToken?: (text: string) => string
   /** The request carries a key that administers users. */
   readonly administers: boolean
   /** The outbound rule: to hooks, CAPTCHA services and the like. */
