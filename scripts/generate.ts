@@ -1,9 +1,10 @@
 /**
- * Writes what is made from the sources: docs/config.md, docs/config.schema.json, docs/errors.md, config.example.yaml.
+ * Writes what is made from the sources: docs/config.md, docs/config.schema.json, docs/errors.md, docs/auth-settings.md, config.example.yaml.
  * `--check`: writes nothing and fails when a file is not as it would be written. `--into FOLDER`: another place than the repository.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { authSettingsReference } from './generate/auth-settings.ts'
 import { configExample, configReference, configSchema } from './generate/config.ts'
 import { errorReference } from './generate/errors.ts'
 
@@ -11,6 +12,7 @@ const FILES: Readonly<Record<string, () => string>> = {
   'docs/config.md': configReference,
   'docs/config.schema.json': configSchema,
   'docs/errors.md': errorReference,
+  'docs/auth-settings.md': authSettingsReference,
   'config.example.yaml': configExample,
 }
 

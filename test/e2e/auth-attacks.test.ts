@@ -1,0 +1,186 @@
+/** What somebody who means harm tries at `/auth/v1`. Single sign-on and providers have their own. */
+import assert from 'node:assert/strict'
+import { createHmac, createPublicKey } from 'node:crypto'
+import { after, before, test } from 'node:test'
+import { auth, client, lastMail, outbox, settings } from '../auth.ts'
+import { startServer, type TestServer } from '../node.ts'
+import { createProject, rest, type TestProject } from '../project.ts'
+
+const PASSWORD = 'correct horse battery'
+let server: TestServer
+let project: TestProject
+let neighbour: TestProject
+let count = 0
+/** Of each kind, where times are compared. */
+const TRIES = 15
+const address = () => `user-${++count}@example.org`
+
+before(async () => {
+  server = await startServer({ env: { SOVRABASE_DEMO: 'off' } })
+  project = await createProject(server, 'attacked')
+  neighbour = await createProject(server, 'neighbour')
+  for (const each of [project, neighbour]) {
+    await settings(server, each, {
+      mail_interval: 0,
+      rates: { sign_ins: 100_000, failures: 1_000, otps: 100_000, verifications: 100_000, sign_ups: 100_000 },
+    })
+  }
+})
+after(() => server?.stop())
+
+async function person(at = project) {
+  const email = address()
+  await client(at, at.service).auth.admin.createUser({ email, password: PASSWORD, email_confirm: true })
+  const own = client(at)
+  const { data } = await own.auth.signInWithPassword({ email, password: PASSWORD })
+  return { email, own, session: data.session! }
+}
+const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+const claimsOf = (token: string) => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString()) as Record<string, unknown>
+const hs256 = (header: object, claims: object, key: string | Buffer): string => {
+  const text = `${part(header)}.${part(claims)}`
+  return `${text}.${createHmac('sha256', key).update(text).digest('base64url')}`
+}
+
+test('tokens that were made up: no algorithm, another one, another key, another project, another time', async () => {
+  const { session } = await person()
+  const stranger = await person(neighbour)
+  const claims = claimsOf(session.access_token)
+  const [header = '', , signature = ''] = session.access_token.split('.')
+  const kid = (JSON.parse(Buffer.from(header, 'base64url').toString()) as { kid: string }).kid
+  const { keys } = (await auth(project, 'GET', '/.well-known/jwks.json')).body as { keys: object[] }
+  const pem = createPublicKey({ key: keys[0] as never, format: 'jwk' }).export({ type: 'spki', format: 'pem' })
+  const admin = { ...claims, role: 'service_role' }
+  const forged: Record<string, string> = {
+    'alg none': `${part({ alg: 'none', typ: 'JWT' })}.${part(claims)}.`,
+    'alg none with a signature': `${part({ alg: 'none', kid })}.${part(claims)}.${signature}`,
+    'the public key as a shared secret': hs256({ alg: 'HS256', kid }, admin, pem as string),
+    'an empty secret': hs256({ alg: 'HS256' }, admin, ''),
+    'other claims under the old signature': `${header}.${part(admin)}.${signature}`,
+    'another kid': `${part({ alg: 'ES256', kid: '../../etc/passwd' })}.${part(claims)}.${signature}`,
+    'a key of its own in the header': hs256({ alg: 'HS256', jwk: { kty: 'oct', k: part('x') } }, admin, 'x'),
+    'of a neighbour': stranger.session.access_token,
+    'two spellings of a signature': `${session.access_token}=`,
+  }
+  for (const [name, token] of Object.entries(forged)) {
+    const seen = await auth(project, 'GET', '/user', { token })
+    assert.deepEqual([seen.status, seen.body.error_code], [403, 'bad_jwt'], name)
+    assert.equal((await rest(project, project.anon, 'GET', '/', { token })).status, 401, name)
+    assert.equal((await auth(project, 'GET', '/admin/users', { token })).status, 403, name)
+  }
+  const foreign = await auth(project, 'POST', '/token?grant_type=refresh_token', {
+    body: { refresh_token: stranger.session.refresh_token },
+  })
+  assert.equal(foreign.body.error_code, 'refresh_token_not_found')
+  assert.equal((await auth(project, 'GET', '/user', { key: neighbour.anon, token: session.access_token })).status, 401, "a neighbour's key")
+})
+
+test('what was signed out, used or meant for something else does nothing more', async () => {
+  const { email, own, session } = await person()
+  await own.auth.signOut()
+  for (const body of [{ refresh_token: session.refresh_token }])
+    assert.equal((await auth(project, 'POST', '/token?grant_type=refresh_token', { body })).body.error_code, 'refresh_token_not_found')
+  assert.equal((await auth(project, 'PUT', '/user', { token: session.access_token, body: { password: 'x'.repeat(9) } })).status, 403)
+
+  await auth(project, 'POST', '/recover', { body: { email } })
+  const first = await lastMail(server, project, email)
+  await auth(project, 'POST', '/recover', { body: { email } })
+  const second = await lastMail(server, project, email)
+  const use = (body: object) => auth(project, 'POST', '/verify', { body })
+  assert.equal((await use({ type: 'recovery', token_hash: first.token })).status, 403, 'a newer one makes the older void')
+  for (const type of ['signup', 'invite', 'email_change', 'sms'])
+    assert.equal((await use({ type, token_hash: second.token })).status, 403, type)
+  const both = await Promise.all([use({ type: 'recovery', token_hash: second.token }), use({ type: 'recovery', token_hash: second.token })])
+  assert.deepEqual(both.map(({ status }) => status).sort(), [200, 403], 'of two at once one gets in')
+})
+
+test('nobody writes a header, a receiver or a script into a mail', async () => {
+  const [before_] = [(await outbox(server, project)).items.length]
+  for (const email of [
+    'a@example.org\r\nBcc: eve@example.org',
+    'a@example.org,eve@example.org',
+    '"a b"@example.org',
+    'a@example.org>',
+    ['a@example.org'],
+    { a: 1 },
+  ]) {
+    const refused = await auth(project, 'POST', '/signup', { body: { email, password: PASSWORD } })
+    assert.deepEqual([refused.status, refused.body.error_code], [400, 'validation_failed'], JSON.stringify(email))
+  }
+  assert.equal((await outbox(server, project)).items.length, before_)
+  await settings(server, project, {
+    templates: { confirmation: { subject: '{{ .Data.name }}', html: '<b>{{ .Data.name }}</b> {{ .ConfirmationURL }}' } },
+  })
+  const email = address()
+  const name = '<script>alert(1)</script>\r\nBcc: eve@example.org {{ .Token }}'
+  await auth(project, 'POST', '/signup', { body: { email, password: PASSWORD, data: { name } } })
+  const mail = await lastMail(server, project, email)
+  assert.ok(!/[\r\n]/.test(mail.subject))
+  assert.ok(mail.text.includes('{{ .Token }}'), 'what people say is no template')
+  await settings(server, project, { templates: null })
+})
+
+test('bodies that are none, and more than they seem', async () => {
+  const rows: [string, string][] = [
+    ['/token?grant_type=password', '[]'],
+    ['/token?grant_type=password', 'null'],
+    ['/token?grant_type=password', '{"email":{"$ne":null},"password":{"$ne":null}}'],
+    ['/token?grant_type=password', `{"email":"a@example.org","password":"${'x'.repeat(200_000)}"}`],
+    ['/token?grant_type=pkce', '{"auth_code":["x"],"code_verifier":1}'],
+    ['/verify', '{"type":"__proto__","token":"x","email":"a@example.org"}'],
+    ['/verify', '{"type":"constructor","token_hash":"x"}'],
+    ['/signup', `{"email":"${address()}","password":"${PASSWORD}","data":{"x":"${'y'.repeat(70_000)}"}}`],
+    ['/signup', `{"email":"${address()}","password":"a\\u0000b c d e"}`],
+  ]
+  for (const [path, body] of rows) {
+    const seen = await auth(project, 'POST', path, { body })
+    assert.ok(seen.status >= 400 && seen.status < 500, `${path} ${body.slice(0, 60)}: ${seen.status}`)
+    assert.equal(typeof seen.body.error_code, 'string')
+  }
+  const polluted = await auth(project, 'POST', '/signup', {
+    body: `{"email":"${address()}","password":"${PASSWORD}","data":{"__proto__":{"admin":true}}}`,
+  })
+  assert.ok(polluted.status === 200 || polluted.status === 400)
+  assert.equal(({} as { admin?: boolean }).admin, undefined)
+  assert.equal((await auth(project, 'GET', '/health')).status, 200)
+})
+
+/** Median ms of one kind of request, both kinds in turn so that the machine's mood falls on both. */
+async function compared(
+  times: number,
+  ask: (known: boolean) => Promise<unknown>,
+): Promise<{ known: number; unknown: number; spread: number }> {
+  const taken: { known: number[]; unknown: number[] } = { known: [], unknown: [] }
+  for (let i = 0; i < times * 2; i++) {
+    const kind = i % 2 === 0 ? 'known' : 'unknown'
+    const start = performance.now()
+    await ask(kind === 'known')
+    taken[kind].push(performance.now() - start)
+  }
+  const sorted = (list: number[]) => list.toSorted((a, b) => a - b)
+  const at = (list: number[], share: number) => sorted(list)[Math.floor(list.length * share)]!
+  return { known: at(taken.known, 0.5), unknown: at(taken.unknown, 0.5), spread: at(taken.known, 0.75) - at(taken.known, 0.25) }
+}
+
+test('time does not tell who has an account', async () => {
+  // Each try of a password has an account of its own: wrong ones of one account slow down.
+  const people = await Promise.all(Array.from({ length: TRIES }, () => person()))
+  const { email } = people[0]!
+  let next = 0
+  const doors: Record<string, (known: boolean) => Promise<unknown>> = {
+    password: (known) =>
+      auth(project, 'POST', '/token?grant_type=password', {
+        body: { email: known ? people[next++ % TRIES]!.email : address(), password: 'wrong' },
+      }),
+    recovery: (known) => auth(project, 'POST', '/recover', { body: { email: known ? email : address() } }),
+    signup: (known) => auth(project, 'POST', '/signup', { body: { email: known ? email : address(), password: PASSWORD } }),
+  }
+  await settings(server, project, { rates: { sign_ins: 100_000, failures: 1_000, otps: 100_000, sign_ups: 100_000, mails: 100_000 } })
+  for (const [name, ask] of Object.entries(doors)) {
+    const { known, unknown, spread } = await compared(TRIES, ask)
+    assert.ok(
+      Math.abs(known - unknown) <= Math.max(12, 2 * spread),
+      `${name}: ${known.toFixed(1)} ms known, ${unknown.toFixed(1)} ms not, spread ${spread.toFixed(1)}`,
+    )
+  }
+})
