@@ -436,6 +436,11 @@ export const ERRORS = {
   ],
   tool_failed: [400, '{program} failed: {message}', '{hint}'],
 
+  // control: database
+  query_timed_out: [504, 'The SQL ran longer than {seconds} s and was ended; nothing of its transaction is kept.', 'Allow more with `timeout`.'],
+  query_cancelled: [409, 'The SQL was cancelled; nothing of its transaction is kept.', ''],
+  query_not_found: [404, 'No SQL runs under the id {id}.', 'It may have ended.'],
+
   // apis/auth: the code on the wire is what follows `auth_`, the texts are those that applications of the dialect match on
   auth_unexpected_failure: [500, '{reason}', ''],
   auth_validation_failed: [400, '{reason}', ''],

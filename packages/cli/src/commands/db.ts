@@ -1,13 +1,11 @@
-import { readFileSync } from 'node:fs'
 import { type Connection, findProject, revealConnection } from '../api/find.ts'
 import { objects, render, run, withClient } from '../database/sql.ts'
 import { type Context, command, type Group } from '../program/command.ts'
-import { stop } from '../terminal/errors.ts'
-import { allOfStdin } from '../terminal/prompt.ts'
 import { migration } from './db-migration.ts'
 import { push } from './db-push.ts'
 import { reset } from './db-reset.ts'
 import { seed } from './db-seed.ts'
+import { readSql, sql } from './db-sql.ts'
 
 async function connectionOf(context: Context, given: string): Promise<Connection> {
   const client = await context.client()
@@ -25,21 +23,6 @@ const url = command<object, [project: string]>({
   },
 })
 
-async function readSql(sql: string | undefined, file: string | undefined): Promise<string> {
-  if ((sql === undefined) === (file === undefined))
-    throw stop('usage_wrong', { reason: 'Say which SQL to run', hint: "Write sovra db exec PROJECT 'select 1', or -f FILE." })
-  if (file === undefined) return sql ?? ''
-  if (file === '-') return allOfStdin()
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    throw stop('usage_wrong', {
-      reason: `${file} cannot be read: ${(error as Error).message}`,
-      hint: 'Name a file with SQL, or - for standard input.',
-    })
-  }
-}
-
 const exec = command<{ file?: string }, [project: string, sql?: string]>({
   use: 'exec <project> [sql]',
   says: 'run SQL as the owner of the project',
@@ -48,10 +31,10 @@ const exec = command<{ file?: string }, [project: string, sql?: string]>({
   more: `Several statements are one transaction, unless they say BEGIN themselves.
 --json: the rows as a list of objects; of several statements, a list of such lists.`,
   async run(context, { file }, given, text) {
-    const sql = await readSql(text, file)
+    const asked = await readSql(text, file, 'exec')
     const at = await connectionOf(context, given)
     return withClient(at, context.note, async (client) => {
-      const results = await run(client, sql)
+      const results = await run(client, asked)
       const lists = results.map(objects)
       return { data: lists.length === 1 ? lists[0] : lists, text: results.map(render).join('\n\n') }
     })
@@ -69,4 +52,4 @@ const shell = command<object, [project: string]>({
   },
 })
 
-export const db: Group = { name: 'db', says: "a project's PostgreSQL", commands: [url, exec, shell, migration, push, seed, reset] }
+export const db: Group = { name: 'db', says: "a project's PostgreSQL", commands: [url, sql, exec, shell, migration, push, seed, reset] }

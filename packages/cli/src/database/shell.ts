@@ -1,9 +1,9 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { createInterface } from 'node:readline'
+import { isComplete } from '@sovrabase/contract/statements'
 import type { Connection } from '../api/find.ts'
 import { EXIT, known } from '../terminal/errors.ts'
 import { plain } from '../terminal/output.ts'
-import { isComplete } from './split.ts'
 import { connect, render, run } from './sql.ts'
 
 export const hasPsql = (): boolean => spawnSync('psql', ['--version'], { stdio: 'ignore' }).status === 0

@@ -1,7 +1,7 @@
 import { substituteOf } from '@sovrabase/contract/extensions'
+import type { Statement } from '@sovrabase/contract/statements'
 import type { Client, DatabaseError } from 'pg'
 import { send } from '../database/copy.ts'
-import type { Statement } from '../database/split.ts'
 import { excerpt, isDatabaseError, placeOf } from '../database/sql.ts'
 import { stop } from '../terminal/errors.ts'
 import { extensionIn, unavailable } from './extensions.ts'

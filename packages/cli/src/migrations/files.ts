@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
-import { splitStatements } from '../database/split.ts'
+import { splitStatements } from '@sovrabase/contract/statements'
 import { stop } from '../terminal/errors.ts'
 
 /** One file of `migrations/`, as the common CLI names them: `<version>_<name>.sql`. */

@@ -5,6 +5,7 @@ import type { Gateway } from '../gateway/gateway.ts'
 import { auditRoutes } from './audit/routes.ts'
 import { authRoutes } from './auth/routes.ts'
 import type { Control } from './context.ts'
+import { sqlRoutes } from './database/sql/routes.ts'
 import { typeRoutes } from './database/types/routes.ts'
 import { idempotency } from './idempotency.ts'
 import { refuseNul } from './input.ts'
@@ -66,6 +67,7 @@ export async function mountControl(
         settingRoutes,
         serviceRoutes,
         typeRoutes,
+        sqlRoutes,
       ])
         await scope.register(routes(control))
       await scope.register(projectRoutes(control, gateway.authoriser))

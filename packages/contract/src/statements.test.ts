@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { isComplete, splitStatements } from './split.ts'
+import { isComplete, splitStatements } from './statements.ts'
 
 const rows: [sql: string, statements: string[]][] = [
   ['', []],

@@ -1,0 +1,72 @@
+import { type Static, Type } from 'typebox'
+
+/** Most characters of SQL in one request. */
+const MAX_SQL = 4 * 1024 * 1024
+
+const closed = { additionalProperties: false }
+
+const order = {
+  sql: Type.String({ minLength: 1, maxLength: MAX_SQL }),
+  params: Type.Optional(
+    Type.Array(Type.Unknown(), { maxItems: 1000, description: '$1, $2 … of a single statement; lists become arrays, objects JSON' }),
+  ),
+  role: Type.Optional(Type.String({ minLength: 1, maxLength: 63, description: 'Who it runs as; `postgres` when left out' })),
+  claims: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'What auth.jwt() answers' })),
+  timeout: Type.Optional(Type.Integer({ minimum: 1, maximum: 600_000, description: 'ms for all of it; 60,000 when left out' })),
+}
+
+/** Statements to be run. */
+export const QueryOrder = Type.Object(
+  {
+    ...order,
+    id: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_-]{1,40}$', description: 'To cancel it by; made up when left out' })),
+    read_only: Type.Optional(Type.Boolean({ description: 'Refuse whatever would write' })),
+    transaction: Type.Optional(Type.Boolean({ description: 'Several statements as one transaction; true when left out' })),
+    limit: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 10_000_000,
+        description: 'Most rows of each statement; 1,000 when left out, 0: none but a stream’s end',
+      }),
+    ),
+  },
+  closed,
+)
+export type QueryOrder = Static<typeof QueryOrder>
+
+export const ExplainOrder = Type.Object(
+  { ...order, analyze: Type.Optional(Type.Boolean({ description: 'Run it, and roll back what it wrote' })) },
+  closed,
+)
+export type ExplainOrder = Static<typeof ExplainOrder>
+
+const QueryColumn = Type.Object({ name: Type.String(), type: Type.String({ description: 'As format_type() writes it' }) })
+const Notice = Type.Object({ severity: Type.String(), message: Type.String() })
+
+/** What one statement answered. Numbers where no digit is lost, booleans, JSON; all else PostgreSQL's own text. */
+export const QueryResult = Type.Object({
+  command: Type.String({ description: 'PostgreSQL’s command tag' }),
+  columns: Type.Array(QueryColumn),
+  rows: Type.Array(Type.Array(Type.Unknown())),
+  row_count: Type.Integer({ description: 'Rows in `rows`, or touched where it answers none' }),
+  truncated: Type.Boolean({ description: 'There are more rows than `limit`' }),
+  ms: Type.Number(),
+})
+export type QueryResult = Static<typeof QueryResult>
+
+export const QueryAnswer = Type.Object({ id: Type.String(), results: Type.Array(QueryResult), notices: Type.Array(Notice) })
+export type QueryAnswer = Static<typeof QueryAnswer>
+
+/** One line of the answer as `application/x-ndjson`. */
+export type QueryLine =
+  | { readonly type: 'columns'; readonly statement: number; readonly columns: readonly Static<typeof QueryColumn>[] }
+  | { readonly type: 'rows'; readonly statement: number; readonly rows: readonly (readonly unknown[])[] }
+  | ({ readonly type: 'done'; readonly statement: number } & Pick<QueryResult, 'command' | 'row_count' | 'truncated' | 'ms'>)
+  | { readonly type: 'end'; readonly id: string; readonly notices: readonly Static<typeof Notice>[] }
+
+export const Explained = Type.Object({
+  text: Type.String({ description: 'The plan for people' }),
+  notes: Type.Array(Type.String(), { description: 'What stands out' }),
+  plan: Type.Unknown({ description: 'As EXPLAIN (FORMAT JSON) writes it' }),
+})
+export type Explained = Static<typeof Explained>
