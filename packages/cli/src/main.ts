@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { CommanderError } from 'commander'
 import { admin } from './commands/admin.ts'
 import { auth } from './commands/auth.ts'
+import { backup } from './commands/backup.ts'
 import { completion } from './commands/completion.ts'
 import { db } from './commands/db.ts'
 import { gen } from './commands/gen.ts'
@@ -12,6 +13,7 @@ import { logout } from './commands/logout.ts'
 import { members } from './commands/members.ts'
 import { orgs } from './commands/orgs.ts'
 import { projects } from './commands/projects.ts'
+import { restore } from './commands/restore.ts'
 import { servers } from './commands/servers.ts'
 import { start } from './commands/start.ts'
 import { status } from './commands/status.ts'
@@ -29,7 +31,26 @@ Exit codes: 0 done · 1 refused or failed · 2 used or configured wrongly · 3 a
 Example:
   sovra projects create shop --wait && sovra db exec shop 'select now()'`
 
-const entries = [start, status, login, logout, whoami, servers, admin, orgs, members, projects, keys, db, gen, auth, tokens, upgrade]
+const entries = [
+  start,
+  status,
+  login,
+  logout,
+  whoami,
+  servers,
+  admin,
+  orgs,
+  members,
+  projects,
+  keys,
+  db,
+  gen,
+  auth,
+  tokens,
+  upgrade,
+  backup,
+  restore,
+]
 
 const version = (): string => (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version
 

@@ -70,6 +70,8 @@ const CONTROL = {
   'platform_setting:read': { on: 'platform', says: 'Read settings of the platform' },
   'platform_setting:update': { on: 'platform', says: 'Change settings of the platform' },
   'platform:read': { on: 'platform', says: 'Read the state of the installation' },
+  'log:read': { on: 'platform', says: 'Read the log of the server' },
+  'project_log:read': { on: 'project', says: 'Read the log of a project and of its services' },
   'node:list': { on: 'platform', says: 'List server processes' },
   'region:list': { on: 'self', says: 'List regions' },
   'admin_link:create': { on: 'platform', says: 'Make a one-time link that signs an administrator in' },
@@ -77,6 +79,10 @@ const CONTROL = {
   'event:list': { on: 'organisation', says: 'Read the audit log of an organisation' },
   'project_event:list': { on: 'project', says: 'Read the audit log of a project' },
   'job:read': { on: 'project', says: 'Read what must still happen' },
+
+  'backup:create': { on: 'platform', says: 'Back up the installation, or some of its projects' },
+  'backup:restore': { on: 'platform', says: 'Restore a project from a backup' },
+  'project_backup:create': { on: 'project', says: 'Back up a project with its keys' },
 
   'token:create': { on: 'self', says: 'Make a personal access token' },
   'token:list': { on: 'self', says: 'List own personal access tokens' },
@@ -156,6 +162,8 @@ export const EVENTS = {
   'admin_link.created': 'A one-time link for an administrator was made',
   'admin_link.used': 'A one-time link was used',
   'platform.set_up': 'The first administrator was made',
+  'backup.created': 'A backup was made and read to its end',
+  'project.recovered': 'A project was restored from a backup',
   'node.started': 'A server process started',
   'node.stopped': 'A server process ended',
 } as const

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { restApi } from './apis/rest/routes.ts'
 import type { WireListener } from './apis/wire/options.ts'
@@ -7,6 +8,8 @@ import type { Log } from './base/log.ts'
 import { makeMetrics } from './base/metrics.ts'
 import { makeOutbound } from './base/outbound.ts'
 import { allowsKeyless, type Config, hasPathForm, publicUrl } from './config.ts'
+import { type BackupPlace, clearSpool } from './control/backups/place.ts'
+import { sweepRestores } from './control/backups/restore.ts'
 import type { Control } from './control/context.ts'
 import { mountControl } from './control/control.ts'
 import { ensureDemo } from './control/demo/demo.ts'
@@ -22,6 +25,7 @@ import type { Seat } from './keeper.ts'
 import { listenAdmin, listenApi } from './listen.ts'
 import { SYSTEM } from './metadata/change.ts'
 import { joinNodes } from './metadata/nodes.ts'
+import { metadataOptions } from './metadata/open.ts'
 import { startResealing } from './metadata/reseal.ts'
 import { startSweeper } from './metadata/retention.ts'
 import { postgresProgram } from './programs.ts'
@@ -40,6 +44,8 @@ export interface NodeOptions {
   readonly config: Config
   readonly seat: Seat
   readonly log: Log
+  /** The file that the configuration was read from. */
+  readonly configPath: string | null
   readonly version: string
   /** False: no demo project at a first start (a server install). */
   readonly demo: boolean
@@ -122,6 +128,21 @@ function awaitEventOf({ bus }: Foundation): Control['awaitEvent'] {
     })
 }
 
+function backupPlace({ config, configPath, seat }: NodeOptions, { secrets, bootstrap, nodeName }: Foundation): BackupPlace {
+  const where = metadataOptions({ database: config.database, data: { dir: seat.dataDir } })
+  return {
+    spool: join(seat.dataDir, 'spool'),
+    metadataFile: where.type === 'sqlite' && where.file !== ':memory:' ? where.file : null,
+    installation: () => ({
+      root_keys: secrets.revealRootKeys(),
+      jwt_secret: secrets.jwtSecret,
+      template_key: bootstrap,
+      node_name: nodeName,
+      config: configPath === null ? null : readFileSync(configPath, 'utf8'),
+    }),
+  }
+}
+
 interface Parts {
   readonly registry: Registry
   readonly runtime: Runtime
@@ -131,7 +152,8 @@ interface Parts {
   readonly mail: Control['mail']
 }
 
-function makeControl({ config, log, version }: NodeOptions, foundation: Foundation, parts: Parts): Control {
+function makeControl(options: NodeOptions, foundation: Foundation, parts: Parts): Control {
+  const { config, log, version } = options
   const { registry, runtime, realm, addressing, wire, mail } = parts
   return {
     realm,
@@ -141,6 +163,8 @@ function makeControl({ config, log, version }: NodeOptions, foundation: Foundati
     services: runtime.services,
     connector: runtime.connector,
     prepared: runtime.prepared,
+    bases: runtime.bases,
+    backup: backupPlace(options, foundation),
     specDefaults: runtime.specDefaults,
     sleepAfter: runtime.sleepAfter,
     engines: registry.engines,
@@ -287,6 +311,8 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     await startResealing(metadata, queue, secrets.vault, log)
     queue.start()
     const demoRef = options.demo ? await ensureDemo(control, log) : null
+    await clearSpool(control.backup)
+    await sweepRestores(control)
     await runtime.start()
     ready = true
     const setup = await setupSecret(control)

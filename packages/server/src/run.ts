@@ -4,6 +4,7 @@ import type { Config } from './config.ts'
 import type { Foundation } from './foundation.ts'
 import { SYSTEM } from './metadata/change.ts'
 import type { Registry } from './registry.ts'
+import { type Bases, makeBases } from './runtime/base.ts'
 import { Connector } from './runtime/connect.ts'
 import { makeMemory } from './runtime/memory.ts'
 import { makePrepared, type Prepared } from './runtime/prepared.ts'
@@ -29,6 +30,8 @@ export interface Runtime {
   readonly services: ServiceStore
   readonly connector: Connector
   readonly prepared: Prepared
+  /** Data of services as streams. */
+  readonly bases: Bases
   /** What a new service's spec says where nobody says otherwise, by engine. */
   readonly specDefaults: Readonly<Record<string, object>>
   /** `limits.organisation`, sizes in MiB. */
@@ -138,6 +141,7 @@ export function makeRuntime(parts: RunParts): Runtime {
     services,
     connector,
     prepared,
+    bases: makeBases({ connector, engine: registry.engine, driver: registry.driver }),
     specDefaults,
     organisationLimits: organisationLimitsOf(config),
     sleepAfter,

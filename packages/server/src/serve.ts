@@ -31,14 +31,14 @@ async function demoOf({ control, demoRef }: Node) {
 }
 
 /** The server itself, under a keeper or alone. */
-export async function serve({ config, warnings }: LoadedConfig, options: KeeperOptions, version: string): Promise<void> {
+export async function serve({ config, warnings, path: configPath }: LoadedConfig, options: KeeperOptions, version: string): Promise<void> {
   const { level, format } = config.log
   const log = makeLog({ level, pretty: format === 'pretty' || (format === 'auto' && process.stdout.isTTY) })
   for (const warning of warnings) log.warn(warning)
   const seat = await openSeat(options)
   let node: Node
   try {
-    node = await startNode({ config, seat, log, version, demo: process.env.SOVRABASE_DEMO !== 'off' })
+    node = await startNode({ config, configPath, seat, log, version, demo: process.env.SOVRABASE_DEMO !== 'off' })
   } catch (error) {
     await seat.close()
     throw error

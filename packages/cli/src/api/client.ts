@@ -12,6 +12,8 @@ export interface Asked {
   readonly body?: unknown
   readonly query?: Query
   readonly headers?: Readonly<Record<string, string>>
+  /** Instead of `body`: sent as it comes. */
+  readonly upload?: { readonly type: string; readonly stream: AsyncIterable<Buffer> }
 }
 
 /** The control API of one server. */
@@ -20,6 +22,8 @@ export interface Client {
   readonly url: string
   /** Path below /v1. Rejects with the server's error, `server_unreachable` or `not_signed_in`. */
   request<T = undefined>(method: string, path: string, asked?: Asked): Promise<T>
+  /** As `request`, but the answer as it comes, for as long as it takes. */
+  stream(method: string, path: string, asked?: Asked): Promise<Response>
   /** Every page of a list. */
   all<T>(path: string, query?: Query): Promise<T[]>
 }
@@ -40,19 +44,21 @@ function reasonOf(error: unknown): string {
   return cause instanceof Error ? cause.message : String(error)
 }
 
-async function send(target: Target, method: string, url: URL, { body, headers = {} }: Asked): Promise<Response> {
+async function send(target: Target, method: string, url: URL, { body, headers = {}, upload }: Asked, patience = true): Promise<Response> {
   try {
     return await fetch(url, {
       method,
       redirect: 'error',
-      signal: AbortSignal.timeout(PATIENCE),
+      ...(patience ? { signal: AbortSignal.timeout(PATIENCE) } : {}),
       headers: {
         accept: 'application/json',
         ...(target.token === null ? {} : { authorization: `Bearer ${target.token}` }),
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(upload ? { 'content-type': upload.type } : {}),
         ...headers,
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(upload ? { body: upload.stream as never, duplex: 'half' as const } : {}),
     })
   } catch (error) {
     throw stop('server_unreachable', { url: target.url, reason: reasonOf(error) }, { cause: error })
@@ -79,15 +85,23 @@ async function read(target: Target, response: Response): Promise<unknown> {
 
 export function makeClient(target: Target): Client {
   const base = target.url.replace(/\/+$/, '')
-  async function request<T>(method: string, path: string, asked: Asked = {}): Promise<T> {
+  function urlOf(path: string, query: Query = {}): URL {
     const url = new URL(`${base}/v1${path}`)
-    for (const [name, value] of Object.entries(asked.query ?? {})) if (value !== undefined) url.searchParams.set(name, String(value))
-    return (await read(target, await send(target, method, url, asked))) as T
+    for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, String(value))
+    return url
+  }
+  async function request<T>(method: string, path: string, asked: Asked = {}): Promise<T> {
+    return (await read(target, await send(target, method, urlOf(path, asked.query), asked))) as T
   }
   return {
     name: target.name,
     url: base,
     request,
+    async stream(method, path, asked = {}) {
+      const response = await send(target, method, urlOf(path, asked.query), asked, false)
+      if (!response.ok) await read(target, response)
+      return response
+    },
     async all<T>(path: string, query: Query = {}) {
       const found: T[] = []
       let cursor: string | undefined

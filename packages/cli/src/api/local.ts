@@ -32,6 +32,13 @@ async function dataDir(): Promise<string> {
   return namesDir(resolve(folder(), named || CONFIG)) ? (await wholeConfig()).data.dir : join(folder(), DATA)
 }
 
+/** Where the data of this machine's server lies, or would lie. */
+export const configuredDataDir = dataDir
+
+export type { Archive } from '@sovrabase/server/restore'
+/** Reads backups and puts them back. */
+export const backups = () => import('@sovrabase/server/restore')
+
 export interface Local {
   readonly dataDir: string
   readonly pid: number

@@ -24,6 +24,8 @@ export interface Secrets {
   /** Where the root key comes from: a file, or a variable's name. */
   readonly source: string
   readonly jwtSecret: string
+  /** The root keys themselves, hexadecimal, the current one first: for the safe. */
+  revealRootKeys(): string[]
   /** Files that this start has made: they need a backup. */
   readonly made: readonly string[]
 }
@@ -94,6 +96,7 @@ export function loadSecrets(options: SecretsOptions): Secrets {
     keyIds,
     source,
     jwtSecret: jwt.text,
+    revealRootKeys: () => keys.map((key) => key.toString('hex')),
     made: [...(made ? [source] : []), ...(jwt.made ? [file] : [])],
   }
 }

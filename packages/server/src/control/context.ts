@@ -8,10 +8,12 @@ import type { Metadata } from '../metadata/open.ts'
 import type { Tables } from '../metadata/tables.ts'
 import type { Letter } from '../realms/mail/smtp.ts'
 import type { PlatformRealm } from '../realms/platform.ts'
+import type { Bases } from '../runtime/base.ts'
 import type { Connector } from '../runtime/connect.ts'
 import type { Engine } from '../runtime/engine.ts'
 import type { Prepared } from '../runtime/prepared.ts'
 import type { ServiceStore } from '../runtime/services.ts'
+import type { BackupPlace } from './backups/place.ts'
 import type { Limits } from './organisations/limits.ts'
 
 /** Everything that the control API works with; made once in node.ts. */
@@ -32,6 +34,8 @@ export interface Control {
     send(smtp: Smtp, letter: Letter): Promise<string>
   }
   readonly prepared: Prepared
+  readonly bases: Bases
+  readonly backup: BackupPlace
   readonly engines: ReadonlyMap<string, Engine>
   readonly drivers: ReadonlyMap<string, { readonly isolation: string }>
   readonly addressing: Addressing

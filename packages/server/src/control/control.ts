@@ -4,6 +4,7 @@ import { answerError } from '../base/http-errors.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { auditRoutes } from './audit/routes.ts'
 import { authRoutes } from './auth/routes.ts'
+import { backupRoutes } from './backups/routes.ts'
 import type { Control } from './context.ts'
 import { sqlRoutes } from './database/sql/routes.ts'
 import { typeRoutes } from './database/types/routes.ts'
@@ -67,6 +68,7 @@ export async function mountControl(
         settingRoutes,
         serviceRoutes,
         typeRoutes,
+        backupRoutes,
         sqlRoutes,
       ])
         await scope.register(routes(control))

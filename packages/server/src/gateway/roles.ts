@@ -38,6 +38,7 @@ const DEVELOPS: readonly ControlAction[] = [
   'setting:update',
   'auth_outbox:read',
   'auth_mail:test',
+  'project_log:read',
 ]
 
 const ADMINISTERS: readonly ControlAction[] = [
@@ -52,6 +53,7 @@ const ADMINISTERS: readonly ControlAction[] = [
   'project:restore',
   'project:move',
   'project:receive',
+  'project_backup:create',
   'service:delete',
   'key:create',
   'key:revoke',

@@ -366,6 +366,20 @@ export class Connector {
     })
   }
 
+  /** As `still`, but only where it sleeps already; undefined: it is awake. */
+  async whileAsleep<R>(id: string, work: (service: Service) => Promise<R>): Promise<{ readonly value: R } | undefined> {
+    const entry = await this.#entryById(id)
+    while (entry.turning) await settled(entry.turning)
+    if (entry.state !== 'asleep') return undefined
+    return this.#turn(entry, 'sleeping', async () => {
+      try {
+        return { value: await work(entry.service) }
+      } finally {
+        this.#slept(entry)
+      }
+    })
+  }
+
   async #sleepIdlest(): Promise<boolean> {
     const now = this.#now()
     const idle = [...this.#entries.values()]

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import type { TSchema } from 'typebox'
 
 export type ServiceId = string
@@ -84,6 +85,14 @@ export interface Driver {
   template?(template: Template): Promise<void>
   /** Copy a stopped service's volume to a new one. */
   copy(from: string, to: string): Promise<void>
+  /** A stopped service's volume as a tar; the stream fails where it is not whole. */
+  pack?(volume: string): Promise<Readable>
+  /** A new volume from such a tar: whole and on disk when it resolves, absent when it rejects. `volume_exists`. */
+  unpack?(volume: string, tar: Readable): Promise<void>
+  /** Names of all volumes on this node. */
+  volumes?(): Promise<string[]>
+  /** The last bytes of what the service wrote. */
+  log?(volume: string, bytes: number): Promise<string>
   inspect(id: ServiceId, volume: string, options?: { disk?: boolean; memory?: boolean }): Promise<Observed>
   /** Called once for each end of a service that nobody asked for; `run` is that of its endpoint: the word may come when it runs again. */
   onExit(listener: (id: ServiceId, detail: string, run: string) => void): void

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import type { TSchema } from 'typebox'
 import type { Endpoint, Workload } from './driver.ts'
 import type { Service } from './services.ts'
@@ -16,6 +17,8 @@ export interface Engine<Spec = unknown> {
   prepare(at: Endpoint, service: Service<Spec>): Promise<void>
   /** First start of a copy: its roles get this service's own secrets; idempotent, before `prepare`. */
   adopt?(at: Endpoint, service: Service<Spec>, copied: Copied): Promise<void>
+  /** The data of a running service as a tar of its volume, while it goes on serving. Without it a service stops while it is copied. */
+  base?(at: Endpoint, service: Service<Spec>): Promise<Readable>
   /** Names of the secrets that a service of this engine needs, made once at its creation (random, encrypted in metadata). */
   readonly secrets: readonly string[]
   /** What the runtime holds open while the service is awake (pools, catalogue); closed before it sleeps, or at its crash. */

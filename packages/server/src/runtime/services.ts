@@ -66,6 +66,11 @@ export interface NewService {
   readonly source?: ServiceSource | null
 }
 
+export type RestoredService = Pick<
+  Service,
+  'project' | 'name' | 'volume' | 'engine' | 'driver' | 'region' | 'node' | 'spec' | 'secrets' | 'engineVersion' | 'systemVersion'
+>
+
 type Row = Selectable<Services>
 type Reader = Kysely<Tables> | Transaction<Tables>
 
@@ -159,6 +164,37 @@ export class ServiceStore {
       })
       .execute()
     for (const name of service.engine.secrets) await this.setSecret(trx, id, name, randomToken(SECRET_BYTES), now)
+    return id
+  }
+
+  /** One whose volume is there already, with the secrets that it knows; it sleeps. Answers its id. */
+  async insertRestored(trx: Transaction<Tables>, service: RestoredService, now = Date.now()): Promise<string> {
+    const id = uuid()
+    await trx
+      .insertInto('services')
+      .values({
+        id,
+        project_ref: service.project,
+        name: service.name,
+        volume: service.volume,
+        engine: service.engine,
+        driver: service.driver,
+        region: service.region,
+        node: service.node,
+        spec: JSON.stringify(service.spec),
+        spec_version: 1,
+        wanted: 'active',
+        status: 'asleep',
+        status_detail: '{}',
+        observed_version: 1,
+        source: null,
+        engine_version: service.engineVersion,
+        system_version: service.systemVersion,
+        created_at: now,
+        updated_at: now,
+      })
+      .execute()
+    for (const [name, secret] of Object.entries(service.secrets)) await this.setSecret(trx, id, name, secret, now)
     return id
   }
 

@@ -46,12 +46,15 @@ export interface NewProject {
   readonly name: string
   readonly region: string
   readonly labels: Readonly<Record<string, string>>
+  /** Of a project that comes back after it was removed. */
+  readonly ref?: string
 }
 
 /** `name_taken`; answers the ref. */
-export async function insertProject(change: Change, { organisation, name, region, labels }: NewProject, now: number): Promise<string> {
+export async function insertProject(change: Change, project: NewProject, now: number): Promise<string> {
+  const { organisation, name, region, labels, ref = projectRef() } = project
   await refuseTaken(change.trx, organisation, name)
-  const ref = projectRef()
+  if (project.ref !== undefined) await change.trx.deleteFrom('projects').where('ref', '=', ref).where('state', '=', 'purged').execute()
   await orNameTaken(
     name,
     change.trx

@@ -15,6 +15,7 @@ import {
 import { runOnce } from './launch.ts'
 import { closeLayout, type Layout, settle } from './layout.ts'
 import { openLimits } from './limits.ts'
+import { Pipes } from './pipes.ts'
 import { Processes, resolveCommand } from './processes.ts'
 import { must } from './shell.ts'
 import { Volumes } from './volumes.ts'
@@ -75,6 +76,7 @@ export async function directHands(options: DirectOptions): Promise<Hands> {
   const limits = openLimits(layout.hash, options.limits)
   const processes = new Processes({ layout, accounts, programs, limits, volumes })
   const queued = queues()
+  const pipes = new Pipes(layout.runtime, accounts.server)
   const sweeping = volumes.sweep(await volumes.leftovers()).catch(() => {})
 
   const still = (volume: string): void => {
@@ -123,6 +125,21 @@ export async function directHands(options: DirectOptions): Promise<Hands> {
         initVolume(options, volumes, volume, { command: checkCommand(command), environment: checkEnvironment(environment) }),
       ),
     promote: async (volume, template) => onStill([volume, template], () => volumes.promote(volume, template)),
+    pipe: () => pipes.open(),
+    pack: async (volume, pipe) => {
+      const to = await pipes.take(pipe)
+      return onStill([volume], () => volumes.pack(volume, to)).catch((error: unknown) => {
+        to.destroy()
+        throw error
+      })
+    },
+    unpack: async (volume, pipe) => {
+      const from = await pipes.take(pipe)
+      return onStill([volume], () => volumes.unpack(volume, from)).catch((error: unknown) => {
+        from.destroy()
+        throw error
+      })
+    },
     onExit: (listener) => processes.onExit(listener),
     async close() {
       await processes.close()

@@ -1,3 +1,6 @@
+import { connect } from 'node:net'
+import { PassThrough } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { Type } from 'typebox'
 import { fail } from '../../../base/errors.ts'
 import type { Driver, Endpoint, Observed, ServiceId, Template, Workload } from '../../driver.ts'
@@ -69,6 +72,7 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
     },
 
     copy: (from, to) => hands.copy(from, to),
+    volumes: () => hands.volumes(),
     move: (from, to) => hands.move(from, to),
     log: (volume, bytes) => hands.log(volume, bytes),
 
@@ -84,6 +88,34 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
         ...(disk === undefined ? {} : { disk }),
         ...(memory === undefined ? {} : { memory }),
       }
+    },
+
+    async pack(volume) {
+      const { id, path } = await hands.pipe()
+      const from = connect(path)
+      const done = hands.pack(volume, id)
+      const tar = new PassThrough()
+      const broken = (error: Error) => void tar.destroy(error)
+      // Only who packs knows whether what came was all of it.
+      from.on('error', broken).on('end', () => void done.then(() => tar.end(), broken))
+      done.catch(broken)
+      tar.once('close', () => from.destroy())
+      from.pipe(tar, { end: false })
+      return tar
+    },
+
+    async unpack(volume, tar) {
+      const { id, path } = await hands.pipe()
+      const to = connect(path)
+      const done = hands.unpack(volume, id)
+      done.catch(() => to.destroy())
+      // What a broken source leaves is no whole tar: the unpacking fails by itself, but says less.
+      const sent = pipeline(tar, to).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EPIPE' && error.code !== 'ECONNRESET' && error.code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error
+      })
+      const [first, second] = await Promise.allSettled([sent, done])
+      if (first.status === 'rejected') throw first.reason
+      if (second.status === 'rejected') throw second.reason
     },
 
     onExit: (listener) => void listeners.push(listener),

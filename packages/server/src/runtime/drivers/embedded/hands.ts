@@ -1,4 +1,5 @@
 import { fail } from '../../../base/errors.ts'
+import type { Pipe } from './pipes.ts'
 
 /**
  * What the embedded driver needs done with rights that the server does not have. Two implementations: `directHands` does it in this process
@@ -32,6 +33,12 @@ export interface Hands {
   log(volume: string, bytes: number): Promise<string>
   /** Runs a program once on a volume, as the volume's owner, until it ends. */
   init(volume: string, command: readonly string[], environment: Readonly<Record<string, string>>): Promise<void>
+  /** A way for the bytes of a volume: its socket takes one connection. */
+  pipe(): Promise<Pipe>
+  /** Writes a volume that no process uses to the pipe, as a tar. */
+  pack(volume: string, pipe: string): Promise<void>
+  /** A new volume from the tar that comes by the pipe: whole and on disk when it resolves. */
+  unpack(volume: string, pipe: string): Promise<void>
   /** Makes a stopped volume the template of this name. */
   promote(volume: string, template: string): Promise<void>
   /** Called once for each end of a process that nobody asked for, when nothing of it is left. `run`: as its start answered. */

@@ -1,6 +1,7 @@
 import { ERRORS, type ErrorCode } from '@sovrabase/contract/errors'
 import { fail, isSovraError, SovraError } from '../../../base/errors.ts'
 import type { ExitListener, Hands, HandsFacts, Started, VolumeState } from './hands.ts'
+import type { Pipe } from './pipes.ts'
 
 /** The closed list: what the server may ask its keeper for. */
 const ORDERS = [
@@ -19,6 +20,9 @@ const ORDERS = [
   'log',
   'init',
   'promote',
+  'pipe',
+  'pack',
+  'unpack',
 ] as const
 type Order = (typeof ORDERS)[number]
 
@@ -117,6 +121,9 @@ export function remoteHands(channel: Channel, facts: HandsFacts): Hands {
     log: (volume, bytes) => ask('log', volume, bytes) as Promise<string>,
     init: (volume, command, environment) => ask('init', volume, command, environment) as Promise<void>,
     promote: (volume, template) => ask('promote', volume, template) as Promise<void>,
+    pipe: () => ask('pipe') as Promise<Pipe>,
+    pack: (volume, pipe) => ask('pack', volume, pipe) as Promise<void>,
+    unpack: (volume, pipe) => ask('unpack', volume, pipe) as Promise<void>,
     onExit: (listener) => void listeners.push(listener),
     // The keeper ends what still runs when the server has ended.
     close: async () => {},

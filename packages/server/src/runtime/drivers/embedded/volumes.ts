@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { fail } from '../../../base/errors.ts'
 import type { Accounts } from './accounts.ts'
 import { type UidPool, uidPool } from './accounts.ts'
 import type { Layout } from './layout.ts'
+import { pack, unpack } from './parcel.ts'
 import { must, run, syncDirectory } from './shell.ts'
 
 const LOG_LIMIT = 4 << 20
@@ -83,6 +85,32 @@ export class Volumes {
       await rename(fresh, this.path(to))
       await syncDirectory(this.#layout.projects)
       return true
+    } catch (error) {
+      if (uid !== undefined) this.#pool?.free(uid)
+      await must('rm', ['-rf', '--one-file-system', '--', fresh], this.#layout.projects).catch(() => {})
+      throw error
+    }
+  }
+
+  /** The volume as a tar. */
+  async pack(volume: string, to: Socket): Promise<void> {
+    const owner = await this.#present(volume)
+    await pack(this.path(volume), this.#pool ? owner : null, to)
+  }
+
+  /** A new volume from a tar; `volume_exists`. */
+  async unpack(volume: string, from: Socket): Promise<void> {
+    if ((await this.owner(volume)) !== null) throw fail('volume_exists', { volume })
+    const fresh = this.#hidden('new', volume)
+    const uid = this.#pool?.take()
+    try {
+      await mkdir(fresh, { mode: 0o700 })
+      if (uid !== undefined) await give(fresh, uid)
+      await unpack(fresh, uid ?? null, from)
+      await must('chmod', ['0700', '--', fresh], fresh)
+      await must('sync', ['-f', '--', fresh], this.#layout.projects)
+      await rename(fresh, this.path(volume))
+      await syncDirectory(this.#layout.projects)
     } catch (error) {
       if (uid !== undefined) this.#pool?.free(uid)
       await must('rm', ['-rf', '--one-file-system', '--', fresh], this.#layout.projects).catch(() => {})

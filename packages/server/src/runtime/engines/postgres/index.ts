@@ -7,6 +7,7 @@ import type { Endpoint, Template } from '../../driver.ts'
 import type { Engine } from '../../engine.ts'
 import type { Service } from '../../services.ts'
 import { adoptCluster } from './adopt.ts'
+import { baseBackup } from './base-backup.ts'
 import type { Catalogue } from './catalogue/types.ts'
 import { type Cluster, openCluster } from './cluster.ts'
 import { secretOf } from './connections.ts'
@@ -130,6 +131,8 @@ export function postgresEngine(options: PostgresEngineOptions): PostgresEngine {
         prepared.set(at.run, await prepareCluster(connection, service, migrations))
       })
     },
+
+    base: (at, service) => baseBackup(at, secretOf(service, ADMIN)),
 
     async attach(at, service) {
       const seen = prepared.get(at.run)

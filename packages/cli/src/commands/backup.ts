@@ -1,0 +1,129 @@
+import { chmodSync, createWriteStream, existsSync, renameSync, rmSync, statSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import type { Client } from '../api/client.ts'
+import { findProject } from '../api/find.ts'
+import { type Archive, backups } from '../api/local.ts'
+import { type Context, command, type Group } from '../program/command.ts'
+import { stop } from '../terminal/errors.ts'
+import { bytes, localTime, pairs, type Spinner, table } from '../terminal/output.ts'
+import { newSeal, OPEN_FLAGS, type OpenOptions, openKey, SEAL_FLAGS, type SealOptions } from '../terminal/seal.ts'
+
+interface CreateOptions extends SealOptions {
+  readonly to: string
+  readonly project?: string[]
+  readonly all?: boolean
+}
+
+const PRIVATE = 0o600
+
+/** A directory gets a name of its own in it. */
+function fileFor(to: string, what: string): string {
+  const path = resolve(to)
+  const stamp = new Date().toISOString().replace(/[-:]|\.\d+/g, '')
+  const file = statSync(path, { throwIfNoEntry: false })?.isDirectory() ? join(path, `sovrabase-${what}-${stamp}.tar`) : path
+  if (existsSync(file)) throw stop('backup_exists', { file })
+  return file
+}
+
+/** Written beside, checked as `verify` does, then put in place: what has the name is whole. */
+async function save(body: Readable, file: string, spin: Spinner): Promise<Archive> {
+  const part = `${file}.part`
+  let seen = 0
+  body.on('data', (chunk: Buffer) => {
+    seen += chunk.length
+    spin.say(`Backing up: ${bytes(seen)}`)
+  })
+  try {
+    await pipeline(body, createWriteStream(part, { mode: PRIVATE })).catch((cause: unknown) => {
+      throw stop('backup_truncated', { file }, { cause })
+    })
+    chmodSync(part, PRIVATE)
+    spin.say('Checking')
+    const { openBackup } = await backups()
+    await (await openBackup(part)).verify()
+    renameSync(part, file)
+    return await openBackup(file)
+  } catch (error) {
+    rmSync(part, { force: true })
+    throw error
+  }
+}
+
+async function orderOf(client: Client, { project = [], all }: CreateOptions): Promise<{ path: string; what: string; body: object }> {
+  if (all === project.length > 0)
+    throw stop('usage_wrong', { reason: 'It must be said what is backed up', hint: 'Give --all, or --project once or more.' })
+  if (all) return { path: '/backups', what: 'all', body: {} }
+  const found = await Promise.all(project.map((name) => findProject(client, name)))
+  const [only] = found
+  if (only && found.length === 1) return { path: `/projects/${only.ref}/backup`, what: only.name, body: {} }
+  return { path: '/backups', what: 'projects', body: { projects: found.map(({ ref }) => ref) } }
+}
+
+const create = command<CreateOptions>({
+  use: 'create',
+  says: 'back up a running server, or some of its projects, into one file',
+  examples: ['sovra backup create --all --to /mnt/backups', 'sovra backup create --project shop --to shop.tar --recipient age1…'],
+  flags: [
+    ['--to <file>', 'a new file, or a directory that gets one'],
+    ['--all', 'everything: metadata, keys, configuration, each project'],
+    ['--project <project>', 'this project with its keys; more than once for several', { many: true }],
+    ...SEAL_FLAGS,
+  ],
+  more: 'Nothing is woken, nothing stops. Keys are sealed; rows are not: keep the file where only you can read it.',
+  async run(context, options) {
+    if (!options.to) throw stop('usage_wrong', { reason: 'There is no target', hint: 'Give --to FILE or --to DIRECTORY.' })
+    const client = await context.client()
+    const order = await orderOf(client, options)
+    const file = fileFor(options.to, order.what)
+    const body = { ...order.body, ...(await newSeal(options)) }
+    const began = Date.now()
+    const archive = await context.spin('Backing up', async (spin) => {
+      const response = await client.stream('POST', order.path, { body })
+      return await save(Readable.fromWeb(response.body as never), file, spin)
+    })
+    const { size } = statSync(file)
+    const data = { file, bytes: size, ms: Date.now() - began, ...archive.header, projects: archive.manifest.projects }
+    return { data, text: `${file}: ${archive.manifest.projects.length} projects, ${bytes(size)}, checked.` }
+  },
+})
+
+function shown({ header, manifest }: Archive): string {
+  const rows = manifest.projects.map(({ ref, name, organisation, state, services }) => [
+    `${organisation}/${name}`,
+    ref,
+    state,
+    services.map((service) => `${service.name} ${bytes(service.bytes)}${service.awake ? ', awake' : ''}`).join('; '),
+  ])
+  const about = pairs([
+    ['Made', localTime(header.created_at)],
+    ['Holds', header.scope === 'installation' ? 'a whole installation' : 'projects'],
+    ['Version', header.server_version],
+  ])
+  return `${about}\n${table(['PROJECT', 'REF', 'STATE', 'SERVICES'], rows)}`
+}
+
+/** Checks every byte; with a key also that its maker wrote the list. */
+async function check(context: Context, file: string, options: OpenOptions): Promise<Archive> {
+  const { openBackup } = await backups()
+  const archive = await openBackup(file)
+  const key = await openKey(options, false)
+  if (key) await archive.unlock(key)
+  await context.spin('Checking', () => archive.verify())
+  return archive
+}
+
+const verify = command<OpenOptions, [file: string]>({
+  use: 'verify <file>',
+  says: 'read a backup to its end and compare it with its checksums',
+  examples: ['sovra backup verify /mnt/backups/sovrabase-all-20261124T031500Z.tar'],
+  flags: OPEN_FLAGS,
+  more: 'With a passphrase or key it is also checked that nobody has changed it since it was made.',
+  async run(context, options, file) {
+    const archive = await check(context, file, options)
+    return { data: { file, ok: true, ...archive.header, ...archive.manifest }, text: `${shown(archive)}\n${file} is whole.` }
+  },
+})
+
+export const backup: Group = { name: 'backup', says: 'backups of the server and of projects', commands: [create, verify] }

@@ -1,0 +1,163 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
+import { sha256 } from '../crypto.ts'
+import { fail } from '../errors.ts'
+import { END, type End, FORMAT, HEADER, type Header, IDENTITY, MANIFEST, type Manifest, VERSION } from './format.ts'
+import { macOf, type OpenWith, unseal } from './seal.ts'
+import { BLOCK, padding, readHeader } from './tar.ts'
+
+interface Place {
+  readonly size: number
+  readonly at: number
+}
+
+const SMALL = 64 << 20
+
+/** A backup in a file: its list is read and checked for wholeness; contents are checked by `verify`. */
+export class Archive {
+  readonly file: string
+  readonly header: Header
+  readonly manifest: Manifest
+  readonly #places: ReadonlyMap<string, Place>
+  readonly #end: End
+  readonly #manifestText: Buffer
+
+  private constructor(file: string, places: ReadonlyMap<string, Place>, texts: { header: Buffer; manifest: Buffer; end: Buffer }) {
+    this.file = file
+    this.#places = places
+    this.#manifestText = texts.manifest
+    this.header = parsed<Header>(file, HEADER, texts.header)
+    this.manifest = parsed<Manifest>(file, MANIFEST, texts.manifest)
+    this.#end = parsed<End>(file, END, texts.end)
+  }
+
+  /** `backup_unreadable`, `backup_foreign`, `backup_truncated`, `backup_damaged`, `backup_newer`. */
+  static async open(file: string): Promise<Archive> {
+    const handle = await open(file).catch((cause: NodeJS.ErrnoException) => {
+      throw fail('backup_unreadable', { file, reason: cause.code ?? 'unknown' }, { cause })
+    })
+    try {
+      const places = await index(handle, file)
+      const text = async (name: string) => {
+        const place = places.get(name)
+        if (!place || place.size > SMALL) throw fail('backup_truncated', { file })
+        return await readAt(handle, place, file)
+      }
+      const archive = new Archive(file, places, { header: await text(HEADER), manifest: await text(MANIFEST), end: await text(END) })
+      archive.#check()
+      return archive
+    } finally {
+      await handle.close()
+    }
+  }
+
+  #check(): void {
+    const { file } = this
+    if (this.header.format !== FORMAT) throw fail('backup_foreign', { file, reason: 'it does not say that it is one' })
+    if (this.header.version > VERSION) throw fail('backup_newer', { file, version: this.header.version, known: VERSION })
+    if (sha256(this.#manifestText) !== this.#end.manifest_sha256) throw fail('backup_damaged', { file, member: MANIFEST })
+    const listed = new Set([MANIFEST, END])
+    for (const { name, size } of this.manifest.members) {
+      listed.add(name)
+      if (this.#places.get(name)?.size !== size) throw fail('backup_damaged', { file, member: name })
+    }
+    for (const name of this.#places.keys()) if (!listed.has(name)) throw fail('backup_damaged', { file, member: name })
+  }
+
+  /** Bytes of all contents. */
+  get bytes(): number {
+    return this.manifest.members.reduce((sum, member) => sum + member.size, 0)
+  }
+
+  has(name: string): boolean {
+    return this.#places.has(name)
+  }
+
+  #place(name: string): Place {
+    const place = this.#places.get(name)
+    if (!place) throw fail('backup_damaged', { file: this.file, member: name })
+    return place
+  }
+
+  size = (name: string): number => this.#place(name).size
+
+  /** SHA-256 as the manifest has it. */
+  sha256(name: string): string {
+    const member = this.manifest.members.find((one) => one.name === name)
+    if (!member) throw fail('backup_damaged', { file: this.file, member: name })
+    return member.sha256
+  }
+
+  stream(name: string): Readable {
+    const { at, size } = this.#place(name)
+    // An empty range cannot be said to createReadStream.
+    return createReadStream(this.file, size === 0 ? { start: at, end: at - 1 } : { start: at, end: at + size - 1 })
+  }
+
+  async read(name: string): Promise<Buffer> {
+    const handle = await open(this.file)
+    try {
+      return await readAt(handle, this.#place(name), this.file)
+    } finally {
+      await handle.close()
+    }
+  }
+
+  /** Reads everything once; `backup_damaged` names the first member whose contents are not what was written. */
+  async verify(names?: ReadonlySet<string>, seen: (bytes: number) => void = () => {}): Promise<void> {
+    for (const { name, sha256: wanted } of this.manifest.members) {
+      if (names && !names.has(name)) continue
+      const hash = createHash('sha256')
+      for await (const chunk of this.stream(name)) {
+        hash.update(chunk as Buffer)
+        seen((chunk as Buffer).length)
+      }
+      if (hash.digest('hex') !== wanted) throw fail('backup_damaged', { file: this.file, member: name })
+    }
+  }
+
+  /** The backup's identity; `backup_locked`, and `backup_damaged` where the manifest is not its maker's. */
+  async unlock(key: OpenWith): Promise<string> {
+    const identity = await unseal(await this.read(IDENTITY), key)
+    if (macOf(identity, this.#manifestText) !== this.#end.manifest_hmac) throw fail('backup_damaged', { file: this.file, member: MANIFEST })
+    return identity
+  }
+
+  /** A sealed member, opened with the identity. */
+  async open<T>(name: string, identity: string): Promise<T> {
+    return JSON.parse(await unseal(await this.read(name), { identities: [identity] })) as T
+  }
+}
+
+function parsed<T>(file: string, member: string, text: Buffer): T {
+  try {
+    return JSON.parse(text.toString()) as T
+  } catch (cause) {
+    throw fail('backup_damaged', { file, member }, { cause })
+  }
+}
+
+async function readAt(handle: FileHandle, { at, size }: Place, file: string): Promise<Buffer> {
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(size), 0, size, at)
+  if (bytesRead !== size) throw fail('backup_truncated', { file })
+  return buffer
+}
+
+async function index(handle: FileHandle, file: string): Promise<Map<string, Place>> {
+  const places = new Map<string, Place>()
+  const { size: whole } = await handle.stat()
+  for (let at = 0; ; ) {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(BLOCK), 0, BLOCK, at)
+    const header = bytesRead === BLOCK ? readHeader(buffer) : undefined
+    if (at === 0 && header?.name !== HEADER) throw fail('backup_foreign', { file, reason: `it does not begin with ${HEADER}` })
+    if (bytesRead < BLOCK) throw fail('backup_truncated', { file })
+    if (header === null) return places
+    if (header === undefined || places.has(header.name)) throw fail('backup_damaged', { file, member: `at byte ${at}` })
+    at += BLOCK
+    if (at + header.size > whole) throw fail('backup_truncated', { file })
+    places.set(header.name, { size: header.size, at })
+    at += header.size + padding(header.size)
+  }
+}

@@ -1,0 +1,137 @@
+import { createWriteStream } from 'node:fs'
+import { mkdir, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { createZstdDecompress } from 'node:zlib'
+import {
+  INSTALLATION,
+  type Installation,
+  METADATA,
+  type ProjectRecord,
+  projectMember,
+  RECORD,
+  serviceMember,
+  uploadMember,
+} from './base/archive/format.ts'
+import { Archive } from './base/archive/read.ts'
+import type { OpenWith } from './base/archive/seal.ts'
+import { padding, tarEnd, tarHeader } from './base/archive/tar.ts'
+import { fail } from './base/errors.ts'
+import { unpack } from './runtime/drivers/embedded/parcel.ts'
+import { must, syncDirectory } from './runtime/drivers/embedded/shell.ts'
+
+export type { Archive, OpenWith, ProjectRecord }
+
+/** A backup in a file; its list is checked, its contents not yet. */
+export const openBackup = (file: string): Promise<Archive> => Archive.open(resolve(file))
+
+export const readProject = (archive: Archive, identity: string, ref: string): Promise<ProjectRecord> =>
+  archive.open<ProjectRecord>(projectMember(ref), identity)
+
+/** What a server takes to restore one project, and which members it is made of. */
+export function uploadOf(archive: Archive, record: ProjectRecord): { readonly members: ReadonlySet<string>; readonly stream: Readable } {
+  const made = record.services.filter(({ sha256 }) => sha256 !== null)
+  async function* parts(): AsyncGenerator<Buffer> {
+    const text = Buffer.from(JSON.stringify(record))
+    yield Buffer.concat([tarHeader(RECORD, text.length, 0), text, Buffer.alloc(padding(text.length))])
+    for (const { name } of made) {
+      const member = serviceMember(record.ref, name)
+      const size = archive.size(member)
+      yield tarHeader(uploadMember(name), size, 0)
+      for await (const chunk of archive.stream(member)) yield chunk as Buffer
+      yield Buffer.alloc(padding(size))
+    }
+    yield tarEnd()
+  }
+  return {
+    members: new Set([projectMember(record.ref), ...made.map(({ name }) => serviceMember(record.ref, name))]),
+    stream: Readable.from(parts()),
+  }
+}
+
+export interface RestoreOptions {
+  readonly archive: Archive
+  readonly key: OpenWith
+  /** Not there yet, or empty. */
+  readonly dataDir: string
+  /** Told what is being done. */
+  readonly say?: (text: string) => void
+}
+
+export interface Restored {
+  readonly dataDir: string
+  readonly projects: number
+  /** Where the configuration of the backup lies now; null: it had none. */
+  readonly config: string | null
+}
+
+const PRIVATE = { file: 0o600, folder: 0o700 } as const
+
+/** Refuses what holds anything: nothing is ever overwritten. */
+async function refuseUsed(dataDir: string): Promise<void> {
+  const names = await readdir(dataDir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return []
+    throw fail('directory_unusable', { dir: dataDir, reason: error.code ?? 'unknown' }, { cause: error })
+  })
+  if (names.length > 0) throw fail('restore_target_used', { dir: dataDir })
+}
+
+/** A whole installation into a new data directory, put in place by one rename: until then nothing is there. Everything is verified first. */
+export async function restoreInstallation({ archive, key, dataDir, say = () => {} }: RestoreOptions): Promise<Restored> {
+  const target = resolve(dataDir)
+  if (archive.header.scope !== 'installation') throw fail('backup_not_whole', { file: archive.file })
+  await refuseUsed(target)
+  const identity = await archive.unlock(key)
+  say('Checking')
+  await archive.verify()
+  const fresh = join(dirname(target), `.${target.split('/').at(-1)}.restoring`)
+  await rm(fresh, { recursive: true, force: true })
+  try {
+    const config = await fill(archive, identity, fresh, say)
+    await must('sync', ['-f', '--', fresh], dirname(target))
+    await rmdir(target).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw fail('directory_unusable', { dir: target, reason: error.code ?? 'unknown' }, { cause: error })
+    })
+    await rename(fresh, target)
+    await syncDirectory(dirname(target))
+    return { dataDir: target, projects: archive.manifest.projects.length, config: config === null ? null : join(target, config) }
+  } catch (error) {
+    await rm(fresh, { recursive: true, force: true })
+    throw error
+  }
+}
+
+/** Answers the configuration's path within. */
+async function fill(archive: Archive, identity: string, dir: string, say: (text: string) => void): Promise<string | null> {
+  const keys = join(dir, 'keys')
+  await mkdir(keys, { recursive: true, mode: PRIVATE.folder })
+  await mkdir(join(dir, 'projects'), { mode: PRIVATE.folder })
+  const made = await archive.open<Installation>(INSTALLATION, identity)
+  const secret = (name: string, text: string) => writeFile(join(keys, name), `${text}\n`, { mode: PRIVATE.file, flag: 'wx' })
+  await secret('root.key', made.root_keys.join('\n'))
+  await secret('jwt.secret', made.jwt_secret)
+  await secret('template.key', made.template_key)
+  await secret('node.name', made.node_name)
+  if (made.config !== null) await secret('config.yaml', made.config)
+  const file = createWriteStream(join(dir, 'metadata.sqlite'), { mode: PRIVATE.file, flags: 'wx' })
+  await pipeline(archive.stream(METADATA), createZstdDecompress(), file)
+  for (const [index, { ref, name }] of archive.manifest.projects.entries()) {
+    say(`Unpacking ${name} (${index + 1} of ${archive.manifest.projects.length})`)
+    await unpackProject(archive, await readProject(archive, identity, ref), join(dir, 'projects'))
+  }
+  return made.config === null ? null : 'keys/config.yaml'
+}
+
+async function unpackProject(archive: Archive, { ref, services }: ProjectRecord, projects: string): Promise<void> {
+  for (const { name, volume, sha256 } of services) {
+    if (sha256 === null) continue
+    if (!/^[a-z0-9][a-z0-9._-]{0,99}$/.test(volume)) throw fail('backup_damaged', { file: archive.file, member: projectMember(ref) })
+    const dir = join(projects, volume)
+    await mkdir(dir, { mode: PRIVATE.folder })
+    const tar = createZstdDecompress()
+    const fed = pipeline(archive.stream(serviceMember(ref, name)), tar).catch((cause) => tar.destroy(cause as Error))
+    await unpack(dir, null, tar)
+    await fed
+  }
+}

@@ -1,0 +1,68 @@
+import { spawn } from 'node:child_process'
+import type { Socket } from 'node:net'
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { fail } from '../../../base/errors.ts'
+import { missing } from './shell.ts'
+
+const ERRORS = 4096
+const as = (uid: number | null): string[] => (uid === null ? [] : [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'])
+
+/** tar with the rights of the volume's owner only: what lies in an archive, or is linked in a directory, reaches no further than he does. */
+function start(args: readonly string[], uid: number | null, stdio: ['pipe' | 'ignore', 'pipe' | 'ignore', 'pipe']) {
+  const child = spawn('setpriv', [...as(uid), '--no-new-privs', '--pdeathsig=KILL', '--', 'tar', ...args], {
+    env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
+    cwd: '/',
+    stdio,
+    detached: true,
+  })
+  let said = ''
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    if (said.length < ERRORS) said += text
+  })
+  const ended = new Promise<void>((resolve, reject) => {
+    child.once('error', (cause) => reject(missing('tar', cause)))
+    child.once('close', (code) => {
+      if (code === 0) resolve()
+      else if (/No space left|quota exceeded/i.test(said)) reject(fail('disk_full', { dir: args.at(-1) ?? '' }))
+      else reject(fail('parcel_failed', { reason: said.trim().split('\n')[0]?.slice(0, 300) ?? `exit ${code}` }))
+    })
+  })
+  ended.catch(() => {})
+  return { child, ended }
+}
+
+/** The directory as a tar. */
+export async function pack(dir: string, uid: number | null, to: Socket): Promise<void> {
+  const { child, ended } = start(['--create', '--sparse', '--file=-', '--numeric-owner', `--directory=${dir}`, '.'], uid, [
+    'ignore',
+    'pipe',
+    'pipe',
+  ])
+  try {
+    await pipeline(child.stdout!, to)
+    await ended
+  } catch (error) {
+    child.kill('SIGKILL')
+    to.destroy()
+    throw error
+  }
+}
+
+/** A tar into an empty directory. */
+export async function unpack(dir: string, uid: number | null, from: Readable): Promise<void> {
+  const flags = ['--extract', '--file=-', '--no-same-owner', '--preserve-permissions', '--delay-directory-restore', `--directory=${dir}`]
+  const { child, ended } = start(flags, uid, ['pipe', 'ignore', 'pipe'])
+  try {
+    // tar ends at the archive's end, and may leave padding unread.
+    await pipeline(from, child.stdin!).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+    })
+    await ended
+  } catch (error) {
+    child.kill('SIGKILL')
+    throw error
+  } finally {
+    from.destroy()
+  }
+}
