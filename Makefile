@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 NODE := bash scripts/node.sh
 
-.PHONY: help start stop test check bench generate install-dependencies docker-build docker-start docker-logs docker-stop
+.PHONY: help start stop status install uninstall test check bench generate install-dependencies docker-build docker-start docker-logs docker-stop
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -26,8 +26,20 @@ node_modules/.installed-all: $(MANIFESTS)
 config.yaml:
 	@cp -n config.example.yaml config.yaml 2>/dev/null || true
 
-start: node_modules/.installed config.yaml ## install what is needed, then run in the foreground with a demo project
-	@exec $(NODE) packages/server/src/main.ts
+start: node_modules/.installed config.yaml ## install what is needed, then run with a demo project; BACKGROUND=1: in the background
+	@$(if $(BACKGROUND),exec $(NODE) packages/cli/src/main.ts start --background,exec $(NODE) packages/server/src/main.ts)
+
+stop: node_modules/.installed ## stop the server of this checkout; the data stays
+	@exec $(NODE) packages/cli/src/main.ts stop
+
+status: node_modules/.installed ## whether it runs, where, with how many projects
+	@exec $(NODE) packages/cli/src/main.ts status
+
+install: node_modules/.installed ## as root: into /opt/sovrabase, with `sovra`, a configuration and a systemd unit; again: upgrade
+	@exec bash scripts/install.sh
+
+uninstall: ## as root: remove the program; data and configuration stay
+	@exec bash scripts/install.sh --uninstall
 
 test: install-dependencies ## the whole suite, on real engines (installs what the tests need)
 	@bash scripts/test-tools.sh

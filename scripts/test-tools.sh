@@ -13,6 +13,7 @@ TOOLS=(
   'unshare util-linux'
   'go golang-go'
   'python3 python3'
+  'systemd-analyze systemd'
 )
 
 missing=()

@@ -10,6 +10,7 @@ import { gen } from './commands/gen.ts'
 import { keys } from './commands/keys.ts'
 import { login } from './commands/login.ts'
 import { logout } from './commands/logout.ts'
+import { logs } from './commands/logs.ts'
 import { members } from './commands/members.ts'
 import { orgs } from './commands/orgs.ts'
 import { projects } from './commands/projects.ts'
@@ -17,6 +18,7 @@ import { restore } from './commands/restore.ts'
 import { servers } from './commands/servers.ts'
 import { start } from './commands/start.ts'
 import { status } from './commands/status.ts'
+import { stop } from './commands/stop.ts'
 import { tokens } from './commands/tokens.ts'
 import { upgrade } from './commands/upgrade.ts'
 import { whoami } from './commands/whoami.ts'
@@ -33,7 +35,9 @@ Example:
 
 const entries = [
   start,
+  stop,
   status,
+  logs,
   login,
   logout,
   whoami,

@@ -437,7 +437,11 @@ export const ERRORS = {
   tool_failed: [400, '{program} failed: {message}', '{hint}'],
 
   // control: database
-  query_timed_out: [504, 'The SQL ran longer than {seconds} s and was ended; nothing of its transaction is kept.', 'Allow more with `timeout`.'],
+  query_timed_out: [
+    504,
+    'The SQL ran longer than {seconds} s and was ended; nothing of its transaction is kept.',
+    'Allow more with `timeout`.',
+  ],
   query_cancelled: [409, 'The SQL was cancelled; nothing of its transaction is kept.', ''],
   query_not_found: [404, 'No SQL runs under the id {id}.', 'It may have ended.'],
 
@@ -541,6 +545,18 @@ export const ERRORS = {
   auth_no_such_session: [404, 'Session not found', ''],
   // gateway: members
   mfa_required: [403, 'This account has a second factor, which the session has not shown.', 'Verify it at /auth/v1/factors/<id>/verify.'],
+  logs_off: [409, 'The log of this server is not in files.', 'Its first lines after the start say why: look at its standard output.'],
+  // cli: start in the background, stop
+  server_lingers: [
+    504,
+    'The server (process {pid}) has not ended within {seconds} s.',
+    'It may still drain. Look again with `sovra status`, or end it: kill -9 {pid}',
+  ],
+  server_not_ready: [
+    504,
+    'The server (process {pid}) was not ready within {seconds} s. Its output: {log}',
+    'It goes on starting. Look with `sovra status`, or stop it: sovra stop',
+  ],
   // realms: mail
   mail_not_configured: [
     409,

@@ -74,10 +74,16 @@ describe('defaults', () => {
           wire_statement_timeout: 600_000,
         },
         organisation: { projects: 0, memory: 0, disk: 0, connections: 0 },
-        retention: { events: 365 * 86_400_000, jobs: 7 * 86_400_000, idempotency: 86_400_000, deleted_projects: 14 * 86_400_000 },
+        retention: {
+          events: 400 * 86_400_000,
+          jobs: 7 * 86_400_000,
+          logs: 14 * 86_400_000,
+          idempotency: 86_400_000,
+          deleted_projects: 14 * 86_400_000,
+        },
       },
       network: { allow: [], ca_file: null, proxy: null },
-      log: { level: 'info', format: 'auto' },
+      log: { level: 'info', format: 'auto', stdout: 'on', file_size: 32 * 1024 ** 2, total_size: 512 * 1024 ** 2 },
     })
   })
 

@@ -122,8 +122,9 @@ const limits = section('Limits. They belong to a node, or to one project where t
     connections: whole(0, 'Connections by the wire protocol to one project; 0: no limit.'),
   }),
   retention: section('How long things are kept.', {
-    events: duration('365d', 'The audit log.'),
+    events: duration('400d', 'The audit log.'),
     jobs: duration('7d', 'Finished jobs.'),
+    logs: duration('14d', 'Finished files of the log of the server.'),
     idempotency: duration('24h', 'Answers kept for Idempotency-Key.'),
     deleted_projects: duration('14d', 'Deleted projects, until they are physically removed.'),
   }),
@@ -175,9 +176,19 @@ export const ConfigSchema = section('Configuration of a Sovrabase server.', {
     ca_file: optionalPath('Further certificate authorities, PEM.'),
     proxy: optionalText({ format: 'proxy', description: 'HTTP proxy that such requests pass.' }),
   }),
-  log: section('Log on standard output.', {
+  log: section('Log of the server: lines of JSON in <data>/log, and on standard output.', {
     level: choice(LOG_LEVELS, 'info', 'Least important lines that are written.'),
-    format: choice(['auto', 'pretty', 'json'], 'auto', 'pretty is for people, json for machines. auto: pretty in a terminal.'),
+    format: choice(
+      ['auto', 'pretty', 'json'],
+      'auto',
+      'On standard output: pretty is for people, json for machines. auto: pretty in a terminal.',
+    ),
+    stdout: choice(['on', 'off'], 'on', 'Whether lines go to standard output too.'),
+    file_size: bytes(
+      '32MiB',
+      'One file; then, and at a new day, the next is begun. limits.retention.logs says how long finished ones are kept.',
+    ),
+    total_size: bytes('512MiB', 'All finished files together; the oldest is removed first.'),
   }),
 })
 

@@ -4,6 +4,7 @@ import { constants } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fail, isSovraError } from './base/errors.ts'
 import { acquireLock, type Lock } from './base/lock.ts'
+import { notifyManager } from './base/notify.ts'
 import { type Accounts, chooseAccounts, ownAccounts } from './runtime/drivers/embedded/accounts.ts'
 import { directHands } from './runtime/drivers/embedded/direct.ts'
 import type { Hands, HandsFacts, Programs } from './runtime/drivers/embedded/hands.ts'
@@ -143,7 +144,15 @@ function startServer(options: KeeperOptions, ground: Ground, facts: HandsFacts):
   return spawn('setpriv', [...rights, reached.node, ...process.execArgv, ...ground.argv], {
     cwd: reached.app,
     // Its own compile cache: what the server may write, the keeper must never run.
-    env: { ...process.env, ...configFor(options, ground), ...ownCache(layout), [MOUNTED]: undefined, [SEAT]: JSON.stringify(seat) },
+    // The service manager is the keeper's to speak to.
+    env: {
+      ...process.env,
+      NOTIFY_SOCKET: undefined,
+      ...configFor(options, ground),
+      ...ownCache(layout),
+      [MOUNTED]: undefined,
+      [SEAT]: JSON.stringify(seat),
+    },
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
     // A session of its own: a signal to the process group (Ctrl-C) reaches the keeper only, which lets it drain.
     detached: true,
@@ -161,6 +170,7 @@ function passSignals(child: ChildProcess, patience: number): () => void {
   let asked = 0
   let timer: NodeJS.Timeout | undefined
   const pass = (signal: NodeJS.Signals) => {
+    if (asked === 0) notifyManager('STOPPING=1')
     asked++
     if (asked > 1 && signal === 'SIGINT') return void child.kill('SIGKILL')
     if (child.connected) child.send({ stop: signal }, () => {})
@@ -198,6 +208,12 @@ export async function startKeeper(options: KeeperOptions): Promise<number> {
   }
 }
 
+/** The server answers from now on. */
+function tell(lock: Lock, url: string): void {
+  lock.announce(url)
+  notifyManager('READY=1', `STATUS=Answering on ${url}`)
+}
+
 async function keep(options: KeeperOptions, ground: Ground, hands: Hands, lock: Lock): Promise<number> {
   const child = startServer(options, ground, hands.facts)
   const quiet = passSignals(child, options.patience ?? PATIENCE)
@@ -205,7 +221,7 @@ async function keep(options: KeeperOptions, ground: Ground, hands: Hands, lock: 
   serveHands(channel, hands)
   channel.on((message) => {
     const url = (message as { announce?: unknown }).announce
-    if (typeof url === 'string' && URL_TEXT.test(url)) lock.announce(url)
+    if (typeof url === 'string' && URL_TEXT.test(url)) tell(lock, url)
   })
   try {
     return await ended(child)
@@ -255,6 +271,7 @@ async function seatAlone(options: KeeperOptions): Promise<Seat> {
     const hands = await directHands({ layout, accounts, programs, ...(options.limits ? { limits: options.limits } : {}) })
     const stop = once()
     process.on('SIGTERM', stop.call).on('SIGINT', stop.call)
+    process.once('SIGTERM', () => notifyManager('STOPPING=1'))
     return {
       hands,
       dataDir: layout.data,
@@ -263,7 +280,7 @@ async function seatAlone(options: KeeperOptions): Promise<Seat> {
       used: layout.used,
       app: options.app ?? defaultApp(),
       underKeeper: false,
-      announce: lock.announce,
+      announce: (url) => tell(lock, url),
       onStop: stop.listen,
       async close() {
         await hands.close()

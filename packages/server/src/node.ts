@@ -5,6 +5,7 @@ import type { WireListener } from './apis/wire/options.ts'
 import { type Auth, makeAuth } from './auth.ts'
 import { type Http, makeHttp } from './base/http.ts'
 import type { Log } from './base/log.ts'
+import type { LogFiles } from './base/log-files.ts'
 import { makeMetrics } from './base/metrics.ts'
 import { makeOutbound } from './base/outbound.ts'
 import { allowsKeyless, type Config, hasPathForm, publicUrl } from './config.ts'
@@ -44,6 +45,8 @@ export interface NodeOptions {
   readonly config: Config
   readonly seat: Seat
   readonly log: Log
+  /** Null where they cannot be written. */
+  readonly logs: LogFiles | null
   /** The file that the configuration was read from. */
   readonly configPath: string | null
   readonly version: string
@@ -148,12 +151,13 @@ interface Parts {
   readonly runtime: Runtime
   readonly realm: PlatformRealm
   readonly addressing: Addressing
+  readonly onDrain: Control['onDrain']
   readonly wire: Control['wire']
   readonly mail: Control['mail']
 }
 
 function makeControl(options: NodeOptions, foundation: Foundation, parts: Parts): Control {
-  const { config, log, version } = options
+  const { config, log, logs, version } = options
   const { registry, runtime, realm, addressing, wire, mail } = parts
   return {
     realm,
@@ -178,6 +182,8 @@ function makeControl(options: NodeOptions, foundation: Foundation, parts: Parts)
     driver: DRIVER,
     organisationLimits: runtime.organisationLimits,
     keepDeleted: config.limits.retention.deleted_projects,
+    logs,
+    onDrain: parts.onDrain,
     keepAnswers: config.limits.retention.idempotency,
     awaitEvent: awaitEventOf(foundation),
     version,
@@ -242,11 +248,17 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     wakes: config.limits.rates.wakes,
     localToken: ensureLocalToken(join(seat.dataDir, 'keys', 'local.token')),
   })
+  /** Ends what would go on for ever. */
+  const endless = new Set<() => void>()
   const control = makeControl(options, foundation, {
     registry,
     runtime,
     realm,
     addressing,
+    onDrain: (listener) => {
+      endless.add(listener)
+      return () => void endless.delete(listener)
+    },
     mail: auth.mail,
     wire: () => (wire ? { host: wireHost(config, addressing.publicUrl()), port: wire.port } : null),
   })
@@ -279,6 +291,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   })
   async function close(): Promise<void> {
     ready = false
+    for (const end of endless) end()
     // A connection that had a request when the close began is idle after it, and nobody else would end it.
     const idle = setInterval(() => app.server.closeIdleConnections(), IDLE_LOOK)
     await Promise.race([app.close(), new Promise((resolve) => setTimeout(resolve, config.limits.timeouts.drain).unref())])

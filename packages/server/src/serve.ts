@@ -1,6 +1,8 @@
+import { join } from 'node:path'
 import { banner } from './banner.ts'
-import { makeLog } from './base/log.ts'
-import type { LoadedConfig } from './config.ts'
+import { type Log, makeLog } from './base/log.ts'
+import { type LogFiles, openLogFiles } from './base/log-files.ts'
+import type { Config, LoadedConfig } from './config.ts'
 import { DEMO_USER } from './control/demo/demo.ts'
 import { issuersOf, projectUrl } from './gateway/urls.ts'
 import { type KeeperOptions, openSeat } from './keeper.ts'
@@ -30,15 +32,32 @@ async function demoOf({ control, demoRef }: Node) {
   return { url: projectUrl(control.addressing, demoRef), anonKey, userToken: signToken(claims, { alg: 'HS256', key: signing.key }) }
 }
 
+/** On standard output and in files; without the files where they cannot be written. */
+function openLog(
+  { log: { level, format, stdout, file_size, total_size }, limits }: Config,
+  dir: string,
+): { log: Log; logs: LogFiles | null } {
+  let logs: LogFiles | null = null
+  let problem: unknown
+  try {
+    logs = openLogFiles({ dir, size: file_size, total: total_size, keep: limits.retention.logs })
+  } catch (error) {
+    problem = error
+  }
+  const pretty = format === 'pretty' || (format === 'auto' && process.stdout.isTTY)
+  const log = makeLog({ level, pretty, ...(logs ? { files: logs } : {}), stdout: stdout === 'on' || logs === null })
+  if (problem) log.warn({ err: problem, dir }, 'the log is not written to files')
+  return { log, logs }
+}
+
 /** The server itself, under a keeper or alone. */
 export async function serve({ config, warnings, path: configPath }: LoadedConfig, options: KeeperOptions, version: string): Promise<void> {
-  const { level, format } = config.log
-  const log = makeLog({ level, pretty: format === 'pretty' || (format === 'auto' && process.stdout.isTTY) })
-  for (const warning of warnings) log.warn(warning)
   const seat = await openSeat(options)
+  const { log, logs } = openLog(config, join(seat.dataDir, 'log'))
+  for (const warning of warnings) log.warn(warning)
   let node: Node
   try {
-    node = await startNode({ config, configPath, seat, log, version, demo: process.env.SOVRABASE_DEMO !== 'off' })
+    node = await startNode({ config, configPath, seat, log, logs, version, demo: process.env.SOVRABASE_DEMO !== 'off' })
   } catch (error) {
     await seat.close()
     throw error

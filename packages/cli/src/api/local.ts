@@ -71,12 +71,26 @@ export async function localServer(): Promise<Local> {
   return { dataDir: dir, pid: holder.pid, url: await ownUrl(holder.url), token: readLocalToken(join(dir, 'keys/local.token')) }
 }
 
-/** Becomes the server: same process, so that signals and exit codes are its own. */
-export function startServer(): never {
+/** Who holds this machine's data directory, and where that is; null: nobody. */
+export async function holderHere(): Promise<{ dir: string; holder: { pid: number; url: string } | null }> {
+  const dir = await dataDir()
+  return { dir, holder: existsSync(join(dir, 'lock')) ? await lockHolder(dir) : null }
+}
+
+/** What runs the server, for a process of its own: arguments, working directory and environment. */
+export function serverCommand() {
+  return { file: process.execPath, args: [MAIN], cwd: folder(), env: serverEnvironment() }
+}
+
+function serverEnvironment(): Record<string, string> {
   const { SOVRABASE_DATA_DIR: given } = process.env
   // A relative path means the directory that it was given in.
-  const env = { ...process.env, ...(given ? { SOVRABASE_DATA_DIR: resolve(given) } : {}) } as Record<string, string>
+  return { ...process.env, ...(given ? { SOVRABASE_DATA_DIR: resolve(given) } : {}) } as Record<string, string>
+}
+
+/** Becomes the server: same process, so that signals and exit codes are its own. */
+export function startServer(): never {
   process.chdir(folder())
-  process.execve!(process.execPath, [process.execPath, MAIN], env)
+  process.execve!(process.execPath, [process.execPath, MAIN], serverEnvironment())
   throw stop('internal')
 }

@@ -13,6 +13,10 @@ export interface LogOptions {
   readonly pretty: boolean | 'auto'
   /** Default: standard output. */
   readonly destination?: DestinationStream
+  /** Gets every line too, as JSON. */
+  readonly files?: { write(line: string): void }
+  /** False: not on standard output. */
+  readonly stdout?: boolean
 }
 
 // Larger blocks cost more (the writer joins and measures the text again at each line), smaller ones more calls.
@@ -70,15 +74,30 @@ function readable(destination: DestinationStream): DestinationStream {
   return { write: (line) => void destination.write(format(line)) }
 }
 
+/** One stream of both. */
+function together(out: DestinationStream | undefined, files: LogOptions['files']): DestinationStream {
+  if (!files) return out ?? { write: () => {} }
+  if (!out) return files
+  return {
+    write(line) {
+      out.write(line)
+      files.write(line)
+    },
+  }
+}
+
 /**
  * Lines hold level, time, msg and named fields; no values of secrets (by name), no text of errors that quote values (see log-errors.ts).
  * JSON is written in blocks, at once from level error on.
  */
-export function makeLog({ level, pretty, destination }: LogOptions): Log {
+export function makeLog({ level, pretty, destination, files, stdout = true }: LogOptions): Log {
   const terminal = pretty === 'auto' ? destination === undefined && process.stdout.isTTY === true : pretty
   const blocks =
-    terminal || destination ? undefined : pino.destination({ fd: 1, sync: false, minLength: BUFFER_BYTES, periodicFlush: FLUSH_MS })
-  const stream = blocks ?? (terminal ? readable(destination ?? process.stdout) : (destination as DestinationStream))
+    terminal || destination || !stdout
+      ? undefined
+      : pino.destination({ fd: 1, sync: false, minLength: BUFFER_BYTES, periodicFlush: FLUSH_MS })
+  const out = stdout ? (blocks ?? (terminal ? readable(destination ?? process.stdout) : (destination as DestinationStream))) : undefined
+  const stream = together(out, files)
   const log = pino(
     {
       level,

@@ -2,6 +2,7 @@ import type { Smtp } from '@sovrabase/contract/auth'
 import type { Kysely } from 'kysely'
 import type { Vault } from '../base/crypto.ts'
 import type { Log } from '../base/log.ts'
+import type { LogFiles } from '../base/log-files.ts'
 import type { Addressing } from '../gateway/urls.ts'
 import type { Changer } from '../metadata/change.ts'
 import type { Metadata } from '../metadata/open.ts'
@@ -10,6 +11,7 @@ import type { Letter } from '../realms/mail/smtp.ts'
 import type { PlatformRealm } from '../realms/platform.ts'
 import type { Bases } from '../runtime/base.ts'
 import type { Connector } from '../runtime/connect.ts'
+import type { Driver } from '../runtime/driver.ts'
 import type { Engine } from '../runtime/engine.ts'
 import type { Prepared } from '../runtime/prepared.ts'
 import type { ServiceStore } from '../runtime/services.ts'
@@ -37,7 +39,11 @@ export interface Control {
   readonly bases: Bases
   readonly backup: BackupPlace
   readonly engines: ReadonlyMap<string, Engine>
-  readonly drivers: ReadonlyMap<string, { readonly isolation: string }>
+  readonly drivers: ReadonlyMap<string, Pick<Driver, 'isolation' | 'log'>>
+  /** The log in files; null where it is not written. */
+  readonly logs: LogFiles | null
+  /** Called when the server ends, for answers that have no end of their own; returns how to take it back. */
+  readonly onDrain: (listener: () => void) => () => void
   readonly addressing: Addressing
   /** Host and port that people connect to with the wire protocol; null while the listener is off. */
   readonly wire: () => { readonly host: string; readonly port: number } | null

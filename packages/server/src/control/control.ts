@@ -11,6 +11,7 @@ import { typeRoutes } from './database/types/routes.ts'
 import { idempotency } from './idempotency.ts'
 import { refuseNul } from './input.ts'
 import { keyRoutes } from './keys/routes.ts'
+import { logRoutes } from './logs/routes.ts'
 import { memberRoutes } from './members/routes.ts'
 import { organisationRoutes } from './organisations/routes.ts'
 import { platformRoutes } from './platform/routes.ts'
@@ -65,11 +66,12 @@ export async function mountControl(
         authRoutes,
         sessionRoutes,
         platformRoutes,
+        logRoutes,
         settingRoutes,
         serviceRoutes,
         typeRoutes,
-        backupRoutes,
         sqlRoutes,
+        backupRoutes,
       ])
         await scope.register(routes(control))
       await scope.register(projectRoutes(control, gateway.authoriser))
