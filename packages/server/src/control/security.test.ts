@@ -301,7 +301,7 @@ test('every refusal is the envelope, and no answer is kept by a cache', async ()
   const json = { 'content-type': 'application/json' }
   const rows: [string, RequestInit, number][] = [
     ['/v1/nothing', {}, 404],
-    ['/v1/projects', { method: 'PUT' }, 404],
+    ['/v1/projects', { method: 'PUT' }, 405],
     ['/v1/session', { method: 'POST', headers: json, body: '{' }, 400],
     ['/v1/session', { method: 'POST', headers: json, body: '{"__proto__":{"a":1}}' }, 400],
     ['/v1/session', { method: 'POST', headers: { 'content-type': 'application/xml' }, body: '<a/>' }, 415],

@@ -77,10 +77,17 @@ interface Trace {
   catalogue: Catalogue | null
   schema: string
 }
-const traces = new WeakMap<FastifyRequest, Trace>()
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Of a request to the data API. A property: an entry of a WeakMap for each request is dear to the collector. */
+    trace: Trace | null
+  }
+}
 
 export function restApi(options: RestOptions): RestApi {
   const routes: FastifyPluginAsync = async (app) => {
+    app.decorateRequest('trace', null)
     app.removeAllContentTypeParsers()
     app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
     register(app, options)
@@ -143,7 +150,7 @@ async function handle(options: RestOptions, request: FastifyRequest, reply: Fast
   const opening = options.open(request)
   const hold = opening instanceof Promise ? await opening : opening
   const trace: Trace = { plan: null, catalogue: null, schema: '' }
-  traces.set(request, trace)
+  request.trace = trace
   try {
     const call: Call = { method: request.method as Verb, name: nameOf(request), rpc }
     const answer = await withFreshCatalogue(hold.database.catalogue, (catalogue) =>
@@ -357,7 +364,7 @@ function routineMethods(catalogue: Catalogue, schema: string, name: string): str
 }
 
 function render(options: RestOptions, error: SovraError, request: FastifyRequest, reply: FastifyReply): unknown {
-  const trace = traces.get(request)
+  const { trace } = request
   const principal = trace ? options.principal(request) : null
   const role = principal?.role ?? 'anon'
   const caller = { role, authenticated: role !== 'anon' }
