@@ -70,3 +70,99 @@ export const Explained = Type.Object({
   plan: Type.Unknown({ description: 'As EXPLAIN (FORMAT JSON) writes it' }),
 })
 export type Explained = Static<typeof Explained>
+
+const Level = Type.Union([Type.Literal('error'), Type.Literal('warning'), Type.Literal('info')])
+const Area = Type.Union([Type.Literal('security'), Type.Literal('speed')])
+
+/** Something about a database that should be looked at. */
+export const Advice = Type.Object({
+  code: Type.String(),
+  level: Level,
+  area: Area,
+  kind: Type.String({ description: 'Of the object: table, view, function, policy, index, session …' }),
+  object: Type.String({ description: 'As SQL names it' }),
+  message: Type.String(),
+  fix: Type.String({ description: 'SQL, or words' }),
+})
+export type Advice = Static<typeof Advice>
+export const Advices = Type.Object({ items: Type.Array(Advice) })
+
+const Named = { schema: Type.String(), name: Type.String() }
+const nullable = { anyOf: [{ type: 'number' }, { type: 'null' }] }
+const MaybeNumber = Type.Unsafe<number | null>(nullable)
+const MaybeText = Type.Unsafe<string | null>({ anyOf: [{ type: 'string' }, { type: 'null' }] })
+
+/** Sizes in bytes, times in ms, ratios from 0 to 1. */
+export const Statistics = Type.Object({
+  database: Type.Object({
+    size: Type.Integer(),
+    cache_hit: MaybeNumber,
+    commits: Type.Integer(),
+    rollbacks: Type.Integer(),
+    deadlocks: Type.Integer(),
+    temp_bytes: Type.Integer(),
+    since: MaybeText,
+  }),
+  tables: Type.Array(
+    Type.Object({
+      ...Named,
+      rows: Type.Integer({ description: 'Estimated' }),
+      dead_rows: Type.Integer(),
+      size: Type.Integer({ description: 'With indexes and TOAST' }),
+      table_size: Type.Integer(),
+      index_size: Type.Integer(),
+      seq_scans: Type.Integer(),
+      index_scans: Type.Integer(),
+      cache_hit: MaybeNumber,
+      last_vacuum: MaybeText,
+      last_analyze: MaybeText,
+    }),
+  ),
+  indexes: Type.Array(Type.Object({ ...Named, table: Type.String(), size: Type.Integer(), scans: Type.Integer(), unique: Type.Boolean() })),
+  connections: Type.Object({
+    most: Type.Integer(),
+    items: Type.Array(Type.Object({ role: Type.String(), state: Type.String(), count: Type.Integer(), oldest_ms: Type.Integer() })),
+  }),
+  locks: Type.Array(
+    Type.Object({
+      pid: Type.Integer(),
+      role: Type.String(),
+      waits_for: Type.Array(Type.Integer()),
+      waiting_ms: Type.Integer(),
+      object: MaybeText,
+      mode: MaybeText,
+    }),
+  ),
+  statements: Type.Object({
+    available: Type.Boolean(),
+    hint: Type.Optional(Type.String()),
+    items: Type.Array(
+      Type.Object({
+        statement: Type.String({ description: 'Its values are $1, $2 …' }),
+        role: Type.String(),
+        calls: Type.Integer(),
+        total_ms: Type.Number(),
+        mean_ms: Type.Number(),
+        max_ms: Type.Number(),
+        rows: Type.Integer(),
+        cache_hit: MaybeNumber,
+      }),
+    ),
+  }),
+})
+export type Statistics = Static<typeof Statistics>
+
+export const Extensions = Type.Object({
+  items: Type.Array(
+    Type.Object({
+      name: Type.String(),
+      version: Type.String(),
+      installed: MaybeText,
+      schema: MaybeText,
+      says: Type.String(),
+      preload: Type.Boolean({ description: 'Has to be named in the spec of the service, since it is loaded at the start' }),
+    }),
+  ),
+  unavailable: Type.Array(Type.Object({ name: Type.String(), instead: Type.String() })),
+})
+export type Extensions = Static<typeof Extensions>

@@ -6,7 +6,9 @@ import { auditRoutes } from './audit/routes.ts'
 import { authRoutes } from './auth/routes.ts'
 import { backupRoutes } from './backups/routes.ts'
 import type { Control } from './context.ts'
+import { advisorRoutes } from './database/advisors/routes.ts'
 import { sqlRoutes } from './database/sql/routes.ts'
+import { statisticRoutes } from './database/statistics/routes.ts'
 import { typeRoutes } from './database/types/routes.ts'
 import { idempotency } from './idempotency.ts'
 import { refuseNul } from './input.ts'
@@ -71,6 +73,8 @@ export async function mountControl(
         serviceRoutes,
         typeRoutes,
         sqlRoutes,
+        advisorRoutes,
+        statisticRoutes,
         backupRoutes,
       ])
         await scope.register(routes(control))

@@ -1,3 +1,4 @@
+import { substituteOf } from '@sovrabase/contract/extensions'
 import type { DatabaseError } from 'pg'
 import { fail, type SovraError } from '../../base/errors.ts'
 
@@ -22,6 +23,8 @@ function positionIn({ sql, start, before = 0 }: Place, position: number) {
   return { position: at, line: lines.length, column: [...(lines.at(-1) ?? '')].length + 1 }
 }
 
+const EXTENSION = /^extension "([^"]+)" is not available$/
+
 /** What PostgreSQL said, with its place in the text as people sent it. */
 export function sqlError(error: DatabaseError, place?: Place): SovraError {
   const { code: sqlstate = '', detail, hint, where, schema, table, column, constraint, internalQuery: internal_query } = error
@@ -32,5 +35,8 @@ export function sqlError(error: DatabaseError, place?: Place): SovraError {
     ...(place && position > (place.before ?? 0) ? { place: positionIn(place, position) } : {}),
     ...{ detail, where, schema, table, column, constraint, internal_query },
   }
+  const name = EXTENSION.exec(error.message)?.[1]
+  const substitute = name === undefined ? undefined : substituteOf(name)
+  if (name !== undefined && substitute !== undefined) return fail('extension_unavailable', { name, substitute }, { details, cause: error })
   return fail('sql_failed', { message: error.message, sqlstate, hint: hint ?? '' }, { details, cause: error })
 }

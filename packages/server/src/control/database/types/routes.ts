@@ -2,11 +2,11 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Ref } from '@sovrabase/contract/common'
 import { type Static, Type } from 'typebox'
 import { fail } from '../../../base/errors.ts'
-import { readSettings } from '../../../metadata/settings.ts'
 import type { Cluster } from '../../../runtime/engines/postgres/cluster.ts'
 import { projectRefOf } from '../../actor.ts'
 import type { Control } from '../../context.ts'
 import { living } from '../../keys/living.ts'
+import { exposedSchemas, namesIn } from '../exposed.ts'
 import { go } from './go.ts'
 import { introspect } from './introspect.ts'
 import type { Model } from './model.ts'
@@ -22,25 +22,15 @@ const Query = Type.Object({
 })
 const Types = Type.Object({ lang: Language, schemas: Type.Array(Type.String()), types: Type.String({ description: 'The source text' }) })
 
-const names = (text: string): string[] => [...new Set(text.split(',').flatMap((name) => name.trim() || []))]
-
 /** Types of a project's tables, views, functions and enums for programs in a language. */
 export const typeRoutes =
   (control: Control): FastifyPluginAsyncTypebox =>
   async (app) => {
-    /** What `alter role authenticator set pgrst.db_schemas` says wins over the setting, as in the API. */
-    async function exposed(ref: string, cluster: Cluster): Promise<string[]> {
-      const inDatabase = cluster.catalogue.current.settings['pgrst.db_schemas']
-      return inDatabase === undefined
-        ? [...((await readSettings(control.db, ref, 'rest', control.vault)).value.schemas ?? ['public'])]
-        : names(inDatabase)
-    }
-
     async function types(ref: string, lang: Static<typeof Language>, wanted: string | undefined): Promise<Static<typeof Types>> {
       const hold = await control.connector.hold(ref, 'db', 'types')
       try {
         const cluster = hold.attached<Cluster>()
-        const schemas = wanted === undefined ? await exposed(ref, cluster) : names(wanted)
+        const schemas = wanted === undefined ? await exposedSchemas(control, ref, cluster) : namesIn(wanted)
         const model = await introspect(cluster, schemas)
         const unknown = schemas.find((name) => !cluster.catalogue.current.schemas.has(name))
         if (unknown !== undefined) throw fail('invalid_request', { reason: `there is no schema \`${unknown}\`` })
