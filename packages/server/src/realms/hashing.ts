@@ -1,4 +1,5 @@
 import { argon2, randomBytes, timingSafeEqual } from 'node:crypto'
+import { availableParallelism } from 'node:os'
 import { fail } from '../base/errors.ts'
 import { foreignCheck } from './foreign-hashes.ts'
 
@@ -102,8 +103,11 @@ function turns(concurrency: number, queue: number): { run<T>(work: () => Promise
   }
 }
 
+/** Half of the cores: a storm of sign-ins leaves the others to everybody else. Two at most: libuv has four threads, for files and names too. */
+const CONCURRENCY = Math.max(1, Math.min(2, availableParallelism() >> 1))
+
 /** argon2id off the event loop with bounded memory, so that a storm of sign-ins neither blocks reads nor exhausts the machine. */
-export function makeHasher({ concurrency = 2, queue = 64 }: HasherOptions = {}): Hasher {
+export function makeHasher({ concurrency = CONCURRENCY, queue = 64 }: HasherOptions = {}): Hasher {
   const line = turns(concurrency, queue)
   const decoy: Argon2Hash = {
     kind: 'argon2id',

@@ -72,14 +72,23 @@ type Refreshed =
  * throwing, so that the ending can be committed.
  */
 export async function refreshSession(store: RealmStore, rules: SessionRules, text: string, now: number): Promise<Refreshed> {
-  const hash = rules.hashRefreshToken(text)
-  const token = await store.refreshToken(hash)
+  const token = await store.refreshToken(rules.hashRefreshToken(text))
   const session = token ? await store.sessionById(token.sessionId) : null
-  if (!token || !session) return { kind: 'unknown' }
+  return token && session ? exchangeToken(store, rules, { token, session }, now) : { kind: 'unknown' }
+}
+
+/** The same where both were read before in the same transaction. */
+export async function exchangeToken(
+  store: RealmStore,
+  rules: SessionRules,
+  { token, session }: { token: RefreshToken; session: RealmSession },
+  now: number,
+): Promise<Refreshed> {
   if (session.notAfter !== null && session.notAfter <= now) return { kind: 'end', sessionId: session.id, reason: 'over' }
   if (await isTheft(store, rules, token, now)) return { kind: 'end', sessionId: session.id, reason: 'reused' }
-  await store.refreshed(session.id, now)
-  return { kind: 'refreshed', session, refreshToken: await addToken(store, rules, session, hash, now) }
+  // At once: on a connection that pipelines it is one way there and back.
+  const [refreshToken] = await Promise.all([addToken(store, rules, session, token.hash, now), store.refreshed(session.id, now)])
+  return { kind: 'refreshed', session, refreshToken }
 }
 
 async function isTheft(store: RealmStore, rules: SessionRules, token: RefreshToken, now: number): Promise<boolean> {

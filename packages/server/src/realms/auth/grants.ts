@@ -77,9 +77,9 @@ export async function draftFor(
   session: RealmSession,
   { refreshToken, method, begins = false }: Drafting,
 ): Promise<Draft> {
-  const claims = claimsOf(realm, user, session, await store.proofsOf(session.id))
+  const [proofs, person] = await Promise.all([store.proofsOf(session.id), personOf(store, user)])
+  const claims = claimsOf(realm, user, session, proofs)
   const answer = await hookInside(realm, store, 'custom_access_token', { user_id: user.id, claims, authentication_method: method })
-  const person = await personOf(store, user)
   return { claims: answer ? claimsFrom(answer, claims) : claims, method, refreshToken, person, sessionId: session.id, begins }
 }
 

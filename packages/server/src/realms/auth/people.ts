@@ -11,7 +11,8 @@ export interface Person {
 }
 
 export async function personOf(store: RealmStore, user: RealmUser): Promise<Person> {
-  return { user, identities: await store.identitiesOf(user.id), factors: await store.factorsOf(user.id) }
+  const [identities, factors] = await Promise.all([store.identitiesOf(user.id), store.factorsOf(user.id)])
+  return { user, identities, factors }
 }
 
 /** Throws `auth_validation_failed` in the words that applications match on. */

@@ -1,5 +1,5 @@
 import { fail } from '../../base/errors.ts'
-import { refreshSession } from '../sessions.ts'
+import { exchangeToken } from '../sessions.ts'
 import type { RealmStore } from '../store/types.ts'
 import { mayEnter } from '../users.ts'
 import { type Draft, draftFor, endSessions, type Grant, granted, sessionRules } from './grants.ts'
@@ -22,19 +22,24 @@ async function exchange(realm: Realm, store: RealmStore, text: string): Promise<
   const now = realm.now()
   const rules = sessionRules(realm)
   const known = await store.refreshToken(rules.hashRefreshToken(text))
-  const user = known ? await store.userById(known.userId) : null
-  const session = known ? await store.sessionById(known.sessionId) : null
+  const [user, session] = known ? await Promise.all([store.userById(known.userId), store.sessionById(known.sessionId)]) : [null, null]
   if (!known || !user || !session) return 'unknown'
   if (!mayEnter(user, now)) return 'banned'
   const { session_inactivity } = realm.rules
   const idle = session_inactivity !== null && (session.refreshedAt ?? session.createdAt) + session_inactivity * 1000 <= now
-  const result = idle ? ({ kind: 'end', sessionId: session.id, reason: 'over' } as const) : await refreshSession(store, rules, text, now)
+  const result = idle
+    ? ({ kind: 'end', sessionId: session.id, reason: 'over' } as const)
+    : await exchangeToken(store, rules, { token: known, session }, now)
   if (result.kind === 'unknown') return 'unknown'
   if (result.kind === 'end') {
     await endSessions(realm, store, [result.sessionId])
     await audit(realm, store, 'token_revoked', user)
     return result.reason
   }
-  await audit(realm, store, 'token_refreshed', user)
-  return draftFor(realm, store, user, result.session, { refreshToken: result.refreshToken, method: 'token_refresh' })
+  const { refreshToken } = result
+  const [draft] = await Promise.all([
+    draftFor(realm, store, user, result.session, { refreshToken, method: 'token_refresh' }),
+    audit(realm, store, 'token_refreshed', user),
+  ])
+  return draft
 }
