@@ -86,8 +86,8 @@ export class Bare {
           await client.end()
           return
         } catch (error) {
-          // Starting up still.
-          if ((error as { code?: string }).code !== '57P03') throw error
+          // Starting up still, or its socket is bound and nobody listens yet.
+          if (!['57P03', 'ECONNREFUSED'].includes((error as { code?: string }).code ?? '')) throw error
         }
       }
       await new Promise((resolve) => setTimeout(resolve, POLL_MS))

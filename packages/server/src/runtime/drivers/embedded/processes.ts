@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { chmod, chown, lchown, mkdir, readdir, readFile, rename, rm, rmdir, unlink, writeFile } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { chmod, chown, lchown, mkdir, open, readdir, readFile, rename, rm, rmdir, unlink, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fail } from '../../../base/errors.ts'
@@ -39,6 +40,20 @@ export function resolveCommand(command: readonly string[], programs: Programs, p
   const program = Object.hasOwn(programs, name) ? programs[name] : undefined
   if (program === undefined) throw fail('order_refused', { reason: `program ${JSON.stringify(name).slice(0, 40)} is not of the list` })
   return [program, ...args.map((arg) => arg.replaceAll('{volume}', places.volume).replaceAll('{runtime}', places.runtime))]
+}
+
+/** True for an ordinary file of that owner with exactly this text; what stands there may be anything, so it is neither followed nor waited for. */
+async function holds(path: string, uid: number, text: string): Promise<boolean> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(() => null)
+  if (file === null) return false
+  try {
+    const stat = await file.stat()
+    const safe = stat.isFile() && stat.nlink === 1 && stat.uid === uid && (stat.mode & 0o777) === 0o600
+    const fits = safe && stat.size === Buffer.byteLength(text)
+    return fits && (await file.readFile('utf8')) === text
+  } finally {
+    await file.close()
+  }
 }
 
 /** Never to a pid that was given back: it may be another's by now. */
@@ -158,15 +173,18 @@ export class Processes {
     await rm(this.#record(volume), { force: true })
   }
 
-  /** Written beside and renamed: neither a link in the way nor a kill between can harm. */
+  /** Written beside and renamed: neither a link in the way nor a kill between can harm. One that is as it should be stays. */
+  async #writeFile(target: string, uid: number, text: string): Promise<void> {
+    if (await holds(target, uid, text)) return
+    const fresh = `${target}.${randomBytes(6).toString('hex')}`
+    await writeFile(fresh, text, { flag: 'wx', mode: 0o600 })
+    if (this.#at.accounts.server !== null) await lchown(fresh, uid, uid)
+    await rename(fresh, target)
+  }
+
   async #writeFiles(volume: string, uid: number, files: StartOrder['files']): Promise<void> {
-    for (const [name, text] of Object.entries(files)) {
-      const target = join(this.#at.volumes.path(volume), name)
-      const fresh = `${target}.${randomBytes(6).toString('hex')}`
-      await writeFile(fresh, text, { flag: 'wx', mode: 0o600 })
-      if (this.#at.accounts.server !== null) await lchown(fresh, uid, uid)
-      await rename(fresh, target)
-    }
+    const top = this.#at.volumes.path(volume)
+    await Promise.all(Object.entries(files).map(([name, text]) => this.#writeFile(join(top, name), uid, text)))
   }
 
   async #cleanUp(volume: string): Promise<void> {

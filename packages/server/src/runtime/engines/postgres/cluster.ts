@@ -1,13 +1,13 @@
-import pg from 'pg'
-import { fail } from '../../../base/errors.ts'
+import type pg from 'pg'
 import type { Log } from '../../../base/log.ts'
 import type { Endpoint } from '../../driver.ts'
 import type { Attachment } from '../../engine.ts'
 import type { Service } from '../../services.ts'
+import { makeAdmin } from './admin.ts'
 import { asRole, type Identity } from './as-role.ts'
 import { type CatalogueHolder, holdCatalogue } from './catalogue/holder.ts'
 import type { Catalogue } from './catalogue/types.ts'
-import { adminConnection, GATEWAY_SETTINGS, secretOf } from './connections.ts'
+import { GATEWAY_SETTINGS, secretOf } from './connections.ts'
 import { EMPTY_QUOTA, NO_LIMITS, nextQuota, type QuotaState, setReadOnly, watchSessions } from './limits.ts'
 import { ADMIN, DATABASE, GATEWAY } from './names.ts'
 import type { PreparedCluster } from './prepare.ts'
@@ -20,6 +20,8 @@ import { PipelinePool } from './wire/pool.ts'
 export const GATEWAY_SEARCH_PATH = 'public, extensions'
 const WARMING: Identity = { role: 'anon', claimsJson: '{}', searchPath: GATEWAY_SEARCH_PATH }
 const ADMIN_IDLE_MS = 15_000
+/** A backend that has read a catalogue holds some 8 MiB: it ends soon after. */
+const READER_IDLE_MS = 2_000
 /** Our roles are looked at in each so many rounds of `enforce`. */
 const MEND_ROUNDS = 10
 
@@ -40,70 +42,18 @@ export interface Cluster extends Attachment {
 export interface ClusterOptions {
   readonly at: Endpoint
   readonly service: Service<Partial<PostgresSpec>>
-  /** Our superuser's connection of this wake, kept for LISTEN, the catalogue and the watchdog. */
+  /** Our superuser's connection of this wake, kept for LISTEN and the watchdog. */
   readonly client: pg.Client
   readonly seen: PreparedCluster
   readonly log: Log
-  readonly poolLimits?: Partial<PoolLimits>
+  readonly pool: PipelinePool
   /** As it was when the cluster last ran on this node. */
   readonly catalogue?: Catalogue
 }
 
-/** A second connection of our superuser, opened when wanted and closed soon after. */
-function makeAdmin(at: Endpoint, password: string) {
-  let open: pg.Client | null = null
-  let timer: NodeJS.Timeout | null = null
-  let queue: Promise<unknown> = Promise.resolve()
-  let closed = false
-
-  const close = async () => {
-    const client = open
-    open = null
-    if (timer) clearTimeout(timer)
-    timer = null
-    await client?.end().catch(() => undefined)
-  }
-  async function connect(): Promise<pg.Client> {
-    if (closed) throw fail('connection_lost', { reason: 'the cluster goes to sleep' })
-    if (open) return open
-    const client = new pg.Client(adminConnection(at, password))
-    client.on('error', () => undefined)
-    client.once('end', () => {
-      if (open === client) open = null
-    })
-    await client.connect()
-    open = client
-    return client
-  }
-  async function run<R>(fn: (client: pg.Client) => Promise<R>): Promise<R> {
-    if (timer) clearTimeout(timer)
-    const client = await connect()
-    try {
-      return await fn(client)
-    } finally {
-      await client.query('rollback').catch(() => close())
-      timer = setTimeout(() => void close(), ADMIN_IDLE_MS)
-      timer.unref()
-    }
-  }
-  return {
-    run<R>(fn: (client: pg.Client) => Promise<R>): Promise<R> {
-      const result = queue.then(() => run(fn))
-      queue = result.catch(() => undefined)
-      return result
-    },
-    async close() {
-      await queue
-      closed = true
-      await close()
-    },
-  }
-}
-
-/** Opens what the server holds of a running cluster: the pool of the data path, the catalogue, the watchdog. */
-export async function openCluster(options: ClusterOptions): Promise<Cluster> {
-  const { at, service, client, seen, log } = options
-  const spec = fullSpec(service.spec)
+/** The pool of the data path. Its first connection signs in at once, so that the request that woke the project finds it. */
+export function openPool(at: Endpoint, service: Service<Partial<PostgresSpec>>, limits: Partial<PoolLimits> = {}): PipelinePool {
+  const { statement_timeout } = fullSpec(service.spec)
   const pool = new PipelinePool({
     host: at.host,
     port: at.port,
@@ -112,17 +62,25 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
     database: DATABASE,
     searchPath: GATEWAY_SEARCH_PATH,
     settings: GATEWAY_SETTINGS,
-    limits: { ...(spec.statement_timeout > 0 ? { timeout: spec.statement_timeout } : {}), ...options.poolLimits },
+    limits: { ...(statement_timeout > 0 ? { timeout: statement_timeout } : {}), ...limits },
   })
-  // The first connection signs in while the catalogue is read: the request that woke the project finds both.
   asRole(pool, WARMING, { sql: 'select 1', params: [] }, { quick: true }).catch(() => undefined)
+  return pool
+}
+
+/** Opens what the server holds of a running cluster beside its pool: the catalogue, the watchdog. */
+export async function openCluster(options: ClusterOptions): Promise<Cluster> {
+  const { at, service, client, seen, log, pool } = options
+  const spec = fullSpec(service.spec)
+  const reader = makeAdmin(at, secretOf(service, ADMIN), READER_IDLE_MS)
   const catalogue = await holdCatalogue(client, {
     ...(options.catalogue ? { known: options.catalogue } : {}),
+    reader: reader.run,
     onError: (error) => log.warn({ err: error, service: service.id }, 'could not read the catalogue'),
   })
   // Plans are made anew by PostgreSQL itself; this frees what names things that may be gone, and forgets which texts were slow.
   catalogue.onChange(() => pool.invalidate())
-  const admin = makeAdmin(at, secretOf(service, ADMIN))
+  const admin = makeAdmin(at, secretOf(service, ADMIN), ADMIN_IDLE_MS)
   let quota: QuotaState = EMPTY_QUOTA
   let round = 0
 
@@ -159,7 +117,7 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
     },
     async close() {
       catalogue.close()
-      await Promise.allSettled([pool.close(), admin.close()])
+      await Promise.allSettled([pool.close(), admin.close(), reader.close()])
       await client.end().catch(() => undefined)
     },
   }

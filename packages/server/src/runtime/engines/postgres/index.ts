@@ -1,23 +1,22 @@
-import { setTimeout } from 'node:timers/promises'
-import { LRUCache } from 'lru-cache'
-import type pg from 'pg'
 import { fail } from '../../../base/errors.ts'
 import type { Log } from '../../../base/log.ts'
 import type { Endpoint, Template } from '../../driver.ts'
-import type { Engine } from '../../engine.ts'
+import type { Copied, Engine } from '../../engine.ts'
 import type { Service } from '../../services.ts'
 import { adoptCluster } from './adopt.ts'
 import { baseBackup } from './base-backup.ts'
-import type { Catalogue } from './catalogue/types.ts'
-import { type Cluster, openCluster } from './cluster.ts'
+import { type Cluster, openCluster, openPool } from './cluster.ts'
 import { secretOf } from './connections.ts'
+import { makeKnown } from './known.ts'
 import { readMigrations } from './migrations.ts'
 import { ADMIN, SECRETS } from './names.ts'
 import { type PreparedCluster, prepareCluster } from './prepare.ts'
-import { makeParking, signIn, waitUntilReady } from './ready.ts'
+import { makeParking } from './ready.ts'
+import { makeSignIns } from './sign-ins.ts'
 import { PostgresSpec } from './spec.ts'
 import { postgresTemplate } from './template.ts'
 import type { PoolLimits } from './wire/options.ts'
+import type { PipelinePool } from './wire/pool.ts'
 import { postgresWorkload } from './workload.ts'
 
 export interface PostgresEngineOptions {
@@ -41,120 +40,93 @@ export interface PostgresEngine extends Engine<Partial<PostgresSpec>> {
   attach(at: Endpoint, service: Service<Partial<PostgresSpec>>): Promise<Cluster>
 }
 
+type PostgresService = Service<Partial<PostgresSpec>>
+
 const MAJOR = 18
-/** Catalogues of sleeping clusters that are kept, so that a wake need not wait for a read. */
-const CATALOGUES = 200
-/** ms for the last read before a sleep. */
-const LAST_READ_MS = 1_000
 
-/** A project's PostgreSQL. Cluster of its own, reached through its socket only. */
-export function postgresEngine(options: PostgresEngineOptions): PostgresEngine {
-  if (Number.parseInt(options.version, 10) !== MAJOR)
-    throw fail('engine_version_unsupported', {
-      version: options.version,
-      wanted: MAJOR,
-      reason: `data directories here are of major ${MAJOR}`,
-    })
-  const migrations = readMigrations(options.system)
-  const template = postgresTemplate({
-    version: options.version,
-    migrations,
-    bootstrap: options.bootstrap,
-    ...(options.settings ? { settings: options.settings } : {}),
-  })
-  const parking = makeParking()
+function checkMajor(version: string): void {
+  if (Number.parseInt(version, 10) === MAJOR) return
+  throw fail('engine_version_unsupported', { version, wanted: MAJOR, reason: `data directories here are of major ${MAJOR}` })
+}
+
+/** The steps of a wake, in their order, and what one hands to the next. */
+function wakeSteps({ bootstrap, log, poolLimits }: PostgresEngineOptions, migrations: ReturnType<typeof readMigrations>) {
+  const signIns = makeSignIns(bootstrap)
+  const pools = makeParking<PipelinePool>((pool) => pool.close(0))
   const prepared = new Map<string, PreparedCluster>()
-  const catalogues = new LRUCache<string, Catalogue>({ max: CATALOGUES })
+  const known = makeKnown()
 
-  /** A volume that never ran to its end may still have the template's password. */
-  const passwords = (service: Service): string[] => {
-    const own = secretOf(service, ADMIN)
-    return service.observedVersion === 0 && !service.source ? [options.bootstrap, own] : [own, options.bootstrap]
+  /** The pool of `ready`, whose sessions began before the roles were looked at: only where those were found as they must be. */
+  function poolOf(at: Endpoint, service: PostgresService, { untouched }: PreparedCluster): PipelinePool {
+    const early = pools.take(at)
+    if (early && untouched) return early
+    early?.close(0).catch(() => undefined)
+    return openPool(at, service, poolLimits)
   }
 
-  async function client(at: Endpoint, service: Service, former: readonly string[] = []): Promise<pg.Client> {
-    const parked = parking.take(at)
-    if (parked) return parked
-    for (const password of [...passwords(service), ...former]) {
-      const found = await signIn(at, password)
-      if (found) return found
-    }
-    throw fail('cluster_sign_in_refused')
-  }
-
-  /** One last read, since not all that changes it is told (role settings, grants): what sleeps then is what wakes. */
-  async function keepCatalogue(id: string, { catalogue }: Cluster): Promise<void> {
-    catalogues.delete(id)
-    const read = catalogue.fresh(catalogue.current).then(
-      () => true,
-      () => false,
-    )
-    if (await Promise.race([read, setTimeout(LAST_READ_MS, false, { ref: false })])) catalogues.set(id, catalogue.current)
-  }
-
-  /** Runs one step of a wake on its one connection and keeps that for the next step; a failed step closes it. */
-  async function step(at: Endpoint, service: Service, fn: (client: pg.Client) => Promise<void>, former?: readonly string[]): Promise<void> {
-    const connection = await client(at, service, former)
+  async function open(at: Endpoint, service: PostgresService, seen: PreparedCluster): Promise<Cluster> {
+    const client = await signIns.take(at, service)
+    const pool = poolOf(at, service, seen)
+    const catalogue = seen.untouched ? known.get(service.id) : undefined
     try {
-      await fn(connection)
-      parking.put(at, connection)
+      return await openCluster({ at, service, client, seen, log, pool, ...(catalogue ? { catalogue } : {}) })
     } catch (error) {
-      await connection.end().catch(() => undefined)
+      await Promise.allSettled([pool.close(0), client.end()])
       throw error
     }
   }
 
+  return {
+    async ready(at: Endpoint, service: PostgresService): Promise<void> {
+      const isOurs = await signIns.ready(at, service)
+      // A copy that still has its source's password is `adopt`'s business.
+      if (!isOurs && (service.observedVersion !== 0 || !service.source)) throw fail('cluster_sign_in_refused')
+      // It signs in while `prepare` looks at the cluster.
+      if (service.observedVersion > 0) pools.put(at, openPool(at, service, poolLimits))
+    },
+
+    async adopt(at: Endpoint, service: PostgresService, copied: Copied): Promise<void> {
+      const former = copied.secrets[ADMIN]
+      await signIns.step(at, service, (client) => adoptCluster(client, service, copied.data), former === undefined ? [] : [former])
+    },
+
+    async prepare(at: Endpoint, service: PostgresService): Promise<void> {
+      await signIns.step(at, service, async (client) => {
+        prepared.set(at.run, await prepareCluster(client, service, migrations))
+      })
+    },
+
+    async attach(at: Endpoint, service: PostgresService): Promise<Cluster> {
+      const seen = prepared.get(at.run)
+      prepared.delete(at.run)
+      if (!seen) throw fail('internal', {}, { cause: 'attach before prepare' })
+      const cluster = await open(at, service, seen)
+      const { close } = cluster
+      return Object.assign(cluster, {
+        close: async () => {
+          await known.keep(service.id, cluster)
+          await close()
+        },
+      })
+    },
+  }
+}
+
+/** A project's PostgreSQL. Cluster of its own, reached through its socket only. */
+export function postgresEngine(options: PostgresEngineOptions): PostgresEngine {
+  const { version, bootstrap } = options
+  checkMajor(version)
+  const migrations = readMigrations(options.system)
+  const settings = options.settings ? { settings: options.settings } : {}
+  const template = postgresTemplate({ version, migrations, bootstrap, ...settings })
   return {
     name: 'postgres',
     spec: PostgresSpec,
     secrets: SECRETS,
     template,
     systemVersion: migrations.length,
-
-    workload: (service) =>
-      postgresWorkload(service, { template: template.name, ...(options.settings ? { settings: options.settings } : {}) }),
-
-    async ready(at, service) {
-      const connection = await waitUntilReady(at, passwords(service))
-      if (connection) parking.put(at, connection)
-      // A copy that still has its source's password is `adopt`'s business.
-      else if (service.observedVersion !== 0 || !service.source) throw fail('cluster_sign_in_refused')
-    },
-
-    async adopt(at, service, copied) {
-      const former = copied.secrets[ADMIN]
-      await step(at, service, (connection) => adoptCluster(connection, service, copied.data), former === undefined ? [] : [former])
-    },
-
-    async prepare(at, service) {
-      await step(at, service, async (connection) => {
-        prepared.set(at.run, await prepareCluster(connection, service, migrations))
-      })
-    },
-
+    workload: (service) => postgresWorkload(service, { template: template.name, ...settings }),
     base: (at, service) => baseBackup(at, secretOf(service, ADMIN)),
-
-    async attach(at, service) {
-      const seen = prepared.get(at.run)
-      prepared.delete(at.run)
-      if (!seen) throw fail('internal', {}, { cause: 'attach before prepare' })
-      const connection = await client(at, service)
-      try {
-        const limits = options.poolLimits ? { poolLimits: options.poolLimits } : {}
-        const known = seen.untouched ? catalogues.get(service.id) : undefined
-        const kept = known ? { catalogue: known } : {}
-        const cluster = await openCluster({ at, service, client: connection, seen, log: options.log, ...limits, ...kept })
-        const { close } = cluster
-        return Object.assign(cluster, {
-          close: async () => {
-            await keepCatalogue(service.id, cluster)
-            await close()
-          },
-        })
-      } catch (error) {
-        await connection.end().catch(() => undefined)
-        throw error
-      }
-    },
+    ...wakeSteps(options, migrations),
   }
 }

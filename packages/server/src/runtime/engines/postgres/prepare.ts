@@ -102,7 +102,8 @@ export async function prepareCluster(
     await migrateCluster(client, pending)
     systemVersion = pending.at(-1)?.version ?? systemVersion
     await makeExtensions(client, state, fullSpec(service.spec).extensions ?? [])
-    const untouched = statements.length === 0 && pending.length === 0 && (fullSpec(service.spec).extensions ?? []).length === 0
+    const wanted = fullSpec(service.spec).extensions ?? []
+    const untouched = statements.length === 0 && pending.length === 0 && wanted.every((name) => state.extensions.includes(name))
     return { engineVersion, systemVersion, untouched }
   } catch (error) {
     if (!isSovraError(error) || error.code === 'system_schema_newer') throw error

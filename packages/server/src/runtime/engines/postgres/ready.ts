@@ -6,12 +6,15 @@ import { fail } from '../../../base/errors.ts'
 import type { Endpoint } from '../../driver.ts'
 import { adminConnection } from './connections.ts'
 
-const POLL_MS = 5
+/** ms between two looks: short where a start takes its time, longer where more is amiss. Each try costs the cluster a process. */
+const FIRST_PAUSE = 2
+const LONGEST_PAUSE = 25
+const PAUSE_GROWTH = 1.1
 /** A start that shows no socket at all. */
 const START_MS = 30_000
 /** One that answers "starting up": it replays its log after a crash. */
 const RECOVERY_MS = 300_000
-/** A client that nobody takes is closed. */
+/** What nobody takes is closed. */
 const PARKED_MS = 60_000
 
 const REFUSED = new Set(['28P01', '28000'])
@@ -50,7 +53,7 @@ async function firstOf(at: Endpoint, passwords: readonly string[]): Promise<pg.C
 }
 
 /**
- * Waits until the cluster takes connections: the socket is looked for each 5 ms, then a connection is tried. Resolves to our superuser's
+ * Waits until the cluster takes connections: the socket is looked for each few ms, then a connection is tried. Resolves to our superuser's
  * client, or to undefined where the cluster answers but takes none of the passwords (a copy that still has its source's).
  * Rejects with `engine_not_ready`.
  */
@@ -62,7 +65,7 @@ export async function waitUntilReady(
   const socket = at.host.startsWith('/') ? join(at.host, `.s.PGSQL.${at.port}`) : null
   const start = now()
   let reason = 'no socket'
-  for (;;) {
+  for (let wait = FIRST_PAUSE; ; wait = Math.min(wait * PAUSE_GROWTH, LONGEST_PAUSE)) {
     if (socket === null || existsSync(socket)) {
       try {
         return await firstOf(at, passwords)
@@ -75,41 +78,39 @@ export async function waitUntilReady(
       throw fail('engine_not_ready', { seconds: Math.ceil(waited / 1000), reason: 'its process ended' })
     if (waited > (reason === RECOVERING ? RECOVERY_MS : START_MS))
       throw fail('engine_not_ready', { seconds: Math.round(waited / 1000), reason })
-    await pause(POLL_MS)
+    await pause(wait)
   }
 }
 
-export interface Parking {
-  /** Keeps the client for the next step of the same run. */
-  put(at: Endpoint, client: pg.Client): void
-  take(at: Endpoint): pg.Client | undefined
+export interface Parking<T> {
+  /** Keeps it for the next step of the same run. */
+  put(at: Endpoint, what: T): void
+  take(at: Endpoint): T | undefined
+  /** The one parked has ended. */
+  gone(at: Endpoint, what: T): void
 }
 
-/** Hands the one connection of a wake from `ready` to `prepare` to `attach`, so that it is opened once. */
-export function makeParking(): Parking {
-  const parked = new Map<string, { client: pg.Client; timer: NodeJS.Timeout }>()
-  const leave = (run: string) => {
+/** Hands what one step of a wake has opened to the next; `end` closes what nobody takes within a minute. */
+export function makeParking<T>(end: (what: T) => Promise<unknown>): Parking<T> {
+  const parked = new Map<string, { what: T; timer: NodeJS.Timeout }>()
+  const leave = ({ run }: Endpoint): T | undefined => {
     const place = parked.get(run)
     parked.delete(run)
-    if (place) clearTimeout(place.timer)
-    return place?.client
+    clearTimeout(place?.timer)
+    return place?.what
+  }
+  const drop = (at: Endpoint): void => {
+    const what = leave(at)
+    if (what !== undefined) end(what).catch(() => undefined)
   }
   return {
-    put(at, client) {
-      leave(at.run)
-        ?.end()
-        .catch(() => undefined)
-      const timer = setTimeout(() => {
-        leave(at.run)
-          ?.end()
-          .catch(() => undefined)
-      }, PARKED_MS)
-      timer.unref()
-      parked.set(at.run, { client, timer })
-      client.once('end', () => {
-        if (parked.get(at.run)?.client === client) leave(at.run)
-      })
+    put(at, what) {
+      drop(at)
+      parked.set(at.run, { what, timer: setTimeout(() => drop(at), PARKED_MS).unref() })
     },
-    take: (at) => leave(at.run),
+    take: leave,
+    gone(at, what) {
+      if (parked.get(at.run)?.what === what) leave(at)
+    },
   }
 }

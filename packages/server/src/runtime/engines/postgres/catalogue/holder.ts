@@ -7,6 +7,9 @@ import type { Catalogue } from './types.ts'
 export const DDL_CHANNEL = 'sovrabase_ddl'
 export const RELOAD_CHANNEL = 'pgrst'
 
+/** ms after a wake with a known catalogue until it is read: the request that woke the cluster has the machine first. */
+const SETTLE_MS = 1_000
+
 /** The current catalogue of one run of a cluster. */
 export interface CatalogueHolder {
   readonly current: Catalogue
@@ -23,16 +26,18 @@ export interface CatalogueHolder {
 export interface HolderOptions {
   /**
    * The catalogue of the cluster's last run, kept by this process: nobody can change a schema while the cluster sleeps, so the wake does not wait
-   * for a read. It is read in the background all the same, in case the last notification came too late.
+   * for a read. It is read soon after all the same, in case the last notification came too late.
    */
   known?: Catalogue
+  /** Lends the connection that reads; default: the one that LISTENs. */
+  reader?: (fn: (client: pg.Client) => Promise<Catalogue>) => Promise<Catalogue>
   /** A read that a notification started has failed: the old catalogue stays; the next notification or `fresh` tries again. */
   onError?: (error: unknown) => void
 }
 
 /**
- * Reads the catalogue and keeps it current: LISTENs on `client` (a connection of sovrabase_admin that is no activity; given for this alone,
- * the caller ends it after `close`). Resolves once the first catalogue is there.
+ * Reads the catalogue and keeps it current: LISTENs on `client` (a connection of sovrabase_admin that is no activity; the caller ends it after
+ * `close`). Resolves once the first catalogue is there.
  */
 export async function holdCatalogue(client: pg.Client, options: HolderOptions = {}): Promise<CatalogueHolder> {
   const listeners = new Set<(catalogue: Catalogue) => void>()
@@ -41,8 +46,19 @@ export async function holdCatalogue(client: pg.Client, options: HolderOptions = 
   let waiting: Promise<void> | undefined
   let closed = false
 
+  const reader = options.reader ?? ((fn) => fn(client))
+
+  const listening = client.query(
+    `select pg_catalog.set_config('search_path', 'pg_catalog', false); listen ${DDL_CHANNEL}; listen ${RELOAD_CHANNEL}`,
+  )
+  listening.catch(() => undefined)
+
   const read = async (): Promise<void> => {
-    const next = await readCatalogue(client, current)
+    // LISTEN comes before each read: a change after it is notified, and read again.
+    const next = await reader(async (from) => {
+      await listening
+      return readCatalogue(from, current)
+    })
     const changed = current !== undefined && next !== current && !closed
     current = next
     if (changed) for (const listener of listeners) listener(next)
@@ -68,10 +84,8 @@ export async function holdCatalogue(client: pg.Client, options: HolderOptions = 
   }
 
   client.on('notification', notified)
-  // LISTEN comes before the first read: a change in between is notified, and read after it.
-  await client.query(`select pg_catalog.set_config('search_path', 'pg_catalog', false); listen ${DDL_CHANNEL}; listen ${RELOAD_CHANNEL}`)
+  const settled = current === undefined ? undefined : setTimeout(notified, SETTLE_MS).unref()
   if (current === undefined) await refresh()
-  else refresh().catch((error: unknown) => options.onError?.(error))
   const now = (): Catalogue => {
     if (current === undefined) throw fail('internal')
     return current
@@ -91,6 +105,7 @@ export async function holdCatalogue(client: pg.Client, options: HolderOptions = 
     },
     close: () => {
       closed = true
+      clearTimeout(settled)
       listeners.clear()
       client.off('notification', notified)
     },
