@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { CustomProviders, Providers } from './providers.ts'
 
 /** Settings of `/auth/v1` of a project: section `auth`. Durations are whole seconds, as GoTrue's. */
 
@@ -198,6 +199,9 @@ export const AuthSettings = Type.Object(
         closed,
       ),
     ),
+    providers: Type.Optional(Providers),
+    custom_providers: Type.Optional(CustomProviders),
+    manual_linking: onOff('Users may add and remove ways in by themselves (linkIdentity, unlinkIdentity)'),
     language: Type.Optional(
       Type.Union([Type.Literal('en'), Type.Literal('fr')], { description: 'Of mails, where neither request nor user say one' }),
     ),
@@ -265,5 +269,6 @@ export const AUTH_DEFAULTS = {
   unlimited_addresses: [],
   mfa_totp: true,
   mfa_max_factors: 10,
+  manual_linking: false,
   language: 'en',
 } as const satisfies AuthSettings

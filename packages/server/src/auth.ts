@@ -11,7 +11,7 @@ import { projectOf } from './gateway/resolve.ts'
 import { administersUsers } from './gateway/roles.ts'
 import type { ProjectPrincipal } from './gateway/types.ts'
 import { type Actor, SYSTEM } from './metadata/change.ts'
-import { readSettings } from './metadata/settings.ts'
+import { readSettings, writeSettings } from './metadata/settings.ts'
 import { platformAuthApi } from './platform-auth.ts'
 import { carriersOf } from './realms/auth/carriers.ts'
 import { rulesOf } from './realms/auth/rules.ts'
@@ -112,6 +112,15 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
         principal: (request) => request.principal as ProjectPrincipal | null,
         administers: (request) => administersUsers(request.principal as ProjectPrincipal | null),
         fetch,
+        settings: {
+          read: async (request) => (await readSettings(db, projectOf(request).ref, 'auth', vault)).own,
+          write: (request, edit) =>
+            change(AUTH, async (c) => {
+              const { ref, organisation } = projectOf(request)
+              const { own, version } = await readSettings(c.trx, ref, 'auth', vault)
+              await writeSettings(c, ref, 'auth', edit(own), { vault, version, organisation_id: organisation })
+            }),
+        },
         people: (request) => ({
           audience: null,
           async transact(fn) {

@@ -2,7 +2,9 @@ import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { SovraError } from '../../base/errors.ts'
 import { adminRoutes } from './admin-routes.ts'
 import { closedRoutes } from './closed-routes.ts'
+import { customProviderRoutes } from './custom-provider-routes.ts'
 import { factorRoutes } from './factor-routes.ts'
+import { federatedRoutes } from './federated-routes.ts'
 import { readsJson } from './input.ts'
 import { linkRoutes } from './link-routes.ts'
 import type { AuthOptions } from './options.ts'
@@ -26,7 +28,11 @@ export function authApi(options: AuthOptions, { administered = true } = {}): Aut
     signInRoutes(app, options)
     linkRoutes(app, options)
     userRoutes(app, options)
-    if (administered) closedRoutes(app)
+    if (administered) {
+      federatedRoutes(app, options)
+      closedRoutes(app)
+    }
+    if (options.settings) customProviderRoutes(app, { settings: options.settings, now: options.now })
     await app.register(async (scope) => factorRoutes(scope, options))
     if (administered) await app.register(async (scope) => adminRoutes(scope, options))
   }

@@ -14,8 +14,6 @@ const CLOSED: readonly [method: 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE', url
     ['POST', '/sso/saml/acs', 'auth_saml_provider_disabled', PUBLIC],
     ['GET', '/admin/sso/providers', 'auth_saml_provider_disabled', ADMINISTER],
     ['POST', '/admin/sso/providers', 'auth_saml_provider_disabled', ADMINISTER],
-    ['GET', '/user/identities/authorize', 'auth_manual_linking_disabled', USE],
-    ['DELETE', '/user/identities/:id', 'auth_manual_linking_disabled', USE],
     ['POST', '/passkeys/registration/options', 'auth_passkey_disabled', USE],
     ['POST', '/passkeys/registration/verify', 'auth_passkey_disabled', USE],
     ['POST', '/passkeys/authentication/options', 'auth_passkey_disabled', USE],
@@ -48,10 +46,4 @@ export function closedRoutes(app: FastifyInstance): void {
       },
     })
   }
-  const noProvider = async () => {
-    throw fail('auth_validation_failed', { reason: 'Unsupported provider: provider is not enabled' })
-  }
-  app.get('/authorize', { config: PUBLIC }, noProvider)
-  app.get('/callback', { config: PUBLIC }, noProvider)
-  app.post('/callback', { config: PUBLIC }, noProvider)
 }

@@ -1,3 +1,4 @@
+import type { AuthSettings } from '@sovrabase/contract/auth'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Outbound } from '../../base/outbound.ts'
 import type { ProjectContext, ProjectPrincipal } from '../../gateway/types.ts'
@@ -17,6 +18,12 @@ export interface People {
   readonly hashRefreshToken?: (text: string) => string
 }
 
+/** Section `auth` as a realm has stored it. */
+export interface StoredSettings {
+  read(request: FastifyRequest): Promise<AuthSettings>
+  write(request: FastifyRequest, change: (before: AuthSettings) => AuthSettings): Promise<void>
+}
+
 export interface AuthOptions {
   readonly bodyLimit: number
   readonly version: string
@@ -29,6 +36,8 @@ export interface AuthOptions {
   /** Whether the request's key administers users. */
   administers(request: FastifyRequest): boolean
   readonly fetch: Outbound['fetch']
+  /** Where administrators of a realm may change its settings by its own API. */
+  readonly settings?: StoredSettings
   /** Mails wait in the project's outbox. */
   poke(ref: string): void
 }

@@ -1,37 +1,16 @@
 import type { AuthSettings } from '@sovrabase/contract/auth'
+import { type CustomProvider, PROVIDERS } from '@sovrabase/contract/providers'
 import type { FastifyInstance } from 'fastify'
 import { rulesOf } from '../../realms/auth/rules.ts'
+import { isOn } from '../../realms/federated/source.ts'
 import { jwks } from '../../realms/keys.ts'
 import type { AuthOptions } from './options.ts'
 
 /** Read by everyone, from what the gateway has of a project already: nothing here wakes one. */
 const PUBLIC = { config: { action: 'public' } } as const
 
-/** Ways in that clients ask about; those that are not here yet answer false. */
-const PROVIDERS = [
-  'apple',
-  'azure',
-  'bitbucket',
-  'discord',
-  'facebook',
-  'figma',
-  'fly',
-  'github',
-  'gitlab',
-  'google',
-  'kakao',
-  'keycloak',
-  'linkedin',
-  'linkedin_oidc',
-  'notion',
-  'slack',
-  'slack_oidc',
-  'spotify',
-  'twitch',
-  'twitter',
-  'workos',
-  'zoom',
-]
+const customs = (all: Readonly<Record<string, CustomProvider>> = {}) =>
+  Object.fromEntries(Object.entries(all).map(([name, { enabled }]) => [name, enabled !== false]))
 
 export function publicRoutes(app: FastifyInstance, options: AuthOptions): void {
   app.get('/health', PUBLIC, async () => ({ name: 'Sovrabase Auth', version: options.version, description: 'Users of a project' }))
@@ -40,7 +19,8 @@ export function publicRoutes(app: FastifyInstance, options: AuthOptions): void {
     const rules = rulesOf(options.project(request).settings.auth as AuthSettings | undefined)
     return {
       external: {
-        ...Object.fromEntries(PROVIDERS.map((name) => [name, false])),
+        ...Object.fromEntries(PROVIDERS.map((name) => [name, isOn(rules, name)])),
+        ...customs(rules.custom_providers),
         anonymous_users: rules.anonymous_users,
         email: rules.email_enabled,
         phone: rules.phone_enabled,

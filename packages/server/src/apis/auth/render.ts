@@ -22,9 +22,11 @@ const NAMES: Readonly<Record<string, string>> = {
   auth_captcha_unreachable: 'unexpected_failure',
   auth_mfa_phone_code_wrong: 'mfa_verification_failed',
   auth_no_such_session: 'session_not_found',
+  auth_provider_exchange_failed: 'unexpected_failure',
+  auth_id_token_refused: 'validation_failed',
 }
 
-const wireCode = (code: string): string => NAMES[code] ?? (code.startsWith('auth_') ? code.slice('auth_'.length) : code)
+export const wireCode = (code: string): string => NAMES[code] ?? (code.startsWith('auth_') ? code.slice('auth_'.length) : code)
 
 /** What the gateway and the layers below say, in the dialect's words. */
 function translated(error: SovraError, request: FastifyRequest): SovraError {

@@ -1,15 +1,17 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fail } from '../../base/errors.ts'
 import { demandCaptcha } from '../../realms/auth/captcha.ts'
+import { exchangeCode } from '../../realms/auth/exchange.ts'
 import { signUpByPhone } from '../../realms/auth/phones.ts'
-import { challengeOf, exchangeCode } from '../../realms/auth/pkce.ts'
+import { challengeOf } from '../../realms/auth/pkce.ts'
 import { refresh } from '../../realms/auth/refresh.ts'
 import { signInByPassword } from '../../realms/auth/sign-in.ts'
 import { signInAnonymously, signUp } from '../../realms/auth/sign-up.ts'
-import { bodyOf, queryOf, redirectOf } from './input.ts'
+import { signInByIdToken } from '../../realms/federated/id-token.ts'
+import { bodyOf, holderOf, queryOf, redirectOf } from './input.ts'
 import type { AuthOptions } from './options.ts'
 import { realmOf } from './realm.ts'
-import { sessionView, userView } from './view.ts'
+import { carriedView, sessionView, userView } from './view.ts'
 
 const USE = { config: { action: 'auth:use', resource: 'project' } } as const
 
@@ -60,11 +62,16 @@ const GRANTS: Readonly<Record<string, GrantType | undefined>> = {
   },
   async pkce(options, request) {
     const { auth_code, code_verifier } = bodyOf(request)
-    return sessionView(await exchangeCode(realmOf(options, request), auth_code, code_verifier))
+    const { grant, carried } = await exchangeCode(realmOf(options, request), auth_code, code_verifier)
+    return { ...sessionView(grant), ...carriedView(carried) }
   },
-  async id_token(_options, request) {
-    const { provider } = bodyOf(request)
-    throw fail('auth_provider_disabled', { provider: String(provider ?? '').slice(0, 64) })
+  async id_token(options, request) {
+    const body = bodyOf(request)
+    const realm = realmOf(options, request)
+    await demandCaptcha(realm, body)
+    const { provider, id_token, access_token, nonce, link_identity } = body
+    const holder = link_identity === true ? holderOf(options, request) : null
+    return sessionView(await signInByIdToken(realm, { provider, idToken: id_token, accessToken: access_token, nonce, holder }))
   },
   async web3() {
     throw fail('auth_web3_provider_disabled')

@@ -1,3 +1,4 @@
+import type { Carried } from '../../realms/auth/flows.ts'
 import type { Grant } from '../../realms/auth/grants.ts'
 import type { Weakness } from '../../realms/auth/passwords.ts'
 import type { Person } from '../../realms/auth/people.ts'
@@ -89,4 +90,10 @@ export const sessionView = (grant: Grant, weakness: Weakness | null = null) => (
   refresh_token: grant.refreshToken,
   user: userView(grant.person),
   ...(weakness === null ? {} : { weak_password: { message: weakness.message, reasons: weakness.reasons } }),
+})
+
+/** The provider's own tokens, shown once: with the session that they came with. */
+export const carriedView = (carried: Carried | null) => ({
+  ...(carried?.providerToken ? { provider_token: carried.providerToken } : {}),
+  ...(carried?.providerRefreshToken ? { provider_refresh_token: carried.providerRefreshToken } : {}),
 })

@@ -131,7 +131,7 @@ export async function confirmEmail(store: RealmStore, user: RealmUser, now: numb
 }
 
 /** A provider among those of the user; one that was anonymous is so no more. */
-function withProvider(user: RealmUser, name: 'email' | 'phone'): Pick<RealmUser, 'appMetadata' | 'anonymous'> {
+export function withProvider(user: RealmUser, name: string): Pick<RealmUser, 'appMetadata' | 'anonymous'> {
   const before = Array.isArray(user.appMetadata.providers) ? (user.appMetadata.providers as string[]) : []
   const providers = before.includes(name) ? before : [...before, name]
   return { appMetadata: { ...user.appMetadata, provider: user.appMetadata.provider ?? name, providers }, anonymous: false }

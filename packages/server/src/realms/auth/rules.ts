@@ -13,6 +13,8 @@ export interface AuthRules extends Widened {
   readonly hooks?: AuthSettings['hooks']
   readonly sms?: AuthSettings['sms']
   readonly sms_template?: AuthSettings['sms_template']
+  readonly providers?: AuthSettings['providers']
+  readonly custom_providers?: AuthSettings['custom_providers']
   /** Whether an address has no rate of its own. */
   readonly unlimited: (ip: string | null) => boolean
 }

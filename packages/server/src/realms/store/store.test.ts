@@ -155,6 +155,7 @@ eachRealm((_name, open) => {
         method: 'magiclink',
         createdAt: START,
         issuedAt: null,
+        sealed: null,
       }
       await store.insertFlow(flow)
       await store.issueCode(flow.id, 'code', user.id, START + 1)

@@ -24,6 +24,7 @@ const FLOW: Fields<Flow> = {
   method: ['authentication_method', 'text'],
   createdAt: ['created_at', 'time'],
   issuedAt: ['auth_code_issued_at', 'time'],
+  sealed: ['provider_access_token', 'text'],
 }
 
 type Flows = Pick<TokenStore, 'insertFlow' | 'flowById' | 'flowByCode' | 'issueCode' | 'deleteFlow'>

@@ -113,6 +113,8 @@ export interface Flow {
   readonly method: string
   readonly createdAt: number
   readonly issuedAt: number | null
+  /** What its exchange gives besides a session; never in the clear. */
+  readonly sealed: string | null
 }
 
 export interface Factor {
@@ -190,6 +192,7 @@ export interface UserStore {
   usersAfter(id: string | null, limit: number): Promise<RealmUser[]>
 
   insertIdentity(identity: RealmIdentity): Promise<boolean>
+  identityOf(provider: string, providerId: string): Promise<RealmIdentity | null>
   identitiesOf(userId: string): Promise<RealmIdentity[]>
   identitiesOfAll(userIds: readonly string[]): Promise<RealmIdentity[]>
   updateIdentity(id: string, patch: { providerId?: string; data?: Json; lastSignInAt?: number }, now: number): Promise<void>

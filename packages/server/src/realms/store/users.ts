@@ -129,6 +129,11 @@ export const identities = (db: Kysely<Tables>, codec: Codec): Omit<UserStore, ke
   return {
     insertIdentity: (identity) =>
       insertIfAbsent(db, 'auth_identities', { ...(rowOf(IDENTITY, identity, codec) as object), ...email(identity.data) } as never),
+    async identityOf(provider, providerId) {
+      const query = db.selectFrom('auth_identities').selectAll().where('provider_id', '=', providerId).where('provider', '=', provider)
+      const row = await query.executeTakeFirst()
+      return row ? fromRow(IDENTITY, row) : null
+    },
     identitiesOf: (userId) => ofAll([userId]),
     identitiesOfAll: ofAll,
     async updateIdentity(id, patch, now) {
