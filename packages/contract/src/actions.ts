@@ -82,6 +82,7 @@ const CONTROL = {
 
   'backup:create': { on: 'platform', says: 'Back up the installation, or some of its projects' },
   'backup:restore': { on: 'platform', says: 'Restore a project from a backup' },
+  'root_key:export': { on: 'platform', says: 'Export the root key for the safe' },
   'project_backup:create': { on: 'project', says: 'Back up a project with its keys' },
 
   'token:create': { on: 'self', says: 'Make a personal access token' },
@@ -163,6 +164,7 @@ export const EVENTS = {
   'admin_link.used': 'A one-time link was used',
   'platform.set_up': 'The first administrator was made',
   'backup.created': 'A backup was made and read to its end',
+  'root_key.exported': 'The root key was shown, for the safe',
   'project.recovered': 'A project was restored from a backup',
   'node.started': 'A server process started',
   'node.stopped': 'A server process ended',

@@ -597,6 +597,11 @@ export const ERRORS = {
     'Projects can be backed up one by one: `sovra backup create --project P`; keep the folder keys/ of the data directory too.',
   ],
   backup_exists: [409, '{file} is there already.', 'Name another file, or a directory.'],
+  backup_dir_unusable: [
+    500,
+    'Backups cannot be written to {dir}: {reason}.',
+    'The directory must exist and be writable for the uid {uid}.',
+  ],
   parcel_failed: [500, 'Data could not be packed or unpacked: {reason}', ''],
   restore_target_used: [409, '{dir} is not empty: nothing is overwritten.', 'Name an empty one with --data-dir, or move it away first.'],
   restore_project_exists: [

@@ -169,6 +169,19 @@ export const ConfigSchema = section('Configuration of a Sovrabase server.', {
       pool: whole(0, 'Clusters kept prepared, so that a project is created faster; each takes its disk space.', { maximum: 100 }),
     }),
   }),
+  backup: section('Backups that the server makes by itself: docs/backup.md.', {
+    dir: optionalPath('Directory for them, best on another disk or machine. Without it none are made.'),
+    every: duration('24h', 'How often.'),
+    recipients: list([], {
+      format: 'age',
+      description: 'Public keys (age1…) that they are sealed for. The private keys must not lie on this machine.',
+    }),
+    keep: whole(7, 'So many of the newest stay in any case.', { minimum: 1 }),
+    keep_for: duration('30d', 'Of the others, those that are older are removed.'),
+    snapshots: whole(14, 'Copies of the metadata in <data>/snapshots: one a day, and one before each change of its schema; 0: none.', {
+      maximum: 1000,
+    }),
+  }),
   sleep_after: durationOrOff('5m', 'A project without a request or statement for so long sleeps: no process, no memory. off: never.'),
   limits,
   network: section('Requests of the server to addresses that people of a project set.', {
@@ -251,6 +264,8 @@ function crossCheck(config: Config, where: (key: string) => string): PlacedProbl
     else if (!SCHEMES[config.database.type].test(text))
       report('database.connection_string', `does not begin as ${wanted}`, 'Correct it, or database.type.')
   }
+  if (config.backup.dir !== null && config.backup.recipients.length === 0)
+    report('backup.dir', 'needs backup.recipients', 'Give a public key: `age-keygen` makes one; keep its private key elsewhere.')
   for (const [name, { cert_file, key_file }] of [
     ['api.tls', config.api.tls],
     ['wire.tls', config.wire.tls],

@@ -9,8 +9,9 @@ import { checkRootKey, loadSecrets, type Secrets } from './base/secrets.ts'
 import type { Config } from './config.ts'
 import { type Changer, makeChanger } from './metadata/change.ts'
 import { getFact, setFact } from './metadata/facts.ts'
-import { type Metadata, openMetadata } from './metadata/open.ts'
+import { type Metadata, metadataOptions, openMetadata } from './metadata/open.ts'
 import { ROOT_KEY } from './metadata/reseal.ts'
+import { snapshotBeforeMigrations } from './metadata/snapshot.ts'
 
 /** Metadata, secrets, events and jobs: what everything else stands on. */
 export interface Foundation {
@@ -57,7 +58,13 @@ const label = (text: string): string =>
     .slice(0, 40) || 'node'
 
 export async function lay(config: Config, place: Place, log: Log): Promise<Foundation> {
-  const metadata = await openMetadata({ database: config.database, data: { dir: place.dataDir } }, { log })
+  const where = { database: config.database, data: { dir: place.dataDir } }
+  const at = metadataOptions(where)
+  if (at.type === 'sqlite' && at.file !== ':memory:') {
+    const kept = await snapshotBeforeMigrations(at.file, { dir: join(place.dataDir, 'snapshots'), keep: config.backup.snapshots })
+    if (kept) log.info({ file: kept }, 'kept a copy of the metadata before its schema changes')
+  }
+  const metadata = await openMetadata(where, { log })
   try {
     const secrets = await openSecrets(config, metadata, place)
     const keys = join(place.dataDir, 'keys')

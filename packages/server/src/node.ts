@@ -11,6 +11,7 @@ import { makeOutbound } from './base/outbound.ts'
 import { allowsKeyless, type Config, hasPathForm, publicUrl } from './config.ts'
 import { type BackupPlace, clearSpool } from './control/backups/place.ts'
 import { sweepRestores } from './control/backups/restore.ts'
+import { startBackups } from './control/backups/schedule.ts'
 import type { Control } from './control/context.ts'
 import { mountControl } from './control/control.ts'
 import { ensureDemo } from './control/demo/demo.ts'
@@ -133,8 +134,11 @@ function awaitEventOf({ bus }: Foundation): Control['awaitEvent'] {
 
 function backupPlace({ config, configPath, seat }: NodeOptions, { secrets, bootstrap, nodeName }: Foundation): BackupPlace {
   const where = metadataOptions({ database: config.database, data: { dir: seat.dataDir } })
+  const { dir, every, recipients, keep, keep_for: keepFor, snapshots } = config.backup
   return {
     spool: join(seat.dataDir, 'spool'),
+    snapshots: join(seat.dataDir, 'snapshots'),
+    plan: { dir, every, recipients, keep, keepFor, snapshots },
     metadataFile: where.type === 'sqlite' && where.file !== ':memory:' ? where.file : null,
     installation: () => ({
       root_keys: secrets.revealRootKeys(),
@@ -322,10 +326,11 @@ export async function startNode(options: NodeOptions): Promise<Node> {
       log,
     })
     await startResealing(metadata, queue, secrets.vault, log)
-    queue.start()
-    const demoRef = options.demo ? await ensureDemo(control, log) : null
     await clearSpool(control.backup)
     await sweepRestores(control)
+    await startBackups(control, queue, metrics)
+    queue.start()
+    const demoRef = options.demo ? await ensureDemo(control, log) : null
     await runtime.start()
     ready = true
     const setup = await setupSecret(control)

@@ -1,3 +1,4 @@
+import { existsSync, writeFileSync } from 'node:fs'
 import type { ApiKey as ApiKeySchema, ApiKeyWithText, RevealedKeys } from '@sovrabase/contract/project'
 import type { Static } from 'typebox'
 import { findProject } from '../api/find.ts'
@@ -94,4 +95,25 @@ const rotate = command<{ overlap?: string }, [project: string]>({
   },
 })
 
-export const keys: Group = { name: 'keys', says: 'API keys of a project', commands: [list, create, revoke, rotate] }
+const exportRoot = command<{ to?: string }>({
+  use: 'export-root',
+  says: 'the root key of the installation, for the safe; it is recorded',
+  examples: ['sovra keys export-root --to /media/safe/root.key'],
+  flags: [['--to <file>', 'a new file, mode 0600, instead of the terminal']],
+  more: 'Without it nothing sealed in the metadata can be opened. The file can be put at <data>/keys/root.key as it is. On the machine of the server only.',
+  async run(context, { to }) {
+    if (to !== undefined && existsSync(to)) throw stop('backup_exists', { file: to })
+    const client = await context.client()
+    const made = await client.request<{ key_id: string; keys: string[] }>('POST', '/root-key/export')
+    const text = made.keys.join('\n')
+    if (to === undefined) return { data: made, text }
+    writeFileSync(to, `${text}\n`, { mode: 0o600, flag: 'wx' })
+    return { data: { key_id: made.key_id, file: to }, text: `${to}: the root key ${made.key_id}.` }
+  },
+})
+
+export const keys: Group = {
+  name: 'keys',
+  says: 'API keys of a project; the root key',
+  commands: [list, create, revoke, rotate, exportRoot],
+}

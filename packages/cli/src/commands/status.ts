@@ -1,7 +1,24 @@
 import { command } from '../program/command.ts'
 import { localTime, pairs } from '../terminal/output.ts'
 
+interface Backup {
+  readonly scheduled: boolean
+  readonly last_at: string | null
+  readonly problem: 'failed' | 'old' | 'never' | null
+  readonly reason: string | null
+  readonly root_key_exported: boolean
+}
+
+function backupLine({ last_at, problem, reason, scheduled }: Backup): string {
+  const last = last_at === null ? 'none' : `last ${localTime(last_at)}`
+  if (problem === 'failed') return `FAILED, ${last}: ${reason}`
+  if (problem === 'old') return `OVERDUE, ${last}`
+  if (problem === 'never') return 'NONE YET: sovra backup create --all'
+  return scheduled ? last : `${last}, none scheduled (backup.dir)`
+}
+
 interface Status {
+  readonly backup: Backup
   readonly version: string
   readonly node: { readonly name: string; readonly region: string }
   readonly started_at: string
@@ -19,7 +36,7 @@ export const status = command({
   async run(context) {
     const client = await context.client()
     const found = await client.request<Status>('GET', '/status')
-    const { projects, wire, node } = found
+    const { projects, wire, node, backup } = found
     const text = pairs([
       ['Server', `${client.name}, version ${found.version}`],
       ['URL', found.url],
@@ -28,6 +45,8 @@ export const status = command({
       ['Node', `${node.name}, region ${node.region}`],
       ['Metadata', found.metadata],
       ['Running since', localTime(found.started_at)],
+      ['Backup', backupLine(backup)],
+      ['Root key', backup.root_key_exported ? null : 'NOT IN THE SAFE YET: sovra keys export-root --to FILE'],
       ['Projects', `${projects.active}, ${projects.awake} awake`],
       ['Waiting', projects.queued > 0 ? `${projects.queued} for a place` : null],
       ['Degraded', projects.degraded > 0 ? `${projects.degraded} (see sovra projects list)` : null],

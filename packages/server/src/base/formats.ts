@@ -37,5 +37,6 @@ export const FORMATS: Formats = {
   'origin-or-any': (text) =>
     text === '*' || isOrigin(text, ['http:', 'https:']) ? undefined : '* or an origin such as https://app.example.org',
   proxy: (text) => (isOrigin(text, ['http:', 'https:']) ? undefined : 'the URL of an HTTP proxy, such as http://proxy.example.org:3128'),
+  age: (text) => (/^age1[a-z0-9-]{50,4000}$/.test(text) ? undefined : 'a public key of age, age1…'),
   label: (text) => (/^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/.test(text) ? undefined : 'at most 32 letters a–z, digits and dashes'),
 }

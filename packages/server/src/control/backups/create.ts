@@ -1,7 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { backup, DatabaseSync } from 'node:sqlite'
 import { PassThrough, type Readable } from 'node:stream'
 import {
   FORMAT,
@@ -21,12 +20,15 @@ import { ArchiveWriter, type Spooled, spool } from '../../base/archive/write.ts'
 import { fail, isSovraError } from '../../base/errors.ts'
 import { uuid } from '../../base/ids.ts'
 import type { Actor } from '../../metadata/change.ts'
+import { setFact } from '../../metadata/facts.ts'
+import { copyDatabase } from '../../metadata/snapshot.ts'
 import type { Service } from '../../runtime/services.ts'
 import type { Control } from '../context.ts'
 import { time } from '../pages.ts'
 import { type Project, projectByRef } from '../projects/store.ts'
 import { inSpool } from './place.ts'
 import { readRecord } from './record.ts'
+import { LAST } from './state.ts'
 
 export interface BackupOrder {
   readonly key: SealWith
@@ -48,8 +50,6 @@ interface SpooledProject {
 
 /** Projects that are read before the one that is being sent. */
 const AHEAD = 2
-/** Pages a step; all at once: another step would begin anew after each write to the database. */
-const ALL_PAGES = 1 << 30
 
 /**
  * A backup as a stream (base/archive/format.ts). What can be refused is refused before it begins; a stream that breaks off has no end.
@@ -89,7 +89,10 @@ export async function createBackup(control: Control, actor: Actor, { key, projec
     await archive.end(listed, identity)
     const what = { id, scope: header.scope, projects: listed.length }
     const only = wanted?.length === 1 ? { project_ref: wanted[0]! } : {}
-    await control.change(actor, (c) => c.event({ name: 'backup.created', subject: id, after: what, ...only }))
+    await control.change(actor, async (c) => {
+      if (wanted === null) await setFact(c.trx, LAST, c.now)
+      await c.event({ name: 'backup.created', subject: id, after: what, ...only })
+    })
   }).catch((error: Error) => {
     if (!isSovraError(error, 'backup_reader_gone')) control.log.error({ err: error, backup: id }, 'a backup was broken off')
     out.destroy(error)
@@ -105,15 +108,9 @@ async function projectsOf({ db }: Control, wanted: readonly string[] | null): Pr
   return found
 }
 
-/** SQLite's online backup: one consistent state, while others write. */
 async function copyMetadata({ backup: { metadataFile } }: Control, dir: string, file: string): Promise<Spooled> {
   const plain = join(dir, 'metadata.sqlite')
-  const source = new DatabaseSync(metadataFile ?? '', { readOnly: true })
-  try {
-    await backup(source, plain, { rate: ALL_PAGES })
-  } finally {
-    source.close()
-  }
+  await copyDatabase(metadataFile ?? '', plain)
   const spooled = await spool(createReadStream(plain), file)
   await rm(plain)
   return spooled

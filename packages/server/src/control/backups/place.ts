@@ -9,6 +9,22 @@ export interface BackupPlace {
   /** File of the metadata database; null where that is a server of its own. */
   readonly metadataFile: string | null
   readonly installation: () => Installation
+  /** Directory for copies of the metadata. */
+  readonly snapshots: string
+  readonly plan: BackupPlan
+}
+
+/** `backup` of the configuration. */
+interface BackupPlan {
+  /** null: none are made. */
+  readonly dir: string | null
+  /** ms */
+  readonly every: number
+  readonly recipients: readonly string[]
+  readonly keep: number
+  /** ms */
+  readonly keepFor: number
+  readonly snapshots: number
 }
 
 const PRIVATE = 0o700

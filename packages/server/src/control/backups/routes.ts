@@ -8,6 +8,7 @@ import type { Control } from '../context.ts'
 import { oneProject } from '../projects/one.ts'
 import { createBackup } from './create.ts'
 import { restoreProjectFrom } from './restore.ts'
+import { rootKeyRoutes } from './root-key.ts'
 
 const TAR = 'application/x-tar'
 
@@ -30,6 +31,7 @@ const keyOf = ({ passphrase, recipients }: SealWith): SealWith => ({
 export const backupRoutes =
   (control: Control): FastifyPluginAsyncTypebox =>
   async (app) => {
+    await app.register(rootKeyRoutes(control))
     app.addContentTypeParser(TAR, (_request, _payload, done) => done(null, undefined))
 
     app.post(

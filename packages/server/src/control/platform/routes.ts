@@ -4,6 +4,7 @@ import { fail } from '../../base/errors.ts'
 import { LINK_LIFE } from '../../realms/platform.ts'
 import { platformStore } from '../../realms/platform-store.ts'
 import { actorOf } from '../actor.ts'
+import { backupStatus } from '../backups/state.ts'
 import type { Control } from '../context.ts'
 import { time } from '../pages.ts'
 import { setupSecret } from '../setup/store.ts'
@@ -16,6 +17,13 @@ const Status = Type.Object({
   wire: Type.Union([Type.Object({ host: Type.String(), port: Type.Integer() }), Type.Null()]),
   metadata: Type.String(),
   isolation: Type.String(),
+  backup: Type.Object({
+    scheduled: Type.Boolean(),
+    last_at: Type.Union([Type.String(), Type.Null()]),
+    problem: Type.Union([Type.Literal('failed'), Type.Literal('old'), Type.Literal('never'), Type.Null()]),
+    reason: Type.Union([Type.String(), Type.Null()]),
+    root_key_exported: Type.Boolean(),
+  }),
   projects: Type.Object({ active: Type.Integer(), awake: Type.Integer(), queued: Type.Integer(), degraded: Type.Integer() }),
 })
 
@@ -39,6 +47,7 @@ export const platformRoutes =
         wire: control.wire(),
         metadata: control.metadata.dialect,
         isolation: control.drivers.get(control.driver)?.isolation ?? 'same-user',
+        backup: await backupStatus(control),
         projects: {
           active: Number(count.n),
           awake: [...control.connector.awake()].length,
