@@ -6,6 +6,7 @@ import { auth } from './commands/auth.ts'
 import { backup } from './commands/backup.ts'
 import { completion } from './commands/completion.ts'
 import { db } from './commands/db.ts'
+import { disk } from './commands/disk.ts'
 import { gen } from './commands/gen.ts'
 import { keys } from './commands/keys.ts'
 import { login } from './commands/login.ts'
@@ -38,6 +39,7 @@ const entries = [
   stop,
   status,
   logs,
+  disk,
   login,
   logout,
   whoami,

@@ -546,6 +546,12 @@ export const ERRORS = {
   // gateway: members
   mfa_required: [403, 'This account has a second factor, which the session has not shown.', 'Verify it at /auth/v1/factors/<id>/verify.'],
   logs_off: [409, 'The log of this server is not in files.', 'Its first lines after the start say why: look at its standard output.'],
+  // operating
+  disk_low: [
+    507,
+    'The disk of this server is nearly full: nothing new and nothing large is taken.',
+    'The operator sees with `sovra disk` what takes it; it heals by itself once there is room. Reading, deleting and small writes go on.',
+  ],
   // cli: start in the background, stop
   server_lingers: [
     504,

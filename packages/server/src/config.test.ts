@@ -84,6 +84,7 @@ describe('defaults', () => {
         },
       },
       network: { allow: [], ca_file: null, proxy: null },
+      disk: { reserve: 1024 ** 3, share: 5 },
       log: { level: 'info', format: 'auto', stdout: 'on', file_size: 32 * 1024 ** 2, total_size: 512 * 1024 ** 2 },
     })
   })

@@ -184,6 +184,13 @@ export const ConfigSchema = section('Configuration of a Sovrabase server.', {
   }),
   sleep_after: durationOrOff('5m', 'A project without a request or statement for so long sleeps: no process, no memory. off: never.'),
   limits,
+  disk: section(
+    'The disk of the data. Below its reserve nothing new and nothing large is taken (`disk_low`); reading and small writes go on.',
+    {
+      reserve: bytesOrOff('1GiB', 'Room that must stay free.'),
+      share: whole(5, 'Per cent of the disk that the reserve is at most.', { minimum: 1, maximum: 100 }),
+    },
+  ),
   network: section('Requests of the server to addresses that people of a project set.', {
     allow: list([], { format: 'range', description: 'Private addresses or CIDR ranges that such requests may reach.' }),
     ca_file: optionalPath('Further certificate authorities, PEM.'),

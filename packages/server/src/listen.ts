@@ -24,6 +24,8 @@ export interface AdminOptions {
   readonly port: number | 'auto'
   readonly metrics: Metrics
   readonly ready: () => boolean
+  /** What is not as it should be, though it serves. */
+  readonly warnings: () => readonly string[]
 }
 
 const FIRST = 9090
@@ -40,14 +42,23 @@ function tryListen(server: Server, host: string, port: number): Promise<number> 
 }
 
 /** Metrics and readiness for the operator, on a listener of their own: 9090 or the next free one, unless a port is given. */
-export async function listenAdmin({ host, port, metrics, ready }: AdminOptions): Promise<{ port: number; close(): Promise<void> }> {
+export async function listenAdmin({
+  host,
+  port,
+  metrics,
+  ready,
+  warnings,
+}: AdminOptions): Promise<{ port: number; close(): Promise<void> }> {
   const server = createServer((request, response) => {
     if (request.url === '/metrics')
       return void metrics.render().then(
         ({ type, text }) => response.writeHead(200, { 'content-type': type }).end(text),
         () => response.writeHead(500).end(),
       )
-    if (request.url === '/health/ready') return void response.writeHead(ready() ? 200 : 503).end()
+    if (request.url === '/health/ready') {
+      const body = ready() ? { status: 'ready', warnings: warnings() } : { status: 'starting' }
+      return void response.writeHead(ready() ? 200 : 503, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+    }
     response.writeHead(404).end()
   })
   const first = port === 'auto' ? FIRST : port

@@ -3,10 +3,11 @@ import { join } from 'node:path'
 import { restApi } from './apis/rest/routes.ts'
 import type { WireListener } from './apis/wire/options.ts'
 import { type Auth, makeAuth } from './auth.ts'
+import { makeSpace, type Space } from './base/disk-space.ts'
 import { type Http, makeHttp } from './base/http.ts'
 import type { Log } from './base/log.ts'
 import type { LogFiles } from './base/log-files.ts'
-import { makeMetrics } from './base/metrics.ts'
+import { type Metrics, makeMetrics } from './base/metrics.ts'
 import { makeOutbound } from './base/outbound.ts'
 import { allowsKeyless, type Config, hasPathForm, publicUrl } from './config.ts'
 import { type BackupPlace, clearSpool } from './control/backups/place.ts'
@@ -18,6 +19,7 @@ import { ensureDemo } from './control/demo/demo.ts'
 import { PURGE, purgeProject } from './control/projects/verbs.ts'
 import { setupSecret } from './control/setup/store.ts'
 import { type Foundation, lay } from './foundation.ts'
+import { refuseWhenLow } from './gateway/disk.ts'
 import { recordAddress } from './gateway/former.ts'
 import { type Gateway, makeGateway, mountPlatformApi, mountProjectApi } from './gateway/gateway.ts'
 import { makeRewrite, onSharedOrigin, projectOf } from './gateway/resolve.ts'
@@ -117,6 +119,12 @@ function mountApis(app: Http, gateway: Gateway, control: Control, config: Config
   )
 }
 
+function spaceMetrics(metrics: Metrics, space: Space): void {
+  metrics.gauge('sovrabase_disk_free_bytes', 'Room left on the disk of the data', [], (gauge) => gauge.set(space.state().free))
+  metrics.gauge('sovrabase_disk_reserve_bytes', 'Room that must stay free', [], (gauge) => gauge.set(space.state().reserve))
+  metrics.gauge('sovrabase_disk_low', '1: nothing new and nothing large is taken', [], (gauge) => gauge.set(space.low() ? 1 : 0))
+}
+
 function awaitEventOf({ bus }: Foundation): Control['awaitEvent'] {
   return ({ names, project }, ms) =>
     new Promise((resolve) => {
@@ -156,6 +164,7 @@ interface Parts {
   readonly realm: PlatformRealm
   readonly addressing: Addressing
   readonly onDrain: Control['onDrain']
+  readonly space: Space
   readonly wire: Control['wire']
   readonly mail: Control['mail']
 }
@@ -187,6 +196,7 @@ function makeControl(options: NodeOptions, foundation: Foundation, parts: Parts)
     organisationLimits: runtime.organisationLimits,
     keepDeleted: config.limits.retention.deleted_projects,
     logs,
+    space: parts.space,
     onDrain: parts.onDrain,
     keepAnswers: config.limits.retention.idempotency,
     awaitEvent: awaitEventOf(foundation),
@@ -204,6 +214,8 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   const registry = makeRegistry()
   const engineVersion = await register(registry, options, foundation)
   const metrics = makeMetrics()
+  const space = makeSpace({ dir: seat.dataDir, reserve: config.disk.reserve, share: config.disk.share })
+  spaceMetrics(metrics, space)
   const runtime = makeRuntime({ config, foundation, registry, metrics, log, driver: DRIVER, engine: 'postgres' })
   const { services, connector } = runtime
   await services.settle(metadata.kysely, nodeName)
@@ -259,6 +271,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     runtime,
     realm,
     addressing,
+    space,
     onDrain: (listener) => {
       endless.add(listener)
       return () => void endless.delete(listener)
@@ -279,6 +292,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   })
   let ready = false
   gateway.install(app as never)
+  app.addHook('onRequest', refuseWhenLow(space) as never)
   const publicRoute = { config: { action: 'public', quiet: true } } as const
   app.get('/health', publicRoute, (_request, reply) => (ready ? { status: 'ok' } : reply.code(503).send({ status: 'starting' })))
   app.get('/health/ready', publicRoute, (_request, reply) => (ready ? { status: 'ready' } : reply.code(503).send({ status: 'starting' })))
@@ -319,7 +333,13 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     await Promise.all([bus.start(), denied.load()])
     port = await listenApi(app, config.api.host, config.api.port)
     former = await recordAddress(metadata, addressing)
-    admin = await listenAdmin({ host: config.admin.host, port: config.admin.port, metrics, ready: () => ready })
+    admin = await listenAdmin({
+      host: config.admin.host,
+      port: config.admin.port,
+      metrics,
+      ready: () => ready,
+      warnings: () => (space.low() ? ['disk_low'] : []),
+    })
     wire = await startWire({ config, foundation, connector, services, projects: gateway.projects, metrics, log })
     await startSweeper(metadata, queue, {
       retention: { events: config.limits.retention.events, jobs_done: config.limits.retention.jobs },

@@ -99,6 +99,24 @@ export const remove = command<object, [project: string]>({
   },
 })
 
+export const purge = command<{ yes?: boolean }, [project: string]>({
+  use: 'purge <project>',
+  says: 'remove a deleted project for good, at once',
+  examples: ['sovra projects purge shop --yes'],
+  flags: [['--yes', 'be sure: nothing brings it back but a backup']],
+  async run(context, { yes }, given) {
+    const client = await context.client()
+    const { ref, organisation, name } = await findProject(client, given, 'deleted')
+    if (!yes)
+      throw stop('usage_wrong', {
+        reason: `${organisation.name}/${name} would be gone for ever`,
+        hint: 'Add --yes if that is what you want.',
+      })
+    await client.request('POST', `/projects/${ref}/purge`)
+    return { data: { ref, purged: true }, text: `Removed ${organisation.name}/${name} for good.` }
+  },
+})
+
 export const restore = command<{ name?: string }, [project: string]>({
   use: 'restore <project>',
   says: 'bring a deleted project back',

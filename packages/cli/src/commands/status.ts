@@ -1,5 +1,5 @@
 import { command } from '../program/command.ts'
-import { localTime, pairs } from '../terminal/output.ts'
+import { bytes, localTime, pairs } from '../terminal/output.ts'
 
 interface Backup {
   readonly scheduled: boolean
@@ -26,6 +26,7 @@ interface Status {
   readonly wire: { readonly host: string; readonly port: number } | null
   readonly metadata: string
   readonly isolation: string
+  readonly disk: { readonly free: number; readonly total: number; readonly reserve: number; readonly low: boolean }
   readonly projects: { readonly active: number; readonly awake: number; readonly queued: number; readonly degraded: number }
 }
 
@@ -44,6 +45,10 @@ export const status = command({
       ['Isolation', found.isolation],
       ['Node', `${node.name}, region ${node.region}`],
       ['Metadata', found.metadata],
+      [
+        'Disk',
+        `${found.disk.low ? `LOW: nothing new is made below ${bytes(found.disk.reserve)} free; ` : ''}${bytes(found.disk.free)} free of ${bytes(found.disk.total)}`,
+      ],
       ['Running since', localTime(found.started_at)],
       ['Backup', backupLine(backup)],
       ['Root key', backup.root_key_exported ? null : 'NOT IN THE SAFE YET: sovra keys export-root --to FILE'],

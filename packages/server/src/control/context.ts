@@ -1,6 +1,7 @@
 import type { Smtp } from '@sovrabase/contract/auth'
 import type { Kysely } from 'kysely'
 import type { Vault } from '../base/crypto.ts'
+import type { Space } from '../base/disk-space.ts'
 import type { Log } from '../base/log.ts'
 import type { LogFiles } from '../base/log-files.ts'
 import type { Addressing } from '../gateway/urls.ts'
@@ -39,7 +40,9 @@ export interface Control {
   readonly bases: Bases
   readonly backup: BackupPlace
   readonly engines: ReadonlyMap<string, Engine>
-  readonly drivers: ReadonlyMap<string, Pick<Driver, 'isolation' | 'log'>>
+  readonly drivers: ReadonlyMap<string, Pick<Driver, 'isolation' | 'log' | 'usage' | 'volumes'>>
+  /** Room on the disk of the data. */
+  readonly space: Space
   /** The log in files; null where it is not written. */
   readonly logs: LogFiles | null
   /** Called when the server ends, for answers that have no end of their own; returns how to take it back. */

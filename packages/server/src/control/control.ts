@@ -10,6 +10,7 @@ import { advisorRoutes } from './database/advisors/routes.ts'
 import { sqlRoutes } from './database/sql/routes.ts'
 import { statisticRoutes } from './database/statistics/routes.ts'
 import { typeRoutes } from './database/types/routes.ts'
+import { diskRoutes } from './disk/routes.ts'
 import { idempotency } from './idempotency.ts'
 import { refuseNul } from './input.ts'
 import { keyRoutes } from './keys/routes.ts'
@@ -69,6 +70,7 @@ export async function mountControl(
         sessionRoutes,
         platformRoutes,
         logRoutes,
+        diskRoutes,
         settingRoutes,
         serviceRoutes,
         typeRoutes,

@@ -68,6 +68,15 @@ export interface Observed {
   readonly memory?: number
 }
 
+/** Allocated bytes of a volume. */
+export interface Usage {
+  readonly total: number
+  /** Of that, by directory at its top. */
+  readonly parts: Readonly<Record<string, number>>
+  /** Of the log, which lies elsewhere. */
+  readonly log: number
+}
+
 /** *Where* it runs. One folder below drivers/; added by `node.driver()`. Runs any Workload. */
 export interface Driver {
   /** "embedded" */
@@ -91,6 +100,8 @@ export interface Driver {
   unpack?(volume: string, tar: Readable): Promise<void>
   /** Names of all volumes on this node. */
   volumes?(): Promise<string[]>
+  /** What a volume takes; undefined where it is not here. */
+  usage?(volume: string): Promise<Usage | undefined>
   /** The last bytes of what the service wrote. */
   log?(volume: string, bytes: number): Promise<string>
   inspect(id: ServiceId, volume: string, options?: { disk?: boolean; memory?: boolean }): Promise<Observed>

@@ -17,6 +17,7 @@ const Status = Type.Object({
   wire: Type.Union([Type.Object({ host: Type.String(), port: Type.Integer() }), Type.Null()]),
   metadata: Type.String(),
   isolation: Type.String(),
+  disk: Type.Object({ free: Type.Integer(), total: Type.Integer(), reserve: Type.Integer(), low: Type.Boolean() }),
   backup: Type.Object({
     scheduled: Type.Boolean(),
     last_at: Type.Union([Type.String(), Type.Null()]),
@@ -48,6 +49,7 @@ export const platformRoutes =
         metadata: control.metadata.dialect,
         isolation: control.drivers.get(control.driver)?.isolation ?? 'same-user',
         backup: await backupStatus(control),
+        disk: control.space.state(),
         projects: {
           active: Number(count.n),
           awake: [...control.connector.awake()].length,

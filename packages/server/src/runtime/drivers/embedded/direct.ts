@@ -112,6 +112,7 @@ export async function directHands(options: DirectOptions): Promise<Hands> {
       crashed: processes.hasCrashed(volume),
     }),
     disk: async (volume) => volumes.disk(checkName(volume)),
+    usage: async (volume) => volumes.usage(checkName(volume)),
     memory: async (volume) => processes.memory(checkName(volume)),
     start: async (order) => {
       const checked = checkOrder(order)

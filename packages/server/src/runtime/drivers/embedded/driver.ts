@@ -75,6 +75,7 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
     volumes: () => hands.volumes(),
     move: (from, to) => hands.move(from, to),
     log: (volume, bytes) => hands.log(volume, bytes),
+    usage: async (volume) => ((await hands.state(volume)).exists ? hands.usage(volume) : undefined),
 
     async inspect(_id, volume, options): Promise<Observed> {
       const { exists, pid, crashed } = await hands.state(volume)

@@ -1,4 +1,5 @@
 import { fail } from '../../../base/errors.ts'
+import type { Usage } from '../../driver.ts'
 import type { Pipe } from './pipes.ts'
 
 /**
@@ -22,6 +23,8 @@ export interface Hands {
   state(volume: string): Promise<VolumeState>
   /** Allocated bytes. */
   disk(volume: string): Promise<number>
+  /** Allocated bytes: all of it, those of each directory at its top, and its log beside it. */
+  usage(volume: string): Promise<Usage>
   /** Bytes of memory of all its processes, shared pages by their part (PSS); 0 when none runs. */
   memory(volume: string): Promise<number>
   /** Starts the process, or answers the running one when nothing in the order changed; a changed order restarts it. */

@@ -1,5 +1,6 @@
 import { ERRORS, type ErrorCode } from '@sovrabase/contract/errors'
 import { fail, isSovraError, SovraError } from '../../../base/errors.ts'
+import type { Usage } from '../../driver.ts'
 import type { ExitListener, Hands, HandsFacts, Started, VolumeState } from './hands.ts'
 import type { Pipe } from './pipes.ts'
 
@@ -13,6 +14,7 @@ const ORDERS = [
   'remove',
   'state',
   'disk',
+  'usage',
   'memory',
   'start',
   'stop',
@@ -114,6 +116,7 @@ export function remoteHands(channel: Channel, facts: HandsFacts): Hands {
     remove: (volume) => ask('remove', volume) as Promise<void>,
     state: (volume) => ask('state', volume) as Promise<VolumeState>,
     disk: (volume) => ask('disk', volume) as Promise<number>,
+    usage: (volume) => ask('usage', volume) as Promise<Usage>,
     memory: (volume) => ask('memory', volume) as Promise<number>,
     start: (order) => ask('start', order) as Promise<Started>,
     stop: (volume) => ask('stop', volume) as Promise<void>,

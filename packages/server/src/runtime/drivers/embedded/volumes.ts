@@ -3,6 +3,7 @@ import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { fail } from '../../../base/errors.ts'
+import type { Usage } from '../../driver.ts'
 import type { Accounts } from './accounts.ts'
 import { type UidPool, uidPool } from './accounts.ts'
 import type { Layout } from './layout.ts'
@@ -171,6 +172,17 @@ export class Volumes {
     const { out } = await run('du', ['-s', '-x', '-B1', '--', this.path(volume)])
     await limitLog(this.#logPath(volume))
     return Number(out.split('\t')[0]) || 0
+  }
+
+  async usage(volume: string): Promise<Usage> {
+    await this.#present(volume)
+    const path = this.path(volume)
+    const { out } = await run('du', ['-x', '-B1', '-d1', '--', path])
+    const sizes = new Map(out.split('\n').map((line) => [line.slice(line.indexOf('\t') + 1), Number.parseInt(line, 10) || 0]))
+    const parts: Record<string, number> = {}
+    for (const [name, size] of sizes) if (name.startsWith(`${path}/`)) parts[name.slice(path.length + 1)] = size
+    const logs = await Promise.all([this.#logPath(volume), `${this.#logPath(volume)}.1`].map((file) => lstat(file).catch(() => null)))
+    return { total: sizes.get(path) ?? 0, parts, log: logs.reduce((sum, found) => sum + (found?.size ?? 0), 0) }
   }
 
   async promote(volume: string, template: string): Promise<void> {
