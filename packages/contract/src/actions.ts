@@ -153,6 +153,7 @@ export const EVENTS = {
   'connection.rotated': 'The password of a database changed',
   'user_token.created': 'A user token was signed by an operator',
   'database.executed': 'SQL was run through the control API',
+  'database.changed': 'The schema of a database was changed through the control API',
   'settings.changed': 'Settings changed: caches of them are void',
   'token.created': 'A personal access token was made',
   'token.revoked': 'A personal access token was revoked',

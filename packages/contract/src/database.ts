@@ -166,3 +166,37 @@ export const Extensions = Type.Object({
   unavailable: Type.Array(Type.Object({ name: Type.String(), instead: Type.String() })),
 })
 export type Extensions = Static<typeof Extensions>
+
+/** Changes of the schema, applied in one transaction. What each `op` takes: docs/database.md. */
+export const ChangeOrder = Type.Object(
+  {
+    changes: Type.Array(
+      Type.Object({
+        op: Type.String({ maxLength: 40 }),
+        schema: Type.Optional(Type.String()),
+        table: Type.Optional(Type.String()),
+        name: Type.Optional(Type.String()),
+      }),
+      { minItems: 1, maxItems: 200 },
+    ),
+    dry_run: Type.Optional(Type.Boolean({ description: 'Only show the SQL' })),
+  },
+  closed,
+)
+export type ChangeOrder = Static<typeof ChangeOrder>
+export const ChangeAnswer = Type.Object({ sql: Type.Array(Type.String()), applied: Type.Boolean() })
+export type ChangeAnswer = Static<typeof ChangeAnswer>
+
+const Things = Type.Optional(Type.Array(Type.Record(Type.String(), Type.Unknown())))
+/** What is in a database; only the kinds that were asked for. Their shapes: docs/database.md. */
+export const Objects = Type.Object({
+  schemas: Things,
+  tables: Things,
+  views: Things,
+  functions: Things,
+  enums: Things,
+  roles: Things,
+  extensions: Things,
+  publications: Things,
+})
+export type Objects = Static<typeof Objects>

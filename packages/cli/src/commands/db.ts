@@ -1,6 +1,7 @@
 import { type Connection, findProject, revealConnection } from '../api/find.ts'
 import { objects, render, run, withClient } from '../database/sql.ts'
 import { type Context, command, type Group } from '../program/command.ts'
+import { change, inspect } from './db-change.ts'
 import { advisors, extensions, stats } from './db-inspect.ts'
 import { migration } from './db-migration.ts'
 import { push } from './db-push.ts'
@@ -56,5 +57,5 @@ const shell = command<object, [project: string]>({
 export const db: Group = {
   name: 'db',
   says: "a project's PostgreSQL",
-  commands: [url, sql, exec, shell, migration, push, seed, reset, advisors, stats, extensions],
+  commands: [url, sql, exec, shell, migration, push, seed, reset, inspect, change, advisors, stats, extensions],
 }

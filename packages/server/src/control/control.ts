@@ -7,6 +7,8 @@ import { authRoutes } from './auth/routes.ts'
 import { backupRoutes } from './backups/routes.ts'
 import type { Control } from './context.ts'
 import { advisorRoutes } from './database/advisors/routes.ts'
+import { changeRoutes } from './database/change/routes.ts'
+import { objectRoutes } from './database/objects/routes.ts'
 import { sqlRoutes } from './database/sql/routes.ts'
 import { statisticRoutes } from './database/statistics/routes.ts'
 import { typeRoutes } from './database/types/routes.ts'
@@ -75,6 +77,8 @@ export async function mountControl(
         serviceRoutes,
         typeRoutes,
         sqlRoutes,
+        objectRoutes,
+        changeRoutes,
         advisorRoutes,
         statisticRoutes,
         backupRoutes,
