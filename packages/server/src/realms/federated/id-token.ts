@@ -92,6 +92,15 @@ function demandOwn(idToken: string, claims: JWTPayload, accessToken: string): vo
     throw refuse('at_hash and access_token do not match')
 }
 
+/** At this door a provider that is off has a code of its own, which clients know. */
+function openSource({ rules }: Realm, provider: string): Source {
+  try {
+    return sourceOf(rules, provider)
+  } catch (cause) {
+    throw fail('auth_provider_disabled', { provider: provider.slice(0, 64) }, { cause })
+  }
+}
+
 /** Grant type `id_token`: an application brings what Google's, Apple's or another's SDK gave it. */
 export async function signInByIdToken(realm: Realm, given: IdTokenSignIn): Promise<Grant> {
   const { provider, idToken, accessToken = '', nonce = '' } = given
@@ -99,7 +108,7 @@ export async function signInByIdToken(realm: Realm, given: IdTokenSignIn): Promi
     throw fail('auth_validation_failed', { reason: 'id_token required' })
   if (typeof provider !== 'string' || provider === '') throw fail('auth_validation_failed', { reason: 'provider required' })
   await limitAddress(realm, 'sign_ins')
-  const source = sourceOf(realm.rules, provider)
+  const source = openSource(realm, provider)
   if (source.preset.kind !== 'oidc') throw fail('auth_validation_failed', { reason: `${source.name} has no id_tokens` })
   const { claims, issuer } = await verified(realm, source, idToken)
   demandNonce(source, claims, String(nonce ?? ''))
