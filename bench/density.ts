@@ -20,6 +20,10 @@ const { values: flags } = parseArgs({
 })
 const count = Number(flags.projects)
 const awake = Math.min(count, Number(flags.awake))
+/** Of an idle cluster: postmaster, four of its own, one session of the gateway, one that listens. */
+const PROCESSES = 7
+/** ms for what a wake needs for a moment only. */
+const SETTLE_MS = 15_000
 
 /** Runs `fn` for each item, `width` at a time. */
 async function each<T>(items: readonly T[], width: number, fn: (item: T) => Promise<void>): Promise<void> {
@@ -99,6 +103,7 @@ await withCleanup(async (later) => {
 
   const woken = projects.slice(0, awake)
   await each(woken, 4, async ({ ref }) => void (await must(server.api('POST', `/projects/${ref}/wake`), 200)))
+  await until(() => postgresOf(server.child.pid!).length <= awake * PROCESSES, SETTLE_MS, 500).catch(() => {})
   const processes = postgresOf(server.child.pid!)
   console.log(
     `  ${awake} awake: ${processes.length} postgres processes, server ${read()

@@ -3,7 +3,7 @@ import type { Log } from '../../../base/log.ts'
 import type { Endpoint } from '../../driver.ts'
 import type { Attachment } from '../../engine.ts'
 import type { Service } from '../../services.ts'
-import { makeAdmin } from './admin.ts'
+import { makeAdmin, newClient } from './admin.ts'
 import { asRole, type Identity } from './as-role.ts'
 import { type CatalogueHolder, holdCatalogue } from './catalogue/holder.ts'
 import type { Catalogue } from './catalogue/types.ts'
@@ -42,7 +42,7 @@ export interface Cluster extends Attachment {
 export interface ClusterOptions {
   readonly at: Endpoint
   readonly service: Service<Partial<PostgresSpec>>
-  /** Our superuser's connection of this wake, kept for LISTEN and the watchdog. */
+  /** Our superuser's connection of this wake: it has looked at much, and reads the catalogue before it ends. */
   readonly client: pg.Client
   readonly seen: PreparedCluster
   readonly log: Log
@@ -70,17 +70,26 @@ export function openPool(at: Endpoint, service: Service<Partial<PostgresSpec>>, 
 
 /** Opens what the server holds of a running cluster beside its pool: the catalogue, the watchdog. */
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
-  const { at, service, client, seen, log, pool } = options
+  const { at, service, seen, log, pool } = options
   const spec = fullSpec(service.spec)
-  const reader = makeAdmin(at, secretOf(service, ADMIN), READER_IDLE_MS)
+  const password = secretOf(service, ADMIN)
+  // Another for LISTEN and the watchdog, for as long as the cluster runs: its backend stays small.
+  const client = newClient(at, password)
+  const connected = client.connect()
+  connected.catch(() => undefined)
+  const reader = makeAdmin(at, password, READER_IDLE_MS, options.client)
   const catalogue = await holdCatalogue(client, {
     ...(options.catalogue ? { known: options.catalogue } : {}),
+    connected,
     reader: reader.run,
     onError: (error) => log.warn({ err: error, service: service.id }, 'could not read the catalogue'),
+  }).catch(async (error: unknown) => {
+    await Promise.allSettled([reader.close(), connected.then(() => client.end())])
+    throw error
   })
   // Plans are made anew by PostgreSQL itself; this frees what names things that may be gone, and forgets which texts were slow.
   catalogue.onChange(() => pool.invalidate())
-  const admin = makeAdmin(at, secretOf(service, ADMIN), ADMIN_IDLE_MS)
+  const admin = makeAdmin(at, password, ADMIN_IDLE_MS)
   let quota: QuotaState = EMPTY_QUOTA
   let round = 0
 

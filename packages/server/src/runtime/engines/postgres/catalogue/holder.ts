@@ -29,6 +29,8 @@ export interface HolderOptions {
    * for a read. It is read soon after all the same, in case the last notification came too late.
    */
   known?: Catalogue
+  /** Settles when `client` is connected, where it is not yet. */
+  connected?: Promise<unknown>
   /** Lends the connection that reads; default: the one that LISTENs. */
   reader?: (fn: (client: pg.Client) => Promise<Catalogue>) => Promise<Catalogue>
   /** A read that a notification started has failed: the old catalogue stays; the next notification or `fresh` tries again. */
@@ -48,9 +50,11 @@ export async function holdCatalogue(client: pg.Client, options: HolderOptions = 
 
   const reader = options.reader ?? ((fn) => fn(client))
 
-  const listening = client.query(
-    `select pg_catalog.set_config('search_path', 'pg_catalog', false); listen ${DDL_CHANNEL}; listen ${RELOAD_CHANNEL}`,
-  )
+  const listen = async (): Promise<void> => {
+    await options.connected
+    await client.query(`select pg_catalog.set_config('search_path', 'pg_catalog', false); listen ${DDL_CHANNEL}; listen ${RELOAD_CHANNEL}`)
+  }
+  const listening = listen()
   listening.catch(() => undefined)
 
   const read = async (): Promise<void> => {
