@@ -108,6 +108,28 @@ const Captcha = Type.Object(
   closed,
 )
 
+const Passkeys = Type.Object(
+  {
+    enabled: Type.Boolean(),
+    rp_id: Type.Optional(
+      Type.String({
+        maxLength: 253,
+        pattern: '^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$',
+        description: 'Domain that passkeys belong to; default: the host of site_url. Another one later makes those that exist useless',
+      }),
+    ),
+    rp_name: line(128, 'What browsers call it'),
+    origins: Type.Optional(
+      Type.Array(Type.String({ maxLength: 2048, pattern: '^(https?://[^\\s/]+|android:apk-key-hash:[A-Za-z0-9_-]+)$' }), {
+        minItems: 1,
+        maxItems: 20,
+        description: 'Where pages may use them; default: the origin of site_url',
+      }),
+    ),
+  },
+  closed,
+)
+
 const Rates = Type.Object(
   {
     mails: whole(1, 100_000, 'Mails of the project in an hour'),
@@ -199,6 +221,7 @@ export const AuthSettings = Type.Object(
         closed,
       ),
     ),
+    passkeys: Type.Optional(Passkeys),
     providers: Type.Optional(Providers),
     custom_providers: Type.Optional(CustomProviders),
     manual_linking: onOff('Users may add and remove ways in by themselves (linkIdentity, unlinkIdentity)'),

@@ -337,6 +337,30 @@ export interface AuthMfaChallenges {
   otp_code: string | null
   web_authn_session_data: Json | null
 }
+export interface AuthWebauthnCredentials {
+  id: string
+  user_id: string
+  credential_id: string
+  public_key: string
+  attestation_type: string
+  aaguid: string | null
+  sign_count: number
+  transports: Json
+  backup_eligible: number
+  backed_up: number
+  friendly_name: string
+  created_at: Millis
+  updated_at: Millis
+  last_used_at: Millis | null
+}
+export interface AuthWebauthnChallenges {
+  id: string
+  user_id: string | null
+  challenge_type: string
+  session_data: Json
+  created_at: Millis
+  expires_at: Millis
+}
 export interface AuthMfaAmrClaims {
   id: string
   session_id: string
@@ -464,4 +488,6 @@ export interface Tables {
   auth_mails: AuthMails
   auth_rates: AuthRates
   auth_recovery_codes: AuthRecoveryCodes
+  auth_webauthn_credentials: AuthWebauthnCredentials
+  auth_webauthn_challenges: AuthWebauthnChallenges
 }

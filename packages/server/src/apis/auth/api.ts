@@ -8,6 +8,7 @@ import { federatedRoutes } from './federated-routes.ts'
 import { readsJson } from './input.ts'
 import { linkRoutes } from './link-routes.ts'
 import type { AuthOptions } from './options.ts'
+import { passkeyAdminRoutes, passkeyRoutes } from './passkey-routes.ts'
 import { publicRoutes } from './public-routes.ts'
 import { render } from './render.ts'
 import { signInRoutes } from './sign-in-routes.ts'
@@ -34,6 +35,8 @@ export function authApi(options: AuthOptions, { administered = true } = {}): Aut
     }
     if (options.settings) customProviderRoutes(app, { settings: options.settings, now: options.now })
     await app.register(async (scope) => factorRoutes(scope, options))
+    await app.register(async (scope) => passkeyRoutes(scope, options))
+    if (administered) passkeyAdminRoutes(app, options)
     if (administered) await app.register(async (scope) => adminRoutes(scope, options))
   }
   return { routes, bodyLimit: options.bodyLimit, render }

@@ -30,7 +30,7 @@ export function publicRoutes(app: FastifyInstance, options: AuthOptions): void {
       phone_autoconfirm: rules.phone_autoconfirm,
       sms_provider: rules.sms?.provider ?? '',
       saml_enabled: false,
-      passkeys_enabled: false,
+      passkeys_enabled: rules.passkeys?.enabled === true,
     }
   })
 

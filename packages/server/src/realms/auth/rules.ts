@@ -13,6 +13,7 @@ export interface AuthRules extends Widened {
   readonly hooks?: AuthSettings['hooks']
   readonly sms?: AuthSettings['sms']
   readonly sms_template?: AuthSettings['sms_template']
+  readonly passkeys?: AuthSettings['passkeys']
   readonly providers?: AuthSettings['providers']
   readonly custom_providers?: AuthSettings['custom_providers']
   /** Whether an address has no rate of its own. */

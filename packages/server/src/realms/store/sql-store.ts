@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely'
 import type { Tables } from '../../metadata/tables.ts'
 import { factors, recoveryCodes } from './factors.ts'
 import type { Codec } from './fields.ts'
+import { passkeys } from './passkeys.ts'
 import { refreshTokens, sessions } from './sessions.ts'
 import { flows, oneTimeTokens } from './tokens.ts'
 import type { RealmStore } from './types.ts'
@@ -18,6 +19,7 @@ export const sqlStore = (db: Kysely<Tables>, codec: Codec): RealmStore => ({
   ...flows(db, codec),
   ...factors(db, codec),
   ...recoveryCodes(db, codec),
+  ...passkeys(db, codec),
   ...mails(db, codec),
   ...auditLog(db, codec),
   ...work(db, codec),

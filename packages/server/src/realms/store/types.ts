@@ -140,6 +140,47 @@ export interface Challenge {
   readonly otpHash: string | null
 }
 
+export interface Passkey {
+  readonly id: string
+  readonly userId: string
+  /** `\\x` and hex digits, as PostgreSQL writes bytes; so is the key, which is a COSE key. */
+  readonly credentialId: string
+  readonly publicKey: string
+  readonly attestation: string
+  readonly aaguid: string | null
+  readonly signCount: number
+  readonly transports: readonly string[]
+  readonly backupEligible: boolean
+  readonly backedUp: boolean
+  readonly name: string
+  readonly createdAt: number
+  readonly updatedAt: number
+  readonly lastUsedAt: number | null
+}
+
+/** A WebAuthn challenge that waits for its answer. */
+export interface Ceremony {
+  readonly id: string
+  /** null: nobody is known yet. */
+  readonly userId: string | null
+  readonly kind: 'registration' | 'authentication'
+  readonly data: Json
+  readonly createdAt: number
+  readonly expiresAt: number
+}
+
+export interface PasskeyStore {
+  /** False: the credential is known. */
+  insertPasskey(passkey: Passkey): Promise<boolean>
+  passkeysOf(userId: string): Promise<Passkey[]>
+  passkeyByCredential(credentialId: string): Promise<Passkey | null>
+  updatePasskey(id: string, patch: Partial<Pick<Passkey, 'signCount' | 'backedUp' | 'name' | 'lastUsedAt'>>, now: number): Promise<void>
+  deletePasskey(id: string): Promise<void>
+  insertCeremony(ceremony: Ceremony): Promise<void>
+  /** Removes it; the one caller that removed it gets it. */
+  takeCeremony(id: string, kind: Ceremony['kind']): Promise<Ceremony | null>
+}
+
 export interface AuditEntry {
   readonly id: string
   readonly payload: Json
@@ -281,4 +322,4 @@ export interface WorkStore {
   sweep(before: { tokens: number; flows: number; mails: number; challenges: number }, now: number): Promise<void>
 }
 
-export interface RealmStore extends UserStore, SessionStore, TokenStore, FactorStore, WorkStore {}
+export interface RealmStore extends UserStore, SessionStore, TokenStore, FactorStore, PasskeyStore, WorkStore {}

@@ -163,6 +163,7 @@ export const work = (db: Kysely<Tables>, codec: Codec): Omit<WorkStore, keyof Ma
     await db.deleteFrom('auth_rates').where('full_at', '<', now).execute()
     await db.deleteFrom('auth_one_time_tokens').where('created_at', '<', codec.at(before.tokens)).execute()
     await db.deleteFrom('auth_flow_state').where('created_at', '<', codec.at(before.flows)).execute()
+    await db.deleteFrom('auth_webauthn_challenges').where('expires_at', '<', codec.at(now)).execute()
     await db.deleteFrom('auth_mfa_challenges').where('created_at', '<', codec.at(before.challenges)).execute()
     await db.deleteFrom('auth_mails').where('expires_at', '<', codec.at(before.mails)).execute()
     await db.deleteFrom('auth_sessions').where('not_after', '<', codec.at(now)).execute()
