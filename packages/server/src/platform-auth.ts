@@ -41,7 +41,12 @@ async function settingsOf({ metadata, secrets, bus }: Foundation, realm: Platfor
   }
   let settings = await read()
   bus.on(['settings.changed'], ({ subject, project_ref }) => {
-    if (subject === 'auth' && project_ref === null) void read().then((fresh) => (settings = fresh))
+    if (subject !== 'auth' || project_ref !== null) return
+    // Where metadata is away the former ones hold.
+    read().then(
+      (fresh) => (settings = fresh),
+      () => undefined,
+    )
   })
   return () => settings
 }

@@ -150,7 +150,7 @@ function uuidOf(text: string): string {
 const iso = (ms: unknown): string | undefined => (Number(ms) > 0 ? new Date(Number(ms)).toISOString() : undefined)
 const base64 = (text: unknown): string => Buffer.from(String(text ?? ''), 'base64').toString('base64')
 /** Providers by the names that they have here. */
-const named = (provider: string): string => provider.replace(/\.com$/, '').replace(/^phone$/, 'phone')
+const named = (provider: string): string => provider.replace(/\.com$/, '')
 
 function firebaseHash(user: Row, hash: FirebaseHash | null): Row {
   if (typeof user.passwordHash !== 'string' || user.passwordHash === '' || hash === null) return {}
