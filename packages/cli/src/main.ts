@@ -7,6 +7,7 @@ import { backup } from './commands/backup.ts'
 import { completion } from './commands/completion.ts'
 import { db } from './commands/db.ts'
 import { disk } from './commands/disk.ts'
+import { doctor } from './commands/doctor.ts'
 import { gen } from './commands/gen.ts'
 import { keys } from './commands/keys.ts'
 import { login } from './commands/login.ts'
@@ -40,6 +41,7 @@ const entries = [
   status,
   logs,
   disk,
+  doctor,
   login,
   logout,
   whoami,

@@ -15,7 +15,8 @@ const LOOPBACK = /^(127\..*|\[::1\]|(.*\.)?localhost)$/
 const folder = (): string => (existsSync(join(process.cwd(), CONFIG)) ? process.cwd() : ROOT)
 
 /** The schema of the configuration costs five times the start of the CLI: it is loaded where nothing else can tell. */
-const wholeConfig = async () => (await import('@sovrabase/server/config')).loadConfig({ cwd: folder() }).config
+export const configHere = async () => (await import('@sovrabase/server/config')).loadConfig({ cwd: folder() })
+const wholeConfig = async () => (await configHere()).config
 
 /** Whether this file may say where the data lies; one that cannot be read is for `loadConfig` to complain about. */
 function namesDir(file: string): boolean {

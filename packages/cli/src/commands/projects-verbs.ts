@@ -1,6 +1,7 @@
 import type { Project } from '@sovrabase/contract/project'
 import { findOrganisation, findProject } from '../api/find.ts'
 import { command } from '../program/command.ts'
+import { areMany, chosen, MANY_FLAGS, MANY_MORE, type ManyOptions, onMany } from '../program/many.ts'
 import { stop } from '../terminal/errors.ts'
 import { localTime } from '../terminal/output.ts'
 
@@ -18,29 +19,36 @@ export function readLabels(given: readonly string[]): Record<string, string> {
 
 const named = (project: Project): string => `${project.organisation.name}/${project.name}`
 
-export const sleep = command<{ force?: boolean }, [project: string]>({
-  use: 'sleep <project>',
+export const sleep = command<ManyOptions & { force?: boolean }, [project?: string]>({
+  use: 'sleep [project]',
   says: 'put it to sleep: no process, no memory; the next request wakes it',
-  examples: ['sovra projects sleep demo'],
-  flags: [['--force', 'end what runs in it']],
-  async run(context, { force }, given) {
+  examples: ['sovra projects sleep demo', 'sovra projects sleep --label stage=test'],
+  flags: [['--force', 'end what runs in it'], ...MANY_FLAGS],
+  more: MANY_MORE,
+  async run(context, options, given) {
     const client = await context.client()
-    const { ref } = await findProject(client, given)
-    const project = await context.spin('Putting it to sleep', () =>
-      client.request<Project>('POST', `/projects/${ref}/sleep`, { query: { force } }),
-    )
+    const projects = await chosen(client, given, options)
+    const work = ({ ref }: Project) => client.request<Project>('POST', `/projects/${ref}/sleep`, { query: { force: options.force } })
+    const only = projects[0]
+    if (areMany(options) || !only) return onMany(context, projects, options, work)
+    const project = await context.spin('Putting it to sleep', () => work(only))
     return { data: project, text: `${named(project)} sleeps.` }
   },
 })
 
-export const wake = command<object, [project: string]>({
-  use: 'wake <project>',
+export const wake = command<ManyOptions, [project?: string]>({
+  use: 'wake [project]',
   says: 'wake it now',
-  examples: ['sovra projects wake demo'],
-  async run(context, _options, given) {
+  examples: ['sovra projects wake demo', 'sovra projects wake --org acme --parallel 4'],
+  flags: MANY_FLAGS,
+  more: MANY_MORE,
+  async run(context, options, given) {
     const client = await context.client()
-    const { ref } = await findProject(client, given)
-    const project = await context.spin('Waking it', () => client.request<Project>('POST', `/projects/${ref}/wake`))
+    const projects = await chosen(client, given, options)
+    const work = ({ ref }: Project) => client.request<Project>('POST', `/projects/${ref}/wake`)
+    const only = projects[0]
+    if (areMany(options) || !only) return onMany(context, projects, options, work)
+    const project = await context.spin('Waking it', () => work(only))
     return { data: project, text: `${named(project)} is awake.` }
   },
 })

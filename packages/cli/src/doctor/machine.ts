@@ -1,0 +1,190 @@
+/** What can be wrong with the machine and the configuration: seen without a server. */
+import { X509Certificate } from 'node:crypto'
+import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { availableParallelism, freemem, totalmem } from 'node:os'
+import { dirname, join } from 'node:path'
+import { configHere, holderHere } from '../api/local.ts'
+import { bytes } from '../terminal/output.ts'
+import { bad, type Check, look, ok, skipped, warn } from './check.ts'
+
+type Config = Awaited<ReturnType<typeof configHere>>['config']
+
+const MIB = 1024 * 1024
+const DAY = 86_400_000
+/** Days before a certificate's end that it should be renewed. */
+const SOON = 14
+const FEW_UIDS = 1_000
+const FEW_FILES = 4_096
+const LITTLE_MEMORY = 900 * MIB
+const EARLIEST = Date.UTC(2026, 0, 1)
+/** f_type of statfs(2): network file systems, whose locks may be none. */
+const NETWORK: Readonly<Record<number, string>> = { 26985: 'NFS', 4283649346: 'CIFS', 4266872130: 'SMB', 16914839: '9p' }
+const HIDDEN_BY: Readonly<Record<number, string>> = { 16914836: 'tmpfs' }
+
+function platform(): Check {
+  const libc = (process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined)?.header?.glibcVersionRuntime
+  const what = `${process.platform} ${process.arch}, Node ${process.versions.node}`
+  if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch))
+    return bad('platform', what, 'Sovrabase brings PostgreSQL for Linux on x64 and arm64. Use a container or another machine.')
+  if (!libc) return bad('platform', `${what}, without glibc`, 'Use Debian, Ubuntu, Fedora or another system with glibc.')
+  return ok('platform', `${what}, glibc ${libc}`)
+}
+
+function memory(): Check {
+  const says = `${bytes(totalmem())}, ${bytes(freemem())} free, ${availableParallelism()} CPUs`
+  return totalmem() < LITTLE_MEMORY
+    ? warn('memory', says, 'From 1 GiB on it works well: give it more, or lower limits.awake.clusters.')
+    : ok('memory', says)
+}
+
+function uids(): Check {
+  if (process.geteuid?.() !== 0) return skipped('uid-map', 'not root: every cluster has the uid of the server (isolation: same-user)')
+  const mapped = readFileSync('/proc/self/uid_map', 'utf8')
+    .trim()
+    .split('\n')
+    .reduce((sum, line) => sum + Number(line.trim().split(/\s+/)[2] ?? 0), 0)
+  if (mapped >= FEW_UIDS) return ok('uid-map', `${mapped} uids: each cluster gets one of its own`)
+  return warn(
+    'uid-map',
+    `only ${mapped} uids are mapped here: clusters share one (isolation: same-user)`,
+    'Map more: --userns of the container engine, /etc/subuid.',
+  )
+}
+
+function openFiles(): Check {
+  const [, soft = '0'] = /^Max open files\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
+  if (soft === 'unlimited' || Number(soft) >= FEW_FILES) return ok('open-files', `${soft} allowed`)
+  return warn(
+    'open-files',
+    `${soft} allowed here`,
+    'Raise it: LimitNOFILE= in the unit, `ulimit -n` in a shell. Each connection takes one.',
+  )
+}
+
+function clock(): Check {
+  const now = new Date()
+  if (now.getTime() < EARLIEST)
+    return bad('clock', now.toISOString(), 'It is wrong: tokens would never be valid. Set it (timedatectl set-ntp true).')
+  return ok('clock', now.toISOString())
+}
+
+const existing = (dir: string): string => (existsSync(dir) || dir === dirname(dir) ? dir : existing(dirname(dir)))
+
+function dataDirectory(dir: string): Check[] {
+  if (!existsSync(dir)) {
+    try {
+      accessSync(existing(dir), constants.W_OK)
+      return [ok('data', `${dir} is made at the first start`)]
+    } catch {
+      return [bad('data', `${dir} cannot be made`, `Make it for the user that runs the server, or set data.dir.`)]
+    }
+  }
+  const { uid } = statSync(dir)
+  const me = process.geteuid?.() ?? 0
+  if (me !== 0 && uid !== me)
+    return [bad('data', `${dir} belongs to uid ${uid}, this is ${me}`, `Run this as that user (sudo -u \\#${uid} sovra doctor).`)]
+  try {
+    accessSync(dir, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch {
+    return [bad('data', `${dir} cannot be written`, 'Is it mounted read-only? Else give it to the user that runs the server.')]
+  }
+  const keys = join(dir, 'keys')
+  const open = existsSync(keys) && (statSync(keys).mode & 0o077) !== 0
+  return [ok('data', dir), ...(open ? [bad('keys', `${keys} can be entered by others`, `chmod 700 ${keys}`)] : [])]
+}
+
+function fileSystem(dir: string): Check {
+  const at = existing(dir)
+  const { type } = statfsSync(at)
+  const network = NETWORK[type]
+  if (network) return bad('file-system', `${at} lies on ${network}`, 'Locks and fsync cannot be trusted there: use a local disk.')
+  if (HIDDEN_BY[type])
+    return warn('file-system', `${at} lies in memory (${HIDDEN_BY[type]})`, 'It is gone at the next boot: set data.dir to a disk.')
+  return ok('file-system', `${at} is local`)
+}
+
+function diskSpace({ data, disk }: Config): Check {
+  const { bavail, blocks, bsize, ffree, files } = statfsSync(existing(data.dir))
+  const [free, total] = [bavail * bsize, blocks * bsize]
+  const reserve = Math.min(disk.reserve, (total * disk.share) / 100)
+  const says = `${bytes(free)} free of ${bytes(total)}, reserve ${bytes(Math.floor(reserve))}`
+  if (free < reserve) return bad('disk', says, 'Nothing new is taken (disk_low). `sovra disk` shows what takes it.')
+  if (files > 0 && ffree < files / 50)
+    return bad('disk', `${says}; only ${ffree} inodes`, 'Each project takes about 1,000 files: use a file system with more.')
+  return free < reserve * 2 ? warn('disk', says, 'Make room soon: `sovra disk` shows what takes it.') : ok('disk', says)
+}
+
+function canListen(host: string, port: number): Promise<string | null> {
+  return new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'unknown'))
+    server.listen(port, host, () => server.close(() => resolve(null)))
+  })
+}
+
+async function ports({ api, admin, wire }: Config): Promise<Check[]> {
+  const { holder } = await holderHere()
+  if (holder) return [skipped('ports', 'the server runs and has them')]
+  const wanted = [
+    ['api', api.host, api.port, 'SOVRABASE_API_PORT'],
+    ['admin', admin.host, admin.port, 'SOVRABASE_ADMIN_PORT'],
+    ['wire', wire.host, wire.port, 'SOVRABASE_WIRE_PORT'],
+  ] as const
+  const found: Check[] = []
+  for (const [name, host, port, variable] of wanted) {
+    if (port === 'auto' || port === 0) continue
+    const problem = await canListen(host, port)
+    const remedy =
+      problem === 'EADDRINUSE'
+        ? `Somebody else has it (ss -ltnp). Stop that, or set ${variable}.`
+        : `Set ${variable} or ${name}.host to what this user may listen on.`
+    found.push(
+      problem === null ? ok(`port-${name}`, `${host}:${port} is free`) : bad(`port-${name}`, `${host}:${port}: ${problem}`, remedy),
+    )
+  }
+  return found
+}
+
+function certificate(name: string, file: string | null): Check[] {
+  if (file === null) return []
+  const { validTo } = new X509Certificate(readFileSync(file))
+  const left = Math.floor((Date.parse(validTo) - Date.now()) / DAY)
+  const renew = 'Renew it; the server reads it again by itself.'
+  if (left < 0) return [bad(name, `${file} ended ${validTo}`, renew)]
+  return [left < SOON ? warn(name, `${file} ends in ${left} days`, renew) : ok(name, `${file}: ${left} days left`)]
+}
+
+const certificates = ({ api, wire }: Config): Check[] => [
+  ...certificate('certificate-api', api.tls.cert_file),
+  ...certificate('certificate-wire', wire.tls.cert_file),
+]
+
+/** In the order in which one mends. */
+export async function machineChecks(): Promise<Check[]> {
+  const found = [
+    ...(await look('platform', platform)),
+    ...(await look('memory', memory)),
+    ...(await look('uid-map', uids)),
+    ...(await look('open-files', openFiles)),
+    ...(await look('clock', clock)),
+  ]
+  let loaded: Awaited<ReturnType<typeof configHere>>
+  try {
+    loaded = await configHere()
+  } catch (error) {
+    return [...found, ...(await look('configuration', () => Promise.reject(error)))]
+  }
+  const { config, path, warnings } = loaded
+  const { dir } = config.data
+  const says = path ?? 'no file: defaults and variables'
+  return [
+    ...found,
+    warnings.length > 0 ? warn('configuration', `${says}: ${warnings.join('; ')}`, 'Correct these lines.') : ok('configuration', says),
+    ...(await look('data', () => dataDirectory(dir))),
+    ...(await look('file-system', () => fileSystem(dir))),
+    ...(await look('disk', () => diskSpace(config))),
+    ...(await look('ports', () => ports(config))),
+    ...(await look('certificates', () => certificates(config))),
+  ]
+}

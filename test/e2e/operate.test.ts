@@ -1,0 +1,134 @@
+/** One command for many projects; `sovra doctor`. */
+import assert from 'node:assert/strict'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { gunzipSync } from 'node:zlib'
+import { makeCli } from '../../packages/cli/src/cli.testing.ts'
+import { startServer, type TestServer } from '../node.ts'
+import { createProject, type TestProject } from '../project.ts'
+
+let server: TestServer
+const projects: TestProject[] = []
+const empty = mkdtempSync(join(tmpdir(), 'sovra-doctor-'))
+let dataDir = ''
+const cli = makeCli(() => dataDir)
+before(async () => {
+  server = await startServer({ env: { SOVRABASE_DEMO: 'off' } })
+  dataDir = server.dataDir
+  for (const name of ['one', 'two', 'three'])
+    projects.push(await createProject(server, name, { labels: { stage: name === 'three' ? 'live' : 'test' } }))
+})
+after(async () => {
+  await server.stop()
+  cli.remove()
+  rmSync(empty, { recursive: true, force: true })
+})
+
+interface Result {
+  readonly name: string
+  readonly status: string
+  readonly error: { readonly code: string } | null
+  readonly result: unknown
+}
+const results = (out: string) => JSON.parse(out) as Result[]
+
+test('sleep, wake and db exec take many projects: a table, one exit code', async () => {
+  const slept = await cli.run(['projects', 'sleep', '--label', 'stage=test', '--json'])
+  assert.equal(slept.code, 0, slept.err)
+  assert.deepEqual(
+    results(slept.out).map(({ name, status }) => [name, status]),
+    [
+      ['one', 'done'],
+      ['two', 'done'],
+    ],
+  )
+  const statusOf = async () =>
+    (await server.api<{ items: { name: string; services: { status: string }[] }[] }>('GET', '/projects?sort=name')).body.items.map(
+      ({ services }) => services[0]?.status,
+    )
+  assert.deepEqual((await statusOf()).filter((status) => status === 'asleep').length, 2)
+  const woken = await cli.run(['projects', 'wake', '--org', 'acme', '--parallel', '3'])
+  assert.match(woken.out, /3 projects done, 0 failed\./)
+
+  await projects[1]!.sql('create table there (id int)')
+  const without = await cli.run(['db', 'exec', '--all', 'insert into there values (1)', '--json', '--parallel', '1'])
+  assert.equal(without.code, 1)
+  assert.deepEqual(
+    results(without.out)
+      .map(({ status }) => status)
+      .sort(),
+    ['failed', 'not tried', 'not tried'],
+  )
+  const going = await cli.run(['db', 'exec', '--all', '--continue-on-error', 'select count(*)::int as n from there', '--json'])
+  assert.equal(going.code, 1)
+  assert.deepEqual(
+    results(going.out).map(({ name, status }) => [name, status]),
+    [
+      ['one', 'failed'],
+      ['three', 'failed'],
+      ['two', 'done'],
+    ],
+  )
+  assert.equal((await cli.run(['projects', 'sleep'])).code, 2)
+  assert.equal((await cli.run(['projects', 'sleep', 'one', '--all'])).code, 2)
+})
+
+interface Doctor {
+  readonly failed: number
+  readonly checks: { readonly name: string; readonly state: string; readonly says: string; readonly remedy: string | null }[]
+}
+const check = ({ checks }: Doctor, name: string) => checks.find((one) => one.name === name)
+
+test('doctor looks at machine, configuration and server, and each finding has its remedy', async () => {
+  const ran = await cli.run(['doctor', '--json'])
+  const found = JSON.parse(ran.out) as Doctor
+  assert.equal(ran.code, found.failed > 0 ? 1 : 0)
+  for (const name of [
+    'platform',
+    'memory',
+    'clock',
+    'configuration',
+    'data',
+    'file-system',
+    'disk',
+    'server',
+    'projects',
+    'orphans',
+    'drift',
+  ])
+    assert.equal(check(found, name)?.state, 'ok', `${name}: ${JSON.stringify(check(found, name))}`)
+  for (const one of found.checks) if (one.state === 'warn' || one.state === 'fail') assert.ok(one.remedy, one.name)
+})
+
+test('the support bundle has no secret and no name of a project', async () => {
+  const file = join(empty, 'support.json.gz')
+  const ran = await cli.run(['doctor', '--bundle', file], { env: { SOVRABASE_JWT_SECRET: 'a-secret-of-more-than-32-characters!' } })
+  assert.match(ran.out, /Wrote .*support/)
+  const text = gunzipSync(readFileSync(file)).toString()
+  for (const secret of ['a-secret-of-more', server.localToken, projects[0]!.service, projects[0]!.anon, 'acme'])
+    assert.ok(!text.includes(secret), secret)
+  assert.ok(text.includes(projects[0]!.ref))
+})
+
+test('without a server doctor finds what would stop a start', async () => {
+  const taken = createServer().listen(0, '127.0.0.1')
+  await new Promise((resolve) => taken.once('listening', resolve))
+  const { port } = taken.address() as { port: number }
+  const env = { SOVRABASE_DATA_DIR: join(empty, 'data'), SOVRABASE_API_PORT: String(port) }
+  const ran = await cli.run(['doctor', '--json'], { env })
+  taken.close()
+  assert.equal(ran.code, 1)
+  const found = JSON.parse(ran.out) as Doctor
+  assert.equal(check(found, 'port-api')?.state, 'fail')
+  assert.match(check(found, 'port-api')?.remedy ?? '', /SOVRABASE_API_PORT/)
+  assert.equal(check(found, 'server')?.state, 'skipped')
+
+  const config = join(empty, 'config.yaml')
+  writeFileSync(config, 'api:\n  prot: 80\n')
+  chmodSync(config, 0o600)
+  const wrong = JSON.parse((await cli.run(['doctor', '--json'], { env: { CONFIG_PATH: config } })).out) as Doctor
+  assert.equal(check(wrong, 'configuration')?.state, 'fail')
+})
