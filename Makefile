@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 NODE := bash scripts/node.sh
 
-.PHONY: help start stop status install uninstall test check bench generate install-dependencies docker-build docker-start docker-logs docker-stop
+.PHONY: help start stop status install uninstall test check bench generate tools install-dependencies docker-build docker-start docker-logs docker-stop
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -50,6 +50,9 @@ check: install-dependencies ## types, lint, import rule, generated files, unused
 
 generate: install-dependencies ## write docs/config.md, docs/errors.md and the editor's schema anew
 	@$(NODE) scripts/generate.ts
+
+tools: ## PostgreSQL's pg_dump, pg_restore and psql, for sovra db dump, restore and pull
+	@bash scripts/postgres-tools.sh
 
 bench: install-dependencies ## make bench NAME=read
 	@$(NODE) bench/run.ts $(NAME)

@@ -13,6 +13,7 @@ TOOLS=(
   'unshare util-linux'
   'go golang-go'
   'python3 python3'
+  'pip3 python3-pip'
   'systemd-analyze systemd'
 )
 
@@ -23,7 +24,7 @@ for entry in "${TOOLS[@]}"; do
 done
 if [ ${#missing[@]} -eq 0 ]; then
   echo 'test tools: all there'
-  exit 0
+  exec bash "$(dirname "${BASH_SOURCE[0]}")/postgres-tools.sh"
 fi
 
 run=()
@@ -35,3 +36,4 @@ echo "test tools: installing ${missing[*]}"
 "${run[@]}" apt-get update -qq || echo 'test tools: package lists could not be refreshed, trying the old ones' >&2
 # Services are never started: tests run their own servers in temporary directories.
 "${run[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}"
+exec bash "$(dirname "${BASH_SOURCE[0]}")/postgres-tools.sh"

@@ -4,8 +4,10 @@ import { type Context, command, type Group } from '../program/command.ts'
 import { areMany, chosen, MANY_FLAGS, MANY_MORE, type ManyOptions, onMany } from '../program/many.ts'
 import { stop } from '../terminal/errors.ts'
 import { change, inspect } from './db-change.ts'
+import { dump, restore } from './db-dump.ts'
 import { advisors, extensions, stats } from './db-inspect.ts'
 import { migration } from './db-migration.ts'
+import { pull } from './db-pull.ts'
 import { push } from './db-push.ts'
 import { reset } from './db-reset.ts'
 import { seed } from './db-seed.ts'
@@ -79,5 +81,5 @@ const shell = command<object, [project: string]>({
 export const db: Group = {
   name: 'db',
   says: "a project's PostgreSQL",
-  commands: [url, sql, exec, shell, migration, push, seed, reset, inspect, change, advisors, stats, extensions],
+  commands: [url, sql, exec, shell, migration, push, pull, seed, reset, inspect, change, advisors, stats, extensions, dump, restore],
 }

@@ -1,0 +1,97 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { delimiter, join, resolve } from 'node:path'
+import type { Connection } from '../api/find.ts'
+import { stop } from '../terminal/errors.ts'
+
+export type Program = 'pg_dump' | 'pg_restore' | 'psql'
+
+interface Tool {
+  readonly path: string
+  /** What its own libraries need: without it the system's libpq is loaded. */
+  readonly env: Readonly<Record<string, string>>
+}
+
+const CHECKOUT = resolve(import.meta.dirname, '../../../..')
+
+/** In this order: on the PATH, where distributions keep them, where `make tools` puts them. */
+function placesOf(major: number): string[] {
+  const cache = process.env.SOVRA_TOOLS_DIR || join(CHECKOUT, '.cache/tools')
+  return [
+    ...(process.env.PATH ?? '').split(delimiter).filter(Boolean),
+    `/usr/lib/postgresql/${major}/bin`,
+    join(cache, `postgresql-${major}/bin`),
+  ]
+}
+
+function environmentOf(place: string): Record<string, string> {
+  const libraries = resolve(place, '../lib')
+  return existsSync(join(libraries, 'libpq.so.5')) ? { LD_LIBRARY_PATH: libraries } : {}
+}
+
+/** PostgreSQL's own program of this major; `tools_missing`. An older one refuses a newer server, a newer one writes what that does not know. */
+export function findTool(program: Program, major: number): Tool {
+  for (const place of placesOf(major)) {
+    const path = join(place, program)
+    if (!existsSync(path)) continue
+    const env = environmentOf(place)
+    const { stdout } = spawnSync(path, ['--version'], { encoding: 'utf8', env: { ...process.env, ...env } })
+    if (Number(/\(PostgreSQL\) (\d+)/.exec(stdout ?? '')?.[1]) === major) return { path, env }
+  }
+  throw stop('tools_missing', { program, major })
+}
+
+/** The last lines that a program said, which is where the reason is. */
+const TOLD = 4_000
+
+/** Runs it to its end; answers what it wrote. Rejects with `tool_failed`. Passwords go by the environment: arguments are seen by others. */
+export async function runTool(program: Program, major: number, args: readonly string[], at?: Connection): Promise<string> {
+  const { path, env } = findTool(program, major)
+  const connection = at
+    ? {
+        PGHOST: at.host,
+        PGPORT: String(at.port),
+        PGUSER: at.user,
+        PGPASSWORD: at.password,
+        PGDATABASE: at.database,
+        PGGSSENCMODE: 'disable',
+      }
+    : {}
+  const child = spawn(path, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env, ...connection, PGAPPNAME: 'sovra' } })
+  let [out, err] = ['', '']
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (err = (err + text).slice(-TOLD)))
+  const code = await new Promise<number | null>((done, failed) => child.once('close', done).once('error', failed))
+  if (code === 0) return out
+  const lines = err.trim().split('\n')
+  throw stop(
+    'tool_failed',
+    { program, message: lines.find((line) => /error:/i.test(line)) ?? lines.at(-1) ?? `exit code ${code}`, hint: '' },
+    { lines },
+  )
+}
+
+/** Ours, in every project, and kept by us. */
+const SYSTEM = 'auth|storage|realtime|sovrabase|extensions'
+export const SYSTEM_SCHEMAS = SYSTEM.split('|')
+const OURS = [
+  /^EVENT TRIGGER /,
+  /^(?:SCHEMA|COMMENT|ACL) - (?:SCHEMA |EVENT TRIGGER |EXTENSION )/,
+  new RegExp(`^SCHEMA - (?:public|${SYSTEM}) `),
+  /^EXTENSION - (?:plpgsql|pgcrypto|uuid-ossp) /,
+  /^PUBLICATION - supabase_realtime /,
+  /^DEFAULT ACL .* (?:sovrabase|supabase)_\w+$/,
+  new RegExp(`^[A-Z][A-Z ]* (?:${SYSTEM}) `),
+]
+/** Rights on people's own schemas are theirs. */
+const THEIRS = new RegExp(`^(?:ACL|COMMENT) - SCHEMA (?!(?:public|${SYSTEM}) )`)
+
+/** Of the table of contents of an archive (`pg_restore --list`): what a project has anyway, or only a superuser could make, is left out. */
+export const contentsOf = (list: string): string =>
+  list
+    .split('\n')
+    .filter((line) => {
+      const entry = line.replace(/^\d+; \d+ \d+ /, '')
+      return line.startsWith(';') || THEIRS.test(entry) || !OURS.some((pattern) => pattern.test(entry))
+    })
+    .join('\n')
