@@ -109,6 +109,15 @@ export const Connection = Type.Object({
   password: Type.String(),
   database: Type.String(),
 })
+export const SigningKeyAlg = Type.Enum(['ES256', 'RS256', 'EdDSA', 'HS256'])
+export const SigningKey = Type.Object({
+  kid: Type.String(),
+  alg: SigningKeyAlg,
+  state: Type.Enum(['next', 'current', 'retired']),
+  created_at: Time,
+  /** From when on it verifies nothing more. */
+  expires_at: Type.Union([Time, Type.Null()]),
+})
 export const UserTokenCreate = Type.Object(
   {
     sub: Type.String({ format: 'uuid' }),

@@ -5,6 +5,7 @@ import { findProject } from '../api/find.ts'
 import { command, type Group } from '../program/command.ts'
 import { stop } from '../terminal/errors.ts'
 import { localTime, pairs, table } from '../terminal/output.ts'
+import { signing } from './keys-signing.ts'
 
 type ApiKey = Static<typeof ApiKeySchema>
 type Revealed = Static<typeof RevealedKeys>
@@ -115,5 +116,5 @@ const exportRoot = command<{ to?: string }>({
 export const keys: Group = {
   name: 'keys',
   says: 'API keys of a project; the root key',
-  commands: [list, create, revoke, rotate, exportRoot],
+  commands: [list, create, revoke, rotate, signing, exportRoot],
 }

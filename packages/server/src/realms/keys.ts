@@ -193,8 +193,9 @@ export async function revokeKey(change: Change, realm: string, kid: string, now:
 export function verificationSet(keys: readonly RealmKey[], issuers: readonly string[], audience = 'authenticated'): VerificationSet {
   const byKid = new Map<string, VerifyKey>()
   const shared: VerifyKey[] = []
-  for (const { kid, alg, use, state, key, publicKey, expiresAt } of keys) {
-    if (use === 'url' || state === 'next') continue
+  for (const { kid, alg, use, key, publicKey, expiresAt } of keys) {
+    // A next key verifies already: when it begins to sign, another node may hear of it a moment later.
+    if (use === 'url') continue
     const verify: VerifyKey = { kid, alg, key: publicKey ?? key, trust: use === 'legacy' ? 'legacy' : 'own', expiresAt }
     byKid.set(kid, verify)
     if (use === 'legacy' && alg === 'HS256') shared.push(verify)

@@ -3,10 +3,12 @@ import type { Control } from '../context.ts'
 import { apiKeyRoutes } from './api-keys.ts'
 import { connectionRoutes } from './connection.ts'
 import { keySecretRoutes } from './secrets.ts'
+import { signingKeyRoutes } from './signing.ts'
 import { userTokenRoutes } from './user-tokens.ts'
 
 export const keyRoutes =
   (control: Control): FastifyPluginAsyncTypebox =>
   async (app) => {
-    for (const routes of [apiKeyRoutes, keySecretRoutes, connectionRoutes, userTokenRoutes]) await app.register(routes(control))
+    for (const routes of [apiKeyRoutes, keySecretRoutes, connectionRoutes, signingKeyRoutes, userTokenRoutes])
+      await app.register(routes(control))
   }

@@ -1,0 +1,106 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Ref } from '@sovrabase/contract/common'
+import { SigningKey, SigningKeyAlg } from '@sovrabase/contract/project'
+import { Type } from 'typebox'
+import { readSettings } from '../../metadata/settings.ts'
+import { insertKey, KEY_OVERLAP, keysChanged, type RealmKey, readRealmKeys, revokeKey, rotateKey } from '../../realms/keys.ts'
+import { actorOf, projectRefOf } from '../actor.ts'
+import type { Control } from '../context.ts'
+import { durationOf } from '../input.ts'
+import { time } from '../pages.ts'
+import { living, Params } from './living.ts'
+
+const OVERLAP_MAX = { ms: 365 * 24 * 3_600_000, says: '365d' }
+const SKEW = 60_000
+const Wish = { alg: Type.Optional(SigningKeyAlg) }
+const closed = { additionalProperties: false } as const
+
+const view = ({ kid, alg, state, createdAt, expiresAt }: RealmKey) => ({
+  kid,
+  alg,
+  state,
+  created_at: time(createdAt),
+  expires_at: expiresAt === null ? null : time(expiresAt),
+})
+
+/** Keys that sign the tokens of a project's users. What they are is never told: only their public halves, at /.well-known/jwks.json. */
+export const signingKeyRoutes =
+  (control: Control): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    const { db, vault, change, now } = control
+    const all = async (ref: string) => (await readRealmKeys(db, vault, ref, now())).filter(({ use }) => use === 'user').map(view)
+
+    app.get(
+      '/projects/:ref/signing-keys',
+      {
+        config: { action: 'key:list', resource: 'project' },
+        schema: { params: Params, response: { 200: Type.Object({ items: Type.Array(SigningKey) }) } },
+      },
+      async (request) => ({ items: await all(await living(control, projectRefOf(request))) }),
+    )
+
+    app.post(
+      '/projects/:ref/signing-keys',
+      {
+        config: { action: 'key:rotate', resource: 'project' },
+        schema: { params: Params, body: Type.Optional(Type.Object(Wish, closed)), response: { 201: SigningKey } },
+      },
+      async (request, reply) => {
+        const ref = await living(control, projectRefOf(request))
+        const alg = request.body?.alg ?? 'ES256'
+        const made = await change(actorOf(request), async (c) => {
+          const key = await insertKey(c, vault, { realm: ref, use: 'user', alg, now: now(), state: 'next' })
+          await keysChanged(c, ref, key.kid)
+          return key
+        })
+        reply.code(201)
+        return view(made)
+      },
+    )
+
+    app.post(
+      '/projects/:ref/signing-keys/rotate',
+      {
+        config: { action: 'key:rotate', resource: 'project' },
+        schema: {
+          params: Params,
+          body: Type.Optional(
+            Type.Object(
+              {
+                ...Wish,
+                overlap: Type.Optional(
+                  Type.String({ description: 'How long the former key verifies; default: 24h, or the life of a token' }),
+                ),
+              },
+              closed,
+            ),
+          ),
+          response: { 200: SigningKey },
+        },
+      },
+      async (request) => {
+        const ref = await living(control, projectRefOf(request))
+        const { alg, overlap } = request.body ?? {}
+        const { jwt_expiry } = (await readSettings(db, ref, 'auth', vault)).value
+        const life = Math.max(KEY_OVERLAP, (jwt_expiry ?? 0) * 1000 + SKEW)
+        const kept = overlap === undefined ? life : durationOf(overlap, 'overlap', OVERLAP_MAX)
+        const wish = { realm: ref, use: 'user', now: now(), overlap: kept, ...(alg ? { alg } : {}) } as const
+        return view(await change(actorOf(request), (c) => rotateKey(c, vault, wish)))
+      },
+    )
+
+    app.delete(
+      '/projects/:ref/signing-keys/:kid',
+      {
+        config: { action: 'key:rotate', resource: 'project' },
+        schema: { params: Type.Object({ ref: Ref, kid: Type.String({ maxLength: 64 }) }) },
+      },
+      async (request, reply) => {
+        const ref = await living(control, projectRefOf(request))
+        const { kid } = request.params
+        const known = (await all(ref)).some((key) => key.kid === kid)
+        await change(actorOf(request), (c) => revokeKey(c, ref, known ? kid : '', now()))
+        return reply.code(204).send()
+      },
+    )
+  }
