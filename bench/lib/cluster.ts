@@ -49,14 +49,14 @@ const POLL_MS = 2
 export class Bare {
   readonly #program: string
   readonly #uid: number
-  readonly #sockets = mkdtempSync(join(tmpdir(), 'sovra-bs-'))
+  readonly sockets = mkdtempSync(join(tmpdir(), 'sovra-bs-'))
   #child: ChildProcess | null = null
 
   /** `uid`: who it runs as, where we are root. */
   constructor(program: string, uid: number) {
     this.#program = program
     this.#uid = uid
-    chmodSync(this.#sockets, 0o777)
+    chmodSync(this.sockets, 0o777)
   }
 
   /** Lets everybody in by its socket. */
@@ -72,13 +72,13 @@ export class Bare {
   /** Starts it and answers its first statement. */
   async firstQuery(volume: string, sql: string): Promise<void> {
     const drop = process.getuid?.() === 0 ? [`--reuid=${this.#uid}`, `--regid=${this.#uid}`, '--clear-groups'] : []
-    const command = ['--no-new-privs', '--pdeathsig=KILL', '--', this.#program, '-D', volume, '-k', this.#sockets]
+    const command = ['--no-new-privs', '--pdeathsig=KILL', '--', this.#program, '-D', volume, '-k', this.sockets]
     const child = spawn('setpriv', [...drop, ...command], { env: { PATH: '/usr/bin:/bin' }, stdio: 'ignore' })
     this.#child = child
     for (;;) {
       if (child.exitCode !== null) throw new Error(`postgres ended with ${child.exitCode} on ${volume}`)
-      if (existsSync(join(this.#sockets, '.s.PGSQL.5432'))) {
-        const client = new pg.Client({ host: this.#sockets, user: 'postgres', database: 'postgres' })
+      if (existsSync(join(this.sockets, '.s.PGSQL.5432'))) {
+        const client = new pg.Client({ host: this.sockets, user: 'postgres', database: 'postgres' })
         client.on('error', () => {})
         try {
           await client.connect()
@@ -105,6 +105,6 @@ export class Bare {
 
   async remove(): Promise<void> {
     await this.stop()
-    rmSync(this.#sockets, { recursive: true, force: true })
+    rmSync(this.sockets, { recursive: true, force: true })
   }
 }

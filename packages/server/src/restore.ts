@@ -115,7 +115,7 @@ async function fill(archive: Archive, identity: string, dir: string, say: (text:
   await secret('node.name', made.node_name)
   if (made.config !== null) await secret('config.yaml', made.config)
   const file = createWriteStream(join(dir, 'metadata.sqlite'), { mode: PRIVATE.file, flags: 'wx' })
-  await pipeline(archive.stream(METADATA), createZstdDecompress(), file)
+  await pipeline(archive.stream(METADATA), createZstdDecompress({ chunkSize: 1 << 20 }), file)
   for (const [index, { ref, name }] of archive.manifest.projects.entries()) {
     say(`Unpacking ${name} (${index + 1} of ${archive.manifest.projects.length})`)
     await unpackProject(archive, await readProject(archive, identity, ref), join(dir, 'projects'))
@@ -129,7 +129,7 @@ async function unpackProject(archive: Archive, { ref, services }: ProjectRecord,
     if (!/^[a-z0-9][a-z0-9._-]{0,99}$/.test(volume)) throw fail('backup_damaged', { file: archive.file, member: projectMember(ref) })
     const dir = join(projects, volume)
     await mkdir(dir, { mode: PRIVATE.folder })
-    const tar = createZstdDecompress()
+    const tar = createZstdDecompress({ chunkSize: 1 << 20 })
     const fed = pipeline(archive.stream(serviceMember(ref, name)), tar).catch((cause) => tar.destroy(cause as Error))
     await unpack(dir, null, tar)
     await fed

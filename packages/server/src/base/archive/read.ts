@@ -92,8 +92,7 @@ export class Archive {
 
   stream(name: string): Readable {
     const { at, size } = this.#place(name)
-    // An empty range cannot be said to createReadStream.
-    return createReadStream(this.file, size === 0 ? { start: at, end: at - 1 } : { start: at, end: at + size - 1 })
+    return createReadStream(this.file, { start: at, end: at + size - 1, highWaterMark: 1 << 20 })
   }
 
   async read(name: string): Promise<Buffer> {

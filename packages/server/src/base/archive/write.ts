@@ -11,6 +11,8 @@ import { macOf } from './seal.ts'
 import { padding, tarEnd, tarHeader } from './tar.ts'
 
 const LEVEL = 3
+/** Bytes a step: each is a trip to another thread. */
+const CHUNK = 1 << 20
 const PRIVATE = 0o600
 
 export interface Spooled {
@@ -37,7 +39,11 @@ export async function spool(source: Readable, file: string): Promise<Spooled> {
       done(null, chunk)
     },
   })
-  const zstd = createZstdCompress({ params: { [constants.ZSTD_c_compressionLevel]: LEVEL, [constants.ZSTD_c_checksumFlag]: 1 } })
+  const zstd = createZstdCompress({
+    chunkSize: CHUNK,
+
+    params: { [constants.ZSTD_c_compressionLevel]: LEVEL, [constants.ZSTD_c_checksumFlag]: 1 },
+  })
   await pipeline(source, count, zstd, measure, createWriteStream(file, { mode: PRIVATE }))
   return { size, bytes, sha256: hash.digest('hex') }
 }

@@ -96,7 +96,7 @@ async function lay(control: Control, service: ServiceRecord, { body }: TarMember
       done(null, chunk)
     },
   })
-  const tar = pipeline(Readable.from(body), measure, createZstdDecompress(), () => {})
+  const tar = pipeline(Readable.from(body), measure, createZstdDecompress({ chunkSize: 1 << 20 }), () => {})
   await control.bases.lay(control.driver, volume, tar)
   if (hash.digest('hex') !== service.sha256) throw fail('backup_damaged', { file: WHERE, member: uploadMember(service.name) })
 }

@@ -9,7 +9,7 @@ const ERRORS = 4096
 const as = (uid: number | null): string[] => (uid === null ? [] : [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'])
 
 /** tar with the rights of the volume's owner only: what lies in an archive, or is linked in a directory, reaches no further than he does. */
-function start(args: readonly string[], uid: number | null, stdio: ['pipe' | 'ignore', 'pipe' | 'ignore', 'pipe']) {
+function start(args: readonly string[], uid: number | null, stdio: ['pipe' | 'ignore', Socket | 'ignore', 'pipe']) {
   const child = spawn('setpriv', [...as(uid), '--no-new-privs', '--pdeathsig=KILL', '--', 'tar', ...args], {
     env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
     cwd: '/',
@@ -32,21 +32,13 @@ function start(args: readonly string[], uid: number | null, stdio: ['pipe' | 'ig
   return { child, ended }
 }
 
-/** The directory as a tar. */
+/** The directory as a tar: written by tar to the socket itself. */
 export async function pack(dir: string, uid: number | null, to: Socket): Promise<void> {
-  const { child, ended } = start(['--create', '--sparse', '--file=-', '--numeric-owner', `--directory=${dir}`, '.'], uid, [
-    'ignore',
-    'pipe',
-    'pipe',
-  ])
-  try {
-    await pipeline(child.stdout!, to)
-    await ended
-  } catch (error) {
-    child.kill('SIGKILL')
-    to.destroy()
-    throw error
-  }
+  const flags = ['--create', '--sparse', '--file=-', '--numeric-owner', `--directory=${dir}`, '.']
+  const { child, ended } = start(flags, uid, ['ignore', to, 'pipe'])
+  // A reader that goes away ends tar by itself; our own end is of no use and would keep it open.
+  child.once('spawn', () => to.destroy())
+  await ended.finally(() => to.destroy())
 }
 
 /** A tar into an empty directory. */
