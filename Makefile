@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 NODE := bash scripts/node.sh
 
-.PHONY: help start stop status install uninstall test check bench generate tools install-dependencies docker-build docker-start docker-logs docker-stop
+.PHONY: help start stop status install uninstall test check bench generate tools install-dependencies docker-build docker-start docker-logs docker-stop docker-test
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -68,3 +68,6 @@ docker-logs: ## follow its log
 
 docker-stop: ## stop it; the volume stays
 	docker compose down
+
+docker-test: node_modules/.installed ## build the image and show on a real engine that it starts, restarts and stops under load
+	@BASE_IMAGE=$(BASE_IMAGE) bash scripts/docker-test.sh
