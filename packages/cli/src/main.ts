@@ -16,6 +16,7 @@ import { logs } from './commands/logs.ts'
 import { members } from './commands/members.ts'
 import { orgs } from './commands/orgs.ts'
 import { projects } from './commands/projects.ts'
+import { recover } from './commands/recover.ts'
 import { restore } from './commands/restore.ts'
 import { servers } from './commands/servers.ts'
 import { start } from './commands/start.ts'
@@ -58,6 +59,7 @@ const entries = [
   upgrade,
   backup,
   restore,
+  recover,
 ]
 
 const version = (): string => (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version

@@ -83,6 +83,8 @@ const CONTROL = {
   'backup:create': { on: 'platform', says: 'Back up the installation, or some of its projects' },
   'backup:restore': { on: 'platform', says: 'Restore a project from a backup' },
   'root_key:export': { on: 'platform', says: 'Export the root key for the safe' },
+  'root_key:read': { on: 'platform', says: 'Read which root key is in force' },
+  'root_key:rotate': { on: 'platform', says: 'Make a new root key, or forget the former ones' },
   'project_backup:create': { on: 'project', says: 'Back up a project with its keys' },
 
   'token:create': { on: 'self', says: 'Make a personal access token' },
@@ -166,6 +168,9 @@ export const EVENTS = {
   'platform.set_up': 'The first administrator was made',
   'backup.created': 'A backup was made and read to its end',
   'root_key.exported': 'The root key was shown, for the safe',
+  'root_key.rotated': 'A new root key seals what is stored',
+  'root_key.forgotten': 'Former root keys are gone',
+  'root_key.recovered': 'The installation got a new root key without the lost one: passwords and keys are new',
   'project.recovered': 'A project was restored from a backup',
   'node.started': 'A server process started',
   'node.stopped': 'A server process ended',

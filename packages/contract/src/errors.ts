@@ -621,6 +621,33 @@ export const ERRORS = {
     'The project {ref} is there ({name}).',
     'Restore it beside it under another name (--as NAME), or purge it first.',
   ],
+  // the root key
+  root_key_elsewhere: [
+    409,
+    'The root key comes from {source}, which the server cannot change.',
+    'Put a new key before the former one there, apart by a space or line end, and restart: everything is sealed with it then.',
+  ],
+  root_key_shared: [
+    409,
+    '{nodes} servers share this metadata: a key made by one could not be opened by the others.',
+    'Put a new key before the former one into keys/root.key of each, and restart them.',
+  ],
+  root_key_resealing: [
+    409,
+    'What is stored is still being sealed with the root key {key_id}.',
+    'Wait until `sovra keys root` says that all is sealed.',
+  ],
+  root_key_in_use: [
+    409,
+    '{failed} stored secrets need a former root key.',
+    'Keep it. The server log names them; make them anew, then try again.',
+  ],
+  recover_refused: [409, 'Nothing was recovered: {reason}.', '{hint}'],
+  recover_stuck: [
+    500,
+    'The passwords of {failed} projects could not be set: {refs}. Nothing else was changed.',
+    'Look at the log above. --continue-on-error goes on without them; their rows stay as they are.',
+  ],
   restore_organisation_unknown: [404, 'There is no organisation {name} here.', 'Name one with --org, or create it first.'],
 } as const satisfies Record<string, readonly [status: number, message: string, hint: string]>
 

@@ -5,6 +5,9 @@ import { loadConfig } from './config.ts'
 import { exitCode, type KeeperOptions, needsKeeper, startKeeper } from './keeper.ts'
 import { postgresProgram } from './programs.ts'
 
+/** `sovra recover` starts this program so: it works with a server's rights and lock, and ends. */
+const RECOVER = 'recover'
+
 /** config → keeper (as root) → node → listen → drain on SIGTERM. */
 async function main(): Promise<void> {
   checkNode()
@@ -16,6 +19,12 @@ async function main(): Promise<void> {
     programs: async (engines) => (await postgresProgram(config, engines)).programs,
   }
   if (needsKeeper()) process.exit(await startKeeper(options))
+  if (process.argv[2] === RECOVER) {
+    const { recover } = await import('./recover.ts')
+    const done = await recover(loaded, options, { continueOnError: process.argv.includes('--continue-on-error') })
+    process.stdout.write(`${JSON.stringify(done)}\n`)
+    process.exit(0)
+  }
   // Only the server loads HTTP and the like: the keeper stays small.
   const { serve } = await import('./serve.ts')
   await serve(loaded, options, versionOf())

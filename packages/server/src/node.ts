@@ -190,6 +190,7 @@ function makeControl(options: NodeOptions, foundation: Foundation, parts: Parts)
     db: foundation.metadata.kysely,
     change: foundation.change,
     vault: foundation.secrets.vault,
+    rootKey: foundation.secrets,
     log,
     node: { id: foundation.nodeName, name: foundation.nodeName, region: config.node.region },
     driver: DRIVER,

@@ -1,10 +1,12 @@
-import { existsSync, writeFileSync } from 'node:fs'
-import type { ApiKey as ApiKeySchema, ApiKeyWithText, RevealedKeys } from '@sovrabase/contract/project'
+import type { ApiKey as ApiKeySchema, ApiKeyWithText, Project, RevealedKeys } from '@sovrabase/contract/project'
 import type { Static } from 'typebox'
+import type { Client } from '../api/client.ts'
 import { findProject } from '../api/find.ts'
 import { command, type Group } from '../program/command.ts'
+import { areMany, chosen, MANY_FLAGS, MANY_MORE, type ManyOptions, onMany } from '../program/many.ts'
 import { stop } from '../terminal/errors.ts'
 import { localTime, pairs, table } from '../terminal/output.ts'
+import { exportRoot, root, rotateRoot } from './keys-root.ts'
 import { signing } from './keys-signing.ts'
 
 type ApiKey = Static<typeof ApiKeySchema>
@@ -78,15 +80,38 @@ const revoke = command<object, [project: string, key: string]>({
   },
 })
 
-const rotate = command<{ overlap?: string }, [project: string]>({
-  use: 'rotate <project>',
+interface RotateOptions extends ManyOptions {
+  readonly overlap?: string
+  readonly signing?: boolean
+  readonly password?: boolean
+}
+
+/** The secret with its keys, and what else the flags name. */
+async function rotateOne(client: Client, { ref }: Project, { overlap, signing: users, password }: RotateOptions): Promise<Revealed> {
+  const body = overlap === undefined ? {} : { body: { overlap } }
+  if (users) await client.request('POST', `/projects/${ref}/signing-keys/rotate`, body)
+  if (password) await client.request('POST', `/projects/${ref}/connection/rotate`)
+  return client.request<Revealed>('POST', `/projects/${ref}/keys/rotate`, body)
+}
+
+const rotate = command<RotateOptions, [project?: string]>({
+  use: 'rotate [project]',
   says: 'a new signing secret with new anon and service_role keys; the former stay good for a while',
-  examples: ['sovra keys rotate demo --overlap 48h'],
-  flags: [['--overlap <duration>', 'how long the former secret and keys stay good; 24h by default']],
-  async run(context, { overlap }, given) {
+  examples: ['sovra keys rotate demo --overlap 48h', 'sovra keys rotate --all --signing --password --json > new-keys.json'],
+  flags: [
+    ['--overlap <duration>', 'how long the former secret and keys stay good; 24h by default'],
+    ['--signing', "the key that signs users' tokens too"],
+    ['--password', 'the password of the database too; the former ends at once'],
+    ...MANY_FLAGS,
+  ],
+  more: `Of many projects the table shows no secrets: --json has them.\n${MANY_MORE}`,
+  async run(context, options, given) {
     const client = await context.client()
-    const { ref } = await findProject(client, given)
-    const made = await client.request<Revealed>('POST', `/projects/${ref}/keys/rotate`, { ...(overlap ? { body: { overlap } } : {}) })
+    const projects = await chosen(client, given, options)
+    const work = (project: Project) => rotateOne(client, project, options)
+    const only = projects[0]
+    if (areMany(options) || !only) return onMany(context, projects, options, work)
+    const made = await work(only)
     const text = pairs([
       ['Anon key', made.anon_key],
       ['Service role', made.service_role_key],
@@ -96,25 +121,8 @@ const rotate = command<{ overlap?: string }, [project: string]>({
   },
 })
 
-const exportRoot = command<{ to?: string }>({
-  use: 'export-root',
-  says: 'the root key of the installation, for the safe; it is recorded',
-  examples: ['sovra keys export-root --to /media/safe/root.key'],
-  flags: [['--to <file>', 'a new file, mode 0600, instead of the terminal']],
-  more: 'Without it nothing sealed in the metadata can be opened. The file can be put at <data>/keys/root.key as it is. On the machine of the server only.',
-  async run(context, { to }) {
-    if (to !== undefined && existsSync(to)) throw stop('backup_exists', { file: to })
-    const client = await context.client()
-    const made = await client.request<{ key_id: string; keys: string[] }>('POST', '/root-key/export')
-    const text = made.keys.join('\n')
-    if (to === undefined) return { data: made, text }
-    writeFileSync(to, `${text}\n`, { mode: 0o600, flag: 'wx' })
-    return { data: { key_id: made.key_id, file: to }, text: `${to}: the root key ${made.key_id}.` }
-  },
-})
-
 export const keys: Group = {
   name: 'keys',
   says: 'API keys of a project; the root key',
-  commands: [list, create, revoke, rotate, signing, exportRoot],
+  commands: [list, create, revoke, rotate, signing, root, rotateRoot, exportRoot],
 }

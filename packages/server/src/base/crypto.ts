@@ -37,17 +37,36 @@ function parse(sealed: string, context: string): Sealed {
   return { keyId, bytes }
 }
 
-/** AES-256-GCM (NIST SP 800-38D), a random 96-bit nonce for each text, the context as additional data. Former keys still open. */
-export function makeVault(current: Buffer, former: readonly Buffer[] = []): Vault {
-  const keys = new Map<string, Buffer>()
-  for (const key of [...former, current]) {
-    if (key.length !== KEY_BYTES) throw fail('root_key_malformed', { source: 'A root key' })
-    keys.set(keyIdOf(key), key)
-  }
-  const keyId = keyIdOf(current)
+/** A vault whose key changes while it is in use. */
+export interface Keyring {
+  readonly vault: Vault
+  /** The current key first. */
+  keys(): readonly Buffer[]
+  /** Seals by this one from now on; all others still open. */
+  turn(fresh: Buffer): void
+  /** Only the current one is left. */
+  forgetFormer(): void
+}
 
-  return {
-    keyId,
+export const makeVault = (current: Buffer, former: readonly Buffer[] = []): Vault => makeKeyring(current, former).vault
+
+/** AES-256-GCM (NIST SP 800-38D), a random 96-bit nonce for each text, the context as additional data. Former keys still open. */
+export function makeKeyring(first: Buffer, former: readonly Buffer[] = []): Keyring {
+  const keys = new Map<string, Buffer>()
+  const add = (key: Buffer): string => {
+    if (key.length !== KEY_BYTES) throw fail('root_key_malformed', { source: 'A root key' })
+    const id = keyIdOf(key)
+    keys.set(id, key)
+    return id
+  }
+  for (const key of former) add(key)
+  let current = first
+  let keyId = add(first)
+
+  const vault: Vault = {
+    get keyId() {
+      return keyId
+    },
 
     seal(plain, context) {
       const iv = randomBytes(IV_BYTES)
@@ -70,6 +89,17 @@ export function makeVault(current: Buffer, former: readonly Buffer[] = []): Vaul
     },
 
     isCurrent: (sealed) => sealed.startsWith(`${VERSION}.${keyId}.`),
+  }
+  return {
+    vault,
+    keys: () => [current, ...[...keys.values()].filter((key) => key !== current)],
+    turn(fresh) {
+      keyId = add(fresh)
+      current = fresh
+    },
+    forgetFormer() {
+      for (const id of [...keys.keys()]) if (id !== keyId) keys.delete(id)
+    },
   }
 }
 

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { keyIdOf, makeVault } from './crypto.ts'
 import { isSovraError } from './errors.ts'
-import { checkRootKey, jwtSecretFile, loadSecrets, rootKeyFile, rotateRootKey, type SecretsOptions } from './secrets.ts'
+import { checkRootKey, jwtSecretFile, loadSecrets, rootKeyFile, type SecretsOptions } from './secrets.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'sovra-secrets-'))
 after(() => rmSync(root, { recursive: true, force: true }))
@@ -206,16 +206,31 @@ test('rotation: a new key seals, the former one still opens, what was recorded s
   const folder = freshFolder()
   const before = load(folder)
   const sealed = before.vault.seal('secret', 'c')
-  const id = rotateRootKey(rootKeyFile(folder))
+  const former = before.vault.keyId
+  const id = before.rotateRootKey()
+  assert.equal(before.vault.keyId, id)
+  assert.equal(before.vault.open(sealed, 'c'), 'secret')
+  assert.equal(before.vault.isCurrent(sealed), false)
   assert.equal(statSync(rootKeyFile(folder)).mode & 0o777, 0o600)
-  const after = load(folder, { dataExists: true, knownKeyId: before.vault.keyId })
+  const after = load(folder, { dataExists: true, knownKeyId: former })
   assert.equal(after.vault.keyId, id)
-  assert.notEqual(id, before.vault.keyId)
+  assert.notEqual(id, former)
   assert.equal(after.vault.open(sealed, 'c'), 'secret')
-  assert.deepEqual(after.keyIds, [id, before.vault.keyId])
+  assert.deepEqual(after.keyIds, [id, former])
   assert.equal(readFileSync(rootKeyFile(folder), 'utf8').trim().split('\n').length, 2)
   assert.throws(
     () => checkRootKey(before, id, folder),
     (error) => isSovraError(error, 'root_key_wrong'),
+  )
+  assert.equal(before.forgetFormerRootKeys(), 1)
+  assert.equal(readFileSync(rootKeyFile(folder), 'utf8').trim(), before.revealRootKeys().join())
+  assert.throws(
+    () => before.vault.open(sealed, 'c'),
+    (error) => isSovraError(error, 'secret_key_unknown'),
+  )
+  const given = load(freshFolder(), { env: { SOVRABASE_ROOT_KEY: '07'.repeat(32) } })
+  assert.throws(
+    () => given.rotateRootKey(),
+    (error) => isSovraError(error, 'root_key_elsewhere'),
   )
 })

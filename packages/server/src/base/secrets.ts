@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { KEY_BYTES, keyIdOf, makeVault, type Vault } from './crypto.ts'
+import { KEY_BYTES, type Keyring, keyIdOf, makeKeyring, type Vault } from './crypto.ts'
 import { fail } from './errors.ts'
 import { randomToken } from './ids.ts'
 import { readSecretFile, replaceSecretFile, secretFile } from './secret-files.ts'
@@ -26,6 +26,10 @@ export interface Secrets {
   readonly jwtSecret: string
   /** The root keys themselves, hexadecimal, the current one first: for the safe. */
   revealRootKeys(): string[]
+  /** A new current one, in its file and in use; the former ones still open. Answers its id. `root_key_elsewhere`. */
+  rotateRootKey(): string
+  /** Takes the former ones from the file and from memory; answers how many. `root_key_elsewhere`. */
+  forgetFormerRootKeys(): number
   /** Files that this start has made: they need a backup. */
   readonly made: readonly string[]
 }
@@ -91,25 +95,40 @@ export function loadSecrets(options: SecretsOptions): Secrets {
   if (options.knownKeyId !== null) checkRootKey({ keyIds, source }, options.knownKeyId, options.folder)
   const file = jwtSecretFile(options.folder)
   const jwt = options.jwtSecret === null ? secretFile(file, () => randomToken(JWT_BYTES)) : { text: options.jwtSecret, made: false }
+  const ring = makeKeyring(current, former)
   return {
-    vault: makeVault(current, former),
+    vault: ring.vault,
     keyIds,
     source,
     jwtSecret: jwt.text,
-    revealRootKeys: () => keys.map((key) => key.toString('hex')),
+    revealRootKeys: () => ring.keys().map((key) => key.toString('hex')),
     made: [...(made ? [source] : []), ...(jwt.made ? [file] : [])],
+    ...rotationOf(ring, source),
   }
 }
 
-/**
- * Puts a new current key before the others of the file; answers its id. Until what is stored was sealed again with it, the former
- * ones must stay in the file.
- */
-export function rotateRootKey(file: string): string {
-  const text = readSecretFile(file)
-  if (text === undefined) throw fail('root_key_missing', { file, key_id: '' })
-  parseKeys(text, file)
-  const fresh = randomBytes(KEY_BYTES)
-  replaceSecretFile(file, `${fresh.toString('hex')}\n${text}`)
-  return keyIdOf(fresh)
+/** The file first, then memory: what is sealed can be opened after a crash at any moment. */
+function rotationOf(ring: Keyring, file: string): Pick<Secrets, 'rotateRootKey' | 'forgetFormerRootKeys'> {
+  const write = (keys: readonly Buffer[]) => {
+    if (file === ROOT_KEY) throw fail('root_key_elsewhere', { source: file })
+    try {
+      replaceSecretFile(file, keys.map((key) => key.toString('hex')).join('\n'))
+    } catch (cause) {
+      throw fail('root_key_elsewhere', { source: file }, { cause })
+    }
+  }
+  return {
+    rotateRootKey() {
+      const fresh = randomBytes(KEY_BYTES)
+      write([fresh, ...ring.keys()])
+      ring.turn(fresh)
+      return ring.vault.keyId
+    },
+    forgetFormerRootKeys() {
+      const [current, ...former] = ring.keys()
+      if (former.length > 0) write([current!])
+      ring.forgetFormer()
+      return former.length
+    },
+  }
 }

@@ -4,6 +4,7 @@ import type { Vault } from '../base/crypto.ts'
 import type { Space } from '../base/disk-space.ts'
 import type { Log } from '../base/log.ts'
 import type { LogFiles } from '../base/log-files.ts'
+import type { Secrets } from '../base/secrets.ts'
 import type { Addressing } from '../gateway/urls.ts'
 import type { Changer } from '../metadata/change.ts'
 import type { Metadata } from '../metadata/open.ts'
@@ -25,6 +26,7 @@ export interface Control {
   readonly db: Kysely<Tables>
   readonly change: Changer
   readonly vault: Vault
+  readonly rootKey: Pick<Secrets, 'source' | 'revealRootKeys' | 'rotateRootKey' | 'forgetFormerRootKeys'>
   readonly log: Log
   readonly realm: PlatformRealm
   readonly services: ServiceStore

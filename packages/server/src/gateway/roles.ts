@@ -86,7 +86,7 @@ const OF_THE_WHOLE: ReadonlySet<string> = new Set<ControlAction>(['project:move'
 const NOT_BY_TOKEN: ReadonlySet<string> = new Set<ControlAction>(['token:create'])
 
 /** Signs in as somebody else: for who owns the machine, who could do so anyhow. */
-const LOCAL_ONLY: ReadonlySet<string> = new Set<ControlAction>(['admin_link:create', 'root_key:export'])
+const LOCAL_ONLY: ReadonlySet<string> = new Set<ControlAction>(['admin_link:create', 'root_key:export', 'root_key:rotate'])
 
 const ADMINISTERS_USERS = new Set(['service_role', 'supabase_admin'])
 export const administersUsers = (principal: ProjectPrincipal | null): boolean => principal !== null && ADMINISTERS_USERS.has(principal.role)

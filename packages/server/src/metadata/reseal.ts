@@ -28,7 +28,8 @@ const PLACES: readonly Place[] = [
 ]
 
 const PAGE = 50
-const JOB = 'reseal'
+/** The job whose key is the id of the root key to seal with. */
+export const RESEAL = 'reseal'
 
 export interface Resealed {
   readonly sealed: number
@@ -170,7 +171,7 @@ export async function reseal(metadata: Metadata, vault: Vault, log: Log, signal?
  * without the former key is refused.
  */
 export async function startResealing(metadata: Metadata, queue: Queue, vault: Vault, log: Log): Promise<void> {
-  queue.handle(JOB, {
+  queue.handle(RESEAL, {
     concurrency: 1,
     async run(job, signal) {
       // Another node's key: that node, or this one with that key, does it.
@@ -187,5 +188,5 @@ export async function startResealing(metadata: Metadata, queue: Queue, vault: Va
     },
   })
   if ((await getFact<string>(metadata.kysely, ROOT_KEY)) === vault.keyId) return
-  await metadata.transaction((trx) => queue.enqueue(trx, { kind: JOB, key: vault.keyId }))
+  await metadata.transaction((trx) => queue.enqueue(trx, { kind: RESEAL, key: vault.keyId }))
 }

@@ -45,5 +45,16 @@ export const resealSecrets = (schema: TSchema, value: unknown, vault: Vault, con
     return { $sealed: vault.seal(vault.open(leaf.$sealed, context + path), context + path) }
   })
 
+/** What is left when no key opens its secrets, and where those were. */
+export function withoutSecrets(schema: TSchema, value: unknown): { readonly value: unknown; readonly gone: readonly string[] } {
+  const gone: string[] = []
+  const left = mapSecrets(schema, value, (leaf, path) => {
+    if (!isSealed(leaf)) return leaf
+    gone.push(path.slice(1))
+    return undefined
+  })
+  return { value: left, gone }
+}
+
 /** For answers and logs: whether a secret is set, never what it is. */
 export const hideSecrets = (schema: TSchema, value: unknown): unknown => mapSecrets(schema, value, () => HIDDEN)

@@ -12,6 +12,7 @@ import { readMigrations } from './migrations.ts'
 import { ADMIN, SECRETS } from './names.ts'
 import { type PreparedCluster, prepareCluster } from './prepare.ts'
 import { makeParking } from './ready.ts'
+import { postgresRecovery, type Recovery } from './recovery.ts'
 import { makeSignIns } from './sign-ins.ts'
 import { PostgresSpec } from './spec.ts'
 import { postgresTemplate } from './template.ts'
@@ -37,6 +38,7 @@ export interface PostgresEngine extends Engine<Partial<PostgresSpec>> {
   readonly template: Template
   /** Version of the newest system migration. */
   readonly systemVersion: number
+  readonly recovery: Recovery
   attach(at: Endpoint, service: Service<Partial<PostgresSpec>>): Promise<Cluster>
 }
 
@@ -125,6 +127,7 @@ export function postgresEngine(options: PostgresEngineOptions): PostgresEngine {
     secrets: SECRETS,
     template,
     systemVersion: migrations.length,
+    recovery: postgresRecovery(bootstrap, { template: template.name, ...settings }),
     workload: (service) => postgresWorkload(service, { template: template.name, ...settings }),
     base: (at, service) => baseBackup(at, secretOf(service, ADMIN)),
     ...wakeSteps(options, migrations),
