@@ -44,6 +44,8 @@ export interface StartOptions {
   readonly env?: Record<string, string>
   /** An existing data directory; it is then kept. */
   readonly dataDir?: string
+  /** The script of another version. */
+  readonly program?: string
 }
 
 /** ms until the first start has built its template and demo. */
@@ -56,6 +58,28 @@ function showErrors(text: string): void {
   if (!process.exitCode) return
   const errors = text.split('\n').filter((line) => /"level":"?(error|fatal|[56]0)/.test(line))
   for (const line of errors.slice(-SHOWN_ERRORS)) console.error(line.slice(0, 2000))
+}
+
+/** A start that is expected to end by itself. */
+export function runServer(
+  dataDir: string,
+  { env = {}, program = main }: { env?: Record<string, string>; program?: string } = {},
+): Promise<{ code: number | null; output: string }> {
+  const child = spawn('setpriv', ['--pdeathsig=KILL', '--', process.execPath, '--no-warnings', program], {
+    env: {
+      ...process.env,
+      SOVRABASE_DATA_DIR: dataDir,
+      SOVRABASE_API_PORT: '0',
+      SOVRABASE_ADMIN_PORT: '0',
+      SOVRABASE_WIRE_PORT: '0',
+      SOVRABASE_DEMO: 'off',
+      ...env,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (chunk: string) => (output += chunk))
+  return new Promise((done) => child.once('close', (code) => done({ code, output })))
 }
 
 export async function startServer(options: StartOptions = {}): Promise<TestServer> {
@@ -72,7 +96,7 @@ export async function startServer(options: StartOptions = {}): Promise<TestServe
     SOVRABASE_LOG_FORMAT: 'json',
     ...options.env,
   }
-  const command = [process.execPath, '--no-warnings', main]
+  const command = [process.execPath, '--no-warnings', options.program ?? main]
   // The kernel ends the server when this process dies, however it dies.
   const child = spawn('setpriv', ['--pdeathsig=KILL', '--', ...command], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))

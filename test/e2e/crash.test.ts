@@ -1,37 +1,17 @@
 /** Crashes, signals, second starts, moved and damaged data: on real processes. */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { chmodSync, cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
-import { main, startServer, type TestServer } from '../node.ts'
+import { runServer, startServer, type TestServer } from '../node.ts'
 import { alive, clusterProcesses, family, postmasters } from '../processes.ts'
 import { createProject, openProject, rest, type TestProject } from '../project.ts'
 import { until } from '../until.ts'
 
 const TABLE = 'create table public.rows (id int primary key); grant all on public.rows to service_role'
 const PLAIN = { SOVRABASE_DEMO: 'off' }
-
-/** A start that is expected to end by itself. */
-function run(dataDir: string, env: Record<string, string> = {}): Promise<{ code: number | null; output: string }> {
-  const child = spawn('setpriv', ['--pdeathsig=KILL', '--', process.execPath, '--no-warnings', main], {
-    env: {
-      ...process.env,
-      SOVRABASE_DATA_DIR: dataDir,
-      SOVRABASE_API_PORT: '0',
-      SOVRABASE_ADMIN_PORT: '0',
-      SOVRABASE_WIRE_PORT: '0',
-      ...PLAIN,
-      ...env,
-    },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (chunk: string) => (output += chunk))
-  return new Promise((done) => child.once('close', (code) => done({ code, output })))
-}
 
 /** Writes row after row until told to end, or the test is over; answers which were acknowledged. */
 function stream(t: TestContext, project: TestProject, first: number) {
@@ -103,7 +83,7 @@ describe('one data directory', () => {
   })
 
   test('a second start says who runs and ends with 3; the first is unharmed', async () => {
-    const { code, output } = await run(dataDir)
+    const { code, output } = await runServer(dataDir)
     assert.equal(code, 3, output)
     const told = /already running: pid (\d+), (\S+?)\.?$/im.exec(output)
     assert.deepEqual([Number(told?.[1]), told?.[2]], [server.child.pid, server.url], output)
@@ -184,7 +164,7 @@ describe('one data directory', () => {
     const copy = join(parent, 'root.key')
     cpSync(file, copy)
     rmSync(file)
-    const lost = await run(dataDir)
+    const lost = await runServer(dataDir)
     assert.equal(lost.code, 2, lost.output)
     assert.match(lost.output, /root\.key/)
     const id = /root key (\S+) is missing/i.exec(lost.output)?.[1]
@@ -192,7 +172,7 @@ describe('one data directory', () => {
     assert.equal(existsSync(file), false)
 
     writeFileSync(file, `${'ab'.repeat(32)}\n`, { mode: 0o600 })
-    const wrong = await run(dataDir)
+    const wrong = await runServer(dataDir)
     assert.equal(wrong.code, 2, wrong.output)
     assert.ok(wrong.output.includes(id), wrong.output)
     assert.match(wrong.output, /root\.key/)
@@ -215,7 +195,7 @@ describe('one data directory', () => {
       await new Promise<void>((done) => other.listen(0, '127.0.0.1', done))
       t.after(() => other.close())
       const { port } = other.address() as { port: number }
-      const { code, output } = await run(dataDir, { [variable]: String(port) })
+      const { code, output } = await runServer(dataDir, { env: { [variable]: String(port) } })
       assert.equal(code, 2, output)
       assert.ok(output.includes(String(port)) && output.includes(variable), output)
       assert.deepEqual(clusterProcesses(dataDir), [])

@@ -236,7 +236,7 @@ export const ERRORS = {
   migration_failed: [
     500,
     'The migration {name} of the database failed.',
-    'Nothing is half done: correct the cause, which the log tells, and start again.',
+    'The cause is in the log. A SQLite file is as it was before: the former version starts on it. On a database server, correct the cause and start again.',
   ],
   statement_outside_transaction: [
     500,

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { isSovraError } from './base/errors.ts'
 import { type Bus, makeBus } from './base/events.ts'
 import { randomToken } from './base/ids.ts'
 import { makeQueue, type Queue } from './base/jobs.ts'
@@ -9,9 +10,9 @@ import { checkRootKey, loadSecrets, type Secrets } from './base/secrets.ts'
 import type { Config } from './config.ts'
 import { type Changer, makeChanger } from './metadata/change.ts'
 import { getFact, setFact } from './metadata/facts.ts'
-import { type Metadata, metadataOptions, openMetadata } from './metadata/open.ts'
+import { type Metadata, type MetadataConfig, metadataOptions, openMetadata } from './metadata/open.ts'
 import { ROOT_KEY } from './metadata/reseal.ts'
-import { snapshotBeforeMigrations } from './metadata/snapshot.ts'
+import { putBackSnapshot, snapshotBeforeMigrations } from './metadata/snapshot.ts'
 
 /** Metadata, secrets, events and jobs: what everything else stands on. */
 export interface Foundation {
@@ -57,14 +58,30 @@ const label = (text: string): string =>
     .replace(/^-+|-+$/g, '')
     .slice(0, 40) || 'node'
 
+/**
+ * A SQLite file is copied before its schema changes, and put back when a change fails: the former version starts on it as if nothing had been.
+ * On a database server each migration is one transaction or idempotent, and what is done stays.
+ */
+async function bringForward(where: MetadataConfig, config: Config, log: Log): Promise<Metadata> {
+  const at = metadataOptions(where)
+  if (at.type !== 'sqlite' || at.file === ':memory:') return openMetadata(where, { log })
+  const dir = join(where.data.dir, 'snapshots')
+  const kept = await snapshotBeforeMigrations(at.file, { dir, keep: Math.max(1, config.backup.snapshots) })
+  if (kept) log.info({ file: kept }, 'kept a copy of the metadata before its schema changes')
+  try {
+    return await openMetadata(where, { log })
+  } catch (error) {
+    if (kept && isSovraError(error, 'migration_failed')) {
+      await putBackSnapshot(at.file, kept)
+      log.error({ file: kept }, 'the metadata is as it was before: the former version starts on it')
+    }
+    throw error
+  }
+}
+
 export async function lay(config: Config, place: Place, log: Log): Promise<Foundation> {
   const where = { database: config.database, data: { dir: place.dataDir } }
-  const at = metadataOptions(where)
-  if (at.type === 'sqlite' && at.file !== ':memory:') {
-    const kept = await snapshotBeforeMigrations(at.file, { dir: join(place.dataDir, 'snapshots'), keep: config.backup.snapshots })
-    if (kept) log.info({ file: kept }, 'kept a copy of the metadata before its schema changes')
-  }
-  const metadata = await openMetadata(where, { log })
+  const metadata = await bringForward(where, config, log)
   try {
     const secrets = await openSecrets(config, metadata, place)
     const keys = join(place.dataDir, 'keys')

@@ -45,6 +45,15 @@ export async function snapshotMetadata(file: string, { dir, label, keep, now = D
   return join(dir, name)
 }
 
+/** The database as it was at the snapshot; nobody may have it open. What it was is gone: only where a migration has failed half-way. */
+export async function putBackSnapshot(file: string, snapshot: string): Promise<void> {
+  const part = `${file}.part`
+  await rm(part, { force: true })
+  await copyDatabase(snapshot, part)
+  for (const more of ['-wal', '-shm']) await rm(file + more, { force: true })
+  await rename(part, file)
+}
+
 /** The first migration that the database has not seen; undefined: none, or it is no database yet. */
 function pendingIn(file: string, names: readonly string[]): string | undefined {
   if (!existsSync(file)) return undefined
