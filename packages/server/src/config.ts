@@ -178,9 +178,13 @@ export const ConfigSchema = section('Configuration of a Sovrabase server.', {
     }),
     keep: whole(7, 'So many of the newest stay in any case.', { minimum: 1 }),
     keep_for: duration('30d', 'Of the others, those that are older are removed.'),
-    snapshots: whole(14, 'Copies of the metadata in <data>/snapshots: one a day, and one before each change of its schema; 0: that one alone.', {
-      maximum: 1000,
-    }),
+    snapshots: whole(
+      14,
+      'Copies of the metadata in <data>/snapshots: one a day, and one before each change of its schema; 0: that one alone.',
+      {
+        maximum: 1000,
+      },
+    ),
   }),
   sleep_after: durationOrOff('5m', 'A project without a request or statement for so long sleeps: no process, no memory. off: never.'),
   limits,
