@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
+import { isAlive } from './alive.ts'
 import { fail } from './errors.ts'
 
 /** Held for the life of the process. */
@@ -91,7 +92,7 @@ async function holder(note: string): Promise<Holder> {
   let found: Holder | null = null
   for (let tries = 0; tries < TRIES; tries++) {
     found = readHolder(note)
-    if (found && alive(found.pid)) return found
+    if (found && isAlive(found.pid)) return found
     await pause(EVERY)
   }
   // It may run in another container, where its pid is another one.
@@ -104,14 +105,5 @@ function readHolder(note: string): Holder | null {
     return typeof found.pid === 'number' && typeof found.url === 'string' ? { pid: found.pid, url: found.url } : null
   } catch {
     return null
-  }
-}
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }

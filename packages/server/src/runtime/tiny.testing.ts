@@ -4,6 +4,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Type } from 'typebox'
+import { isAlive } from '../base/alive.ts'
 import { fail } from '../base/errors.ts'
 import type { Driver, Endpoint, ServiceId, Workload } from './driver.ts'
 import type { Attachment, Engine } from './engine.ts'
@@ -118,14 +119,6 @@ export interface TinyEngine extends Engine<{ greeting?: string }> {
   readonly enforced: (number | undefined)[]
 }
 
-const alive = (pid: number): boolean => {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
-  }
-}
-
 export function tinyEngine(): TinyEngine {
   const open = new Set<Attachment>()
   const adopted: ServiceId[] = []
@@ -152,7 +145,7 @@ export function tinyEngine(): TinyEngine {
       limits: { memory: 0, disk: 0 },
     }),
     async ready(at) {
-      if (!alive(at.pid ?? 0)) throw fail('engine_not_ready', { seconds: 0, reason: 'its process ended' })
+      if (!isAlive(at.pid ?? 0)) throw fail('engine_not_ready', { seconds: 0, reason: 'its process ended' })
     },
     prepare: (at, service) => engine.onPrepare(at, service),
     async adopt(at) {

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
+import { isAlive } from '../../../base/alive.ts'
 import { fail } from '../../../base/errors.ts'
 import type { Endpoint } from '../../driver.ts'
 import { adminConnection } from './connections.ts'
@@ -21,15 +22,6 @@ const REFUSED = new Set(['28P01', '28000'])
 const RECOVERING = '57P03'
 
 const codeOf = (error: unknown): string => (error as { code?: string }).code ?? ''
-
-function alive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch (error) {
-    // EPERM: it lives under another uid.
-    return codeOf(error) !== 'ESRCH'
-  }
-}
 
 /** Opens our superuser's connection; undefined where the cluster refuses the password. Other errors reject. */
 export async function signIn(at: Endpoint, password: string): Promise<pg.Client | undefined> {
@@ -74,7 +66,7 @@ export async function waitUntilReady(
       }
     }
     const waited = now() - start
-    if (at.pid !== undefined && !alive(at.pid))
+    if (at.pid !== undefined && !isAlive(at.pid))
       throw fail('engine_not_ready', { seconds: Math.ceil(waited / 1000), reason: 'its process ended' })
     if (waited > (reason === RECOVERING ? RECOVERY_MS : START_MS))
       throw fail('engine_not_ready', { seconds: Math.round(waited / 1000), reason })

@@ -5,6 +5,7 @@ import { chmod, cp, lstat, mkdir, readdir, readFile, readlink, rename, rm, symli
 import { createRequire } from 'node:module'
 import { dirname, join, relative } from 'node:path'
 import { promisify } from 'node:util'
+import { isAlive } from '../../../base/alive.ts'
 import { fail } from '../../../base/errors.ts'
 
 /** PostgreSQL's programs as the driver starts them. */
@@ -95,9 +96,12 @@ async function makeTree(root: string, dir: string, prepare: ((dir: string) => Pr
   }
 }
 
+/** What a killed process left behind; that of a living one is still being made. */
 async function sweep(engines: string): Promise<void> {
   for (const name of await readdir(engines).catch(() => [])) {
-    if (/\.new-\d+$/.test(name)) await rm(join(engines, name), { recursive: true, force: true })
+    const maker = /\.new-(\d+)$/.exec(name)?.[1]
+    if (maker !== undefined && (Number(maker) === process.pid || !isAlive(Number(maker))))
+      await rm(join(engines, name), { recursive: true, force: true })
   }
 }
 

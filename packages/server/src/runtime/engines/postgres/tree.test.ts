@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { it } from 'node:test'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+
+/** A process of its own, as the starts of two servers are. */
+const open = (engines: string) =>
+  run(process.execPath, [
+    '--input-type=module',
+    '--eval',
+    `const { openTree } = await import(process.argv[1]); console.log((await openTree({ engines: process.argv[2] })).dir)`,
+    new URL('./tree.ts', import.meta.url).href,
+    engines,
+  ])
+
+it('made by several processes at once it is whole, and what a killed one left is swept away', async (t) => {
+  const engines = mkdtempSync(join(tmpdir(), 'sovra-tree-'))
+  t.after(() => rmSync(engines, { recursive: true, force: true }))
+  // No pid is as large as that.
+  mkdirSync(join(engines, 'postgres-1.new-99999999'))
+  const made = await Promise.all([open(engines), open(engines), open(engines)])
+  const dirs = new Set(made.map(({ stdout }) => stdout.trim()))
+  assert.equal(dirs.size, 1)
+  assert.deepEqual(
+    readdirSync(engines).map((name) => join(engines, name)),
+    [...dirs],
+  )
+})
