@@ -1,26 +1,17 @@
 import { isAscii } from 'node:buffer'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { fail, type SovraError } from '../../base/errors.ts'
-import type { Identity } from '../../runtime/engines/postgres/as-role.ts'
 import type { Catalogue, Table } from '../../runtime/engines/postgres/catalogue/types.ts'
 import type { Gone } from '../../runtime/engines/postgres/wire/job.ts'
 import { renderError } from './errors.ts'
 import { grantHint } from './hints.ts'
 import { openApi } from './openapi.ts'
-import { type Payload, parseBody } from './parse/body.ts'
-import { parsePrefer, parseRange } from './parse/headers.ts'
-import { LIMITS } from './parse/limits.ts'
 import { contentType, negotiate } from './parse/media.ts'
-import { type Shaped, shapeQuery } from './parse/query.ts'
-import { findRoutine, planCall, rowTable } from './plan/call.ts'
-import { nearest } from './plan/nearest.ts'
-import { producerOf } from './plan/producer.ts'
-import { planRead } from './plan/read.ts'
-import type { Action, Plan, PlanInput } from './plan/types.ts'
-import { planWrite } from './plan/write.ts'
+import type { Plan } from './plan/types.ts'
+import { type Call, findTable, header, identityOf, prepare, schemaOf, type Verb } from './prepare.ts'
 import { type Answer, answerOf } from './reply.ts'
 import { checkRoom, type Database, runPlan, withFreshCatalogue } from './run.ts'
-import { type Space, spaceOf } from './space.ts'
+import { spaceOf } from './space.ts'
 
 /** Who asks: what the gateway's principal has. */
 export interface RestPrincipal {
@@ -55,20 +46,6 @@ export interface RestApi {
   readonly routes: FastifyPluginAsync
   readonly bodyLimit: number
   readonly render: (error: SovraError, request: FastifyRequest, reply: FastifyReply) => unknown
-}
-
-type Verb = 'GET' | 'HEAD' | 'POST' | 'PATCH' | 'PUT' | 'DELETE'
-const WRITES: Readonly<Partial<Record<string, Exclude<Action, 'read' | 'call'>>>> = {
-  POST: 'insert',
-  PATCH: 'update',
-  PUT: 'upsert',
-  DELETE: 'delete',
-}
-
-interface Call {
-  readonly method: Verb
-  readonly name: string
-  readonly rpc: boolean
 }
 
 /** What is known of a request that failed, for its hint. */
@@ -139,11 +116,6 @@ const refuseMethod = (request: FastifyRequest) => {
   throw fail('PGRST101', { method: request.method })
 }
 
-const header = (request: FastifyRequest, name: string): string | undefined => {
-  const value = request.headers[name]
-  return Array.isArray(value) ? value.join(', ') : value
-}
-
 const nameOf = (request: FastifyRequest): string => (request.params as { name: string }).name
 
 async function handle(options: RestOptions, request: FastifyRequest, reply: FastifyReply, rpc: boolean): Promise<unknown> {
@@ -193,102 +165,6 @@ async function attempt(
   const row = await runPlan(database.pool, identity, plan, values, body, () => new ClientGone(reply), space.preparation(identity.role))
   return answerOf(plan, row, values, profile, options.shared(request))
 }
-
-/** The request as a plan (from the cache, for a shape that is known) and what it is bound to. */
-function prepare(request: FastifyRequest, call: Call, space: Space, catalogue: Catalogue, schema: string) {
-  const reads = call.method === 'GET' || call.method === 'HEAD'
-  const mark = request.url.indexOf('?')
-  const range = call.method === 'GET' ? parseRange(header(request, 'range')) : null
-  const shaped = shapeQuery(mark < 0 ? '' : request.url.slice(mark + 1), { arguments: call.rpc && reads, range })
-  const payload = reads || call.method === 'DELETE' ? null : payloadOf(request, call, shaped)
-  const accept = header(request, 'accept') ?? ''
-  const prefer = header(request, 'prefer') ?? ''
-  const bodyShape = payload === null ? '' : `${payload.type}\0${payload.isArray}\0${JSON.stringify(payload.keys)}`
-  const key = [call.method, call.rpc ? 'rpc' : '', call.name, schema, accept, prefer, bodyShape, shaped.shape].join('\0')
-  let plan = space.plans.get(key)
-  if (plan === undefined) {
-    plan = makePlan(call, space, catalogue, schema, shaped, payload, accept, prefer)
-    if (key.length <= LIMITS.cachedShape) space.plans.set(key, plan)
-  }
-  return { plan, values: shaped.values, body: payload?.text ?? '' }
-}
-
-function payloadOf(request: FastifyRequest, call: Call, shaped: Shaped): Payload {
-  const raw = request.body instanceof Buffer ? request.body : Buffer.alloc(0)
-  const type = header(request, 'content-type')
-  const text = raw.toString(type?.startsWith('application/octet-stream') ? 'latin1' : 'utf8')
-  return parseBody(text, type, { columns: shaped.columns, rpc: call.rpc })
-}
-
-function makePlan(
-  call: Call,
-  space: Space,
-  catalogue: Catalogue,
-  schema: string,
-  shaped: Shaped,
-  payload: Payload | null,
-  accept: string,
-  preferHeader: string,
-): Plan {
-  const { settings } = space
-  const prefer = parsePrefer(preferHeader, settings.transactionEnd)
-  const query = shaped.parse()
-  const routine = call.rpc ? findRoutine({ catalogue, schema, query }, call.name, payload) : null
-  const table = routine === null ? findTable(catalogue, schema, call.name) : rowTable(catalogue, routine)
-  const input: PlanInput = {
-    catalogue,
-    schema,
-    query,
-    media: negotiate(accept, false, producerOf(catalogue, query, table, routine, settings.plans)),
-    prefer,
-    head: call.method === 'HEAD',
-    maxRows: settings.maxRows,
-    aggregates: settings.aggregates,
-    responds: settings.preRequest !== null,
-  }
-  if (routine !== null) return planCall(input, routine, payload)
-  if (table === null) throw fail('internal')
-  const write = WRITES[call.method]
-  return write === undefined ? planRead(input, table) : planWrite(write, input, table, payload ?? { isArray: false, keys: [], type: '' })
-}
-
-function findTable(catalogue: Catalogue, schema: string, name: string): Table {
-  const tables = catalogue.schemas.get(schema)?.tables
-  const table = tables?.get(name)
-  if (table) return table
-  const near = nearest(name, tables?.keys() ?? [], 0.75)
-  throw fail('PGRST205', { schema, table: name, hint: near === null ? '' : `Perhaps you meant the table '${schema}.${near}'` })
-}
-
-/** The exposed schema that the request names, else the first. Answers name it where it was chosen from several. */
-function schemaOf(request: FastifyRequest, { settings }: Space): { schema: string; profile: string | null } {
-  const reads = request.method === 'GET' || request.method === 'HEAD'
-  const asked = header(request, reads ? 'accept-profile' : 'content-profile')
-  const [first = 'public'] = settings.schemas
-  if (asked !== undefined && !settings.schemas.includes(asked))
-    throw fail('PGRST106', { schema: asked, schemas: settings.schemas.join(', ') })
-  const schema = asked ?? first
-  return { schema, profile: settings.schemas.length > 1 || asked !== undefined ? schema : null }
-}
-
-function identityOf(request: FastifyRequest, principal: RestPrincipal, call: Call, searchPath: string, timezone: string | null): Identity {
-  const cookies = request.headers.cookie
-  return {
-    role: principal.role,
-    claimsJson: principal.claimsJson,
-    searchPath,
-    headersJson: JSON.stringify(request.headers),
-    method: call.method,
-    path: call.rpc ? `/rpc/${call.name}` : `/${call.name}`,
-    ...(cookies === undefined ? {} : { cookiesJson: cookiesJson(cookies) }),
-    ...(timezone === null ? {} : { timezone }),
-  }
-}
-
-const cookiesJson = (text: string): string =>
-  JSON.stringify(
-    Object.fromEntries(text.split(';').map((pair) => [pair.slice(0, pair.indexOf('=')).trim(), pair.slice(pair.indexOf('=') + 1).trim()])),
-  )
 
 /** Aborted when the client goes away before its answer: what an AbortSignal does for one listener, without its cost for each request. */
 class ClientGone implements Gone {
