@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Config } from './config.ts'
-import { foreignExtensions, prepareTree, shareCandidates, TREE_RULES } from './runtime/engines/postgres/extensions.ts'
+import { prepareTree, TREE_RULES } from './runtime/engines/postgres/extensions.ts'
+import { foreignExtensions, shareCandidates } from './runtime/engines/postgres/foreign-extensions.ts'
 import { openTree } from './runtime/engines/postgres/tree.ts'
 
 export interface PostgresProgram {
@@ -22,6 +23,6 @@ export async function postgresProgram(config: Config, engines: string): Promise<
   })
   if (bin_dir === null) return { version: tree.version, programs: tree.programs, settings: {} }
   const share = shareCandidates(bin_dir).find((path) => existsSync(join(path, 'extension'))) ?? ''
-  const { settings } = await foreignExtensions(tree.version, share, join(engines, `extensions-${tree.version}`))
+  const { settings } = await foreignExtensions(tree.version, share, engines)
   return { version: tree.version, programs: tree.programs, settings }
 }

@@ -3,7 +3,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { foreignExtensions, prepareTree, shareCandidates, trustedControl } from './extensions.ts'
+import { prepareTree, trustedControl } from './extensions.ts'
+import { foreignExtensions, shareCandidates } from './foreign-extensions.ts'
 
 describe('the tree of extensions', () => {
   let dir: string
@@ -29,13 +30,19 @@ describe('the tree of extensions', () => {
   })
 
   it('is copied, allowed ones only, for a distribution from 18 on', async () => {
-    const into = join(dir, 'foreign')
-    assert.deepEqual(await foreignExtensions('18.6', join(dir, 'share/postgresql'), into), { settings: { extension_control_path: into } })
+    const engines = join(dir, 'foreign')
+    const { settings } = await foreignExtensions('18.6', join(dir, 'share/postgresql'), engines)
+    const into = settings.extension_control_path ?? ''
     assert.deepEqual(
       (await readdir(join(into, 'extension'))).filter((file) => file.endsWith('.control')),
       ['hstore.control', 'vector.control'],
     )
-    await assert.rejects(foreignExtensions('17.5', join(dir, 'share/postgresql'), into), { code: 'engine_version_unsupported' })
+    // The server finds what the keeper made; what the distribution adds later is another directory.
+    assert.deepEqual(await foreignExtensions('18.6', join(dir, 'share/postgresql'), engines), { settings })
+    await writeFile(join(dir, 'share/postgresql/extension/citext.control'), '')
+    assert.notDeepEqual(await foreignExtensions('18.6', join(dir, 'share/postgresql'), engines), { settings })
+    await rm(join(dir, 'share/postgresql/extension/citext.control'))
+    await assert.rejects(foreignExtensions('17.5', join(dir, 'share/postgresql'), engines), { code: 'engine_version_unsupported' })
     assert.equal(shareCandidates('/usr/lib/postgresql/18/bin')[0], '/usr/share/postgresql/18')
   })
 

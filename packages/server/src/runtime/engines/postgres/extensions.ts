@@ -1,5 +1,5 @@
-import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fail } from '../../../base/errors.ts'
 
 /**
@@ -52,7 +52,7 @@ export const isAllowed = (name: string): boolean => Object.hasOwn(ALLOWED, name)
 export const allowedNames = (): string[] => Object.keys(ALLOWED)
 
 /** `hstore--1.4.sql`, `hstore.control` → `hstore`; what is neither (a rules file) → null. */
-function extensionOf(file: string): string | null {
+export function extensionOf(file: string): string | null {
   return /^(.+?)(?:--.+\.sql|\.control)$/.exec(file)?.[1] ?? null
 }
 
@@ -82,45 +82,4 @@ export async function prepareTree(dir: string): Promise<void> {
   for (const file of await readdir(libraries)) {
     if (!wanted.has(file) && !CORE.test(file)) await rm(join(libraries, file), { force: true, recursive: true })
   }
-}
-
-/** Settings that a distribution's PostgreSQL needs to see our allow-list only. */
-export interface ForeignExtensions {
-  readonly settings: Readonly<Record<string, string>>
-}
-
-/**
- * A distribution's PostgreSQL (`engines.postgres.bin_dir`), whose own directories we do not touch: the allowed control files and scripts are
- * copied to `into` and `extension_control_path` (PostgreSQL 18, superuser's to set) names that directory alone. `share` is what
- * `pg_config --sharedir` says. An older one has no such setting and is refused.
- */
-export async function foreignExtensions(version: string, share: string, into: string): Promise<ForeignExtensions> {
-  if (Number.parseInt(version, 10) < 18)
-    throw fail('engine_version_unsupported', { version, wanted: 18, reason: 'it cannot be limited to the allowed extensions' })
-  const from = join(share, 'extension')
-  const target = join(into, 'extension')
-  await rm(target, { recursive: true, force: true })
-  await mkdir(target, { recursive: true, mode: 0o755 })
-  const files = await readdir(from).catch((cause: unknown) => {
-    throw fail('extension_tree_invalid', { dir: from, reason: 'it cannot be read' }, { cause })
-  })
-  for (const file of files) {
-    const name = extensionOf(file)
-    if (name === null || !isAllowed(name)) continue
-    if (file.endsWith('.control'))
-      await writeFile(join(target, file), trustedControl(await readFile(join(from, file), 'utf8')), { mode: 0o644 })
-    else await copyFile(join(from, file), join(target, file))
-  }
-  return { settings: { extension_control_path: into } }
-}
-
-/** Where a distribution keeps its share directory, seen from its bin directory: Debian's layout, then the usual one. */
-export function shareCandidates(binDir: string): string[] {
-  const root = dirname(binDir)
-  return [
-    root.replace('/lib/postgresql/', '/share/postgresql/'),
-    join(root, 'share/postgresql'),
-    join(root, 'share/pgsql'),
-    join(root, 'share'),
-  ].filter((path, index, all) => path !== root && all.indexOf(path) === index)
 }
