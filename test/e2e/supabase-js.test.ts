@@ -230,6 +230,26 @@ for (const form of FORMS) {
   })
 }
 
+test('a batch by plain fetch is one transaction, and one run of its key', async () => {
+  await project.sql(
+    'create table public.carts (id bigint generated always as identity primary key, note text not null); grant all on public.carts to service_role',
+  )
+  const send = (list: unknown) =>
+    fetch(`${project.url}/rest/v1/`, {
+      method: 'POST',
+      headers: { apikey: project.service, 'content-type': 'application/vnd.sovrabase.batch+json', 'idempotency-key': 'cart-1' },
+      body: JSON.stringify(list),
+    })
+  const first = { method: 'POST', path: '/carts', headers: { Prefer: 'return=representation' }, body: { note: 'one' } }
+  const failed = await send([first, { method: 'POST', path: '/carts', body: { note: null } }])
+  assert.deepEqual([failed.status, ((await failed.json()) as { index: number }).index], [400, 1])
+  const good = [first, { method: 'PATCH', path: '/carts?id=eq.$0.id', headers: first.headers, body: { note: 'two' } }]
+  const answers = await Promise.all([send(good), send(good)])
+  const [a, b] = await Promise.all(answers.map((answer) => answer.text()))
+  assert.deepEqual([answers[0]?.status, a], [200, b])
+  assert.deepEqual(await project.sql('select note from public.carts'), [{ note: 'two' }])
+})
+
 test('opaque keys have the roles of their kinds', async () => {
   const text = (kind: string) => project.secrets.keys.find((key) => key.kind === kind)?.key ?? ''
   assert.match(text('publishable'), /^sb_publishable_/)

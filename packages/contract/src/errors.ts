@@ -282,6 +282,17 @@ export const ERRORS = {
   PGRST125: [404, 'Invalid path specified in request URL', ''],
   PGRST127: [400, 'Feature not implemented', ''],
   PGRST128: [400, 'Function must return SETOF or TABLE when max-affected preference is used with handling=strict', ''],
+  batch_malformed: [
+    400,
+    'The batch is not well formed: {reason}.',
+    'A batch is a JSON list of { "method", "path", "headers", "body" }; docs/batch.md has the grammar.',
+  ],
+  batch_too_large: [413, 'A batch holds at most {limit} requests.', 'Send several batches.'],
+  batch_reference: [
+    400,
+    'The reference {reference} means nothing: {reason}.',
+    'A text that is no reference but looks like one is written with $$; docs/batch.md has the grammar.',
+  ],
   PGRST200: [400, "Could not find a relationship between '{parent}' and '{child}' in the schema cache", '{hint}'],
   PGRST201: [
     300,

@@ -47,6 +47,7 @@ const EXPOSED = [
   'x-relay-error',
   'sb-request-id',
   'retry-after',
+  'idempotency-replayed',
 ].join(', ')
 
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'

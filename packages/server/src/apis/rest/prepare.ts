@@ -2,6 +2,7 @@ import { fail } from '../../base/errors.ts'
 import type { Identity } from '../../runtime/engines/postgres/as-role.ts'
 import type { Catalogue, Table } from '../../runtime/engines/postgres/catalogue/types.ts'
 import { type Payload, parseBody } from './parse/body.ts'
+import type { Meaning } from './parse/filter.ts'
 import { parsePrefer, parseRange } from './parse/headers.ts'
 import { LIMITS } from './parse/limits.ts'
 import { negotiate } from './parse/media.ts'
@@ -36,6 +37,8 @@ export interface Asked {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   /** A Buffer, where there is one. */
   readonly body?: unknown
+  /** Of a batch: what values of its query string stand for. */
+  readonly meaning?: Meaning
 }
 
 export const header = (request: Asked, name: string): string | undefined => {
@@ -48,7 +51,7 @@ export function prepare(request: Asked, call: Call, space: Space, catalogue: Cat
   const reads = call.method === 'GET' || call.method === 'HEAD'
   const mark = request.url.indexOf('?')
   const range = call.method === 'GET' ? parseRange(header(request, 'range')) : null
-  const shaped = shapeQuery(mark < 0 ? '' : request.url.slice(mark + 1), { arguments: call.rpc && reads, range })
+  const shaped = shapeQuery(mark < 0 ? '' : request.url.slice(mark + 1), { arguments: call.rpc && reads, range, meaning: request.meaning })
   const payload = reads || call.method === 'DELETE' ? null : payloadOf(request, call, shaped)
   const accept = header(request, 'accept') ?? ''
   const prefer = header(request, 'prefer') ?? ''

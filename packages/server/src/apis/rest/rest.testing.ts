@@ -33,6 +33,8 @@ export async function startRest(): Promise<TestRest> {
   const cluster: TestCluster = await startCluster()
   const [admin, listener] = [await cluster.admin(), await cluster.admin()]
   await admin.query(readFileSync(new URL('./rest.testing.sql', import.meta.url), 'utf8'))
+  const answers = readFileSync(new URL('../../runtime/engines/postgres/system/0007_answers.sql', import.meta.url), 'utf8')
+  await admin.query(`create schema sovrabase; grant usage on schema sovrabase to public; ${answers}`)
   const holder = await holdCatalogue(listener)
   const pool = new PipelinePool({
     host: cluster.host,

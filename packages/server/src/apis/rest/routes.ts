@@ -3,9 +3,12 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest 
 import { fail, type SovraError } from '../../base/errors.ts'
 import type { Catalogue, Table } from '../../runtime/engines/postgres/catalogue/types.ts'
 import type { Gone } from '../../runtime/engines/postgres/wire/job.ts'
+import { type BatchTrace, batchOf, runBatch } from './batch/batch.ts'
+import { BATCH_TYPE } from './batch/request.ts'
 import { renderError } from './errors.ts'
 import { grantHint } from './hints.ts'
 import { openApi } from './openapi.ts'
+import { mediaType } from './parse/body.ts'
 import { contentType, negotiate } from './parse/media.ts'
 import type { Plan } from './plan/types.ts'
 import { type Call, findTable, header, identityOf, prepare, schemaOf, type Verb } from './prepare.ts'
@@ -53,6 +56,8 @@ interface Trace {
   plan: Plan | null
   catalogue: Catalogue | null
   schema: string
+  /** Of a batch: its request; null for the batch as a whole. */
+  readonly index?: number | null
 }
 
 declare module 'fastify' {
@@ -88,6 +93,7 @@ function register(app: FastifyInstance, options: RestOptions): void {
     config: config('rest:describe'),
     handler: (_request, reply) => allow(reply, 'OPTIONS,GET,HEAD'),
   })
+  app.route({ method: 'POST', url: '/', config: config('rest:write'), handler: (request, reply) => handleBatch(options, request, reply) })
   app.route({ method: ['GET', 'HEAD'], url: '/:name', exposeHeadRoute: false, config: config('rest:read'), handler: handler(false) })
   app.route({ method: ['POST', 'PATCH', 'PUT', 'DELETE'], url: '/:name', config: config('rest:write'), handler: handler(false) })
   app.route({
@@ -129,6 +135,25 @@ async function handle(options: RestOptions, request: FastifyRequest, reply: Fast
       attempt(options, request, reply, call, hold.database, catalogue, trace),
     )
     return send(reply, answer, request.method === 'HEAD')
+  } finally {
+    hold.release()
+  }
+}
+
+async function handleBatch(options: RestOptions, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  if (mediaType(header(request, 'content-type')) !== BATCH_TYPE) throw fail('PGRST117', { method: 'POST' })
+  const hold = await options.open(request)
+  const trace: BatchTrace = { index: null, plan: null, catalogue: null, schema: '' }
+  request.trace = trace
+  try {
+    const { database } = hold
+    const { body, replayed } = await withFreshCatalogue(database.catalogue, (catalogue) => {
+      const space = spaceOf(catalogue, options.settings(request))
+      const batch = batchOf(request, options.principal(request), space, () => new ClientGone(reply))
+      return runBatch(database, catalogue, space, batch, trace)
+    })
+    if (replayed) reply.header('idempotency-replayed', 'true')
+    return reply.header('content-type', 'application/json; charset=utf-8').send(body)
   } finally {
     hold.release()
   }
@@ -250,5 +275,6 @@ function render(options: RestOptions, error: SovraError, request: FastifyRequest
   // RFC 9209, as the dialect's clients read it. A raised code may hold anything: only a plain one is named.
   if (/^\w{1,64}$/.test(rendered.body.code)) reply.header('proxy-status', `PostgREST; error=${rendered.body.code}`)
   reply.code(rendered.status).headers(rendered.headers).header('content-type', 'application/json; charset=utf-8')
-  return reply.send(request.method === 'HEAD' ? undefined : Buffer.from(JSON.stringify(rendered.body)))
+  const body = trace?.index === undefined ? rendered.body : { ...rendered.body, index: trace.index }
+  return reply.send(request.method === 'HEAD' ? undefined : Buffer.from(JSON.stringify(body)))
 }

@@ -36,7 +36,7 @@ const NO_ROW: Row = { body: null, page: 0, total: null, location: null, inserted
 const NOTHING: Preparation = { before: [], timeout: null }
 const number = (text: string | null): number | null => (text === null ? null : Number(text))
 
-function rowOf(result: Result, plan: Plan): Row {
+export function rowOf(result: Result, plan: Plan): Row {
   // A plan is not one row but its lines.
   if (plan.media.kind === 'plan')
     return { ...NO_ROW, body: Buffer.from(result.values.map((line) => line?.toString('utf8') ?? '').join('\n')) }
@@ -119,10 +119,10 @@ async function rolledBack(
   }
 }
 
-const wantsPlanned = (plan: Plan, row: Row): boolean =>
+export const wantsPlanned = (plan: Plan, row: Row): boolean =>
   plan.prefer.count === 'planned' || (plan.maxRows !== null && row.total !== null && row.total > plan.maxRows)
 
-function plannedRows(result: Result, counted: number | null): number {
+export function plannedRows(result: Result, counted: number | null): number {
   const [first] = JSON.parse(result.text(0, 0) ?? '[]') as { Plan?: { 'Plan Rows'?: number } }[]
   const rows = first?.Plan?.['Plan Rows']
   if (rows === undefined) throw fail('internal', {}, { cause: 'EXPLAIN answered no number of rows' })

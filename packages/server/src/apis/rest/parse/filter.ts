@@ -7,8 +7,13 @@ import { field, quoted } from './names.ts'
 export interface Values {
   readonly list: string[]
   conditions: number
+  /** What a value stands for, where it is no value itself; `list`: it may stand for several. */
+  readonly meaning: Meaning | undefined
 }
-export const newValues = (): Values => ({ list: [], conditions: 0 })
+export type Meaning = (value: string, list: boolean) => readonly string[]
+export const newValues = (meaning?: Meaning): Values => ({ list: [], conditions: 0, meaning })
+/** One value, as it is meant. */
+export const meant = ({ meaning }: Values, value: string): string => (meaning === undefined ? value : (meaning(value, false)[0] ?? ''))
 export const slot = (values: Values, value: string): number => values.list.push(value) - 1
 
 const QUANTIFIED = new Set(['eq', 'gt', 'gte', 'lt', 'lte', 'like', 'ilike', 'match', 'imatch'])
@@ -41,16 +46,21 @@ function operation(cursor: Cursor, values: Values, value: (cursor: Cursor) => st
   const not = negation !== undefined
   const done = (made: Operation): Parsed => ({ not, operation: made, shape: head[0] })
   if (++values.conditions > LIMITS.conditions) throw cursor.error(`at most ${LIMITS.conditions} conditions`)
-  if (word === 'in' && extra === undefined) return done({ kind: 'in', value: slot(values, arrayLiteral(listOf(cursor))) })
+  if (word === 'in' && extra === undefined) return done({ kind: 'in', value: slot(values, arrayLiteral(listOf(cursor, values))) })
   if (word === 'is' && extra === undefined) {
     const found = cursor.match(IS)
     if (!found) throw cursor.error('null or trilean value (unknown, true, false)')
     const is = found[0].toLowerCase() as Is
     return { not, operation: { kind: 'is', is }, shape: head[0] + is }
   }
-  if (word === 'isdistinct' && extra === undefined) return done({ kind: 'distinct', value: slot(values, value(cursor)) })
+  if (word === 'isdistinct' && extra === undefined) return done({ kind: 'distinct', value: slot(values, meant(values, value(cursor))) })
   if (SEARCH.has(word)) {
-    return done({ kind: 'search', operator: word as TextSearch, language: extra ?? null, value: slot(values, value(cursor)) })
+    return done({
+      kind: 'search',
+      operator: word as TextSearch,
+      language: extra ?? null,
+      value: slot(values, meant(values, value(cursor))),
+    })
   }
   const quantifier = extra === undefined ? null : extra
   if (COMPARE.has(word) && (quantifier === null || (QUANTIFIED.has(word) && (quantifier === 'any' || quantifier === 'all')))) {
@@ -60,7 +70,7 @@ function operation(cursor: Cursor, values: Values, value: (cursor: Cursor) => st
       kind: 'compare',
       operator: word as Operator,
       quantifier: quantifier as 'any' | 'all' | null,
-      value: slot(values, pattern),
+      value: slot(values, meant(values, pattern)),
     })
   }
   cursor.at = start + (negation?.length ?? 0)
@@ -93,7 +103,7 @@ function termValue(cursor: Cursor): string {
   return cursor.match(UNQUOTED)?.[0] ?? ''
 }
 
-function listOf(cursor: Cursor): string[] {
+function listOf(cursor: Cursor, { meaning }: Values): string[] {
   cursor.spaces()
   if (!cursor.take('(')) throw cursor.error('"("')
   const items: string[] = []
@@ -108,7 +118,7 @@ function listOf(cursor: Cursor): string[] {
   } while (cursor.take(','))
   if (!cursor.take(')')) throw cursor.error('"," or ")"')
   cursor.spaces()
-  return items
+  return meaning === undefined ? items : items.flatMap((item) => meaning(item, true))
 }
 
 /** PostgreSQL's text form of an array; `in.()` is the empty one. */

@@ -1,7 +1,7 @@
 import { fail } from '../../../base/errors.ts'
 import type { Condition, Query, Rows, SelectItem } from './ast.ts'
 import { Cursor, syntaxError } from './cursor.ts'
-import { isOperation, newValues, parseLogic, parseOperation, slot } from './filter.ts'
+import { isOperation, type Meaning, meant, newValues, parseLogic, parseOperation, slot } from './filter.ts'
 import { name, treePath } from './names.ts'
 import { parseNames, parseOrder } from './order.ts'
 import { parseSelect } from './select.ts'
@@ -24,6 +24,8 @@ export interface ShapeOptions {
   readonly arguments: boolean
   /** Range header, first and last row; it narrows limit and offset. */
   readonly range?: { readonly first: number; readonly last: number | null } | null
+  /** Of a batch: its references. */
+  readonly meaning?: Meaning | undefined
 }
 
 type Part = (query: MutableQuery) => void
@@ -44,7 +46,7 @@ const EVERYTHING: readonly SelectItem[] = [
 
 /** Pure; throws PGRST100 (or 103 for a negative limit) where it is not well formed. */
 export function shapeQuery(raw: string, options: ShapeOptions): Shaped {
-  const values = newValues()
+  const values = newValues(options.meaning)
   const parts: Part[] = []
   let shape = ''
   let columns = false
@@ -210,7 +212,7 @@ function offset(key: string, value: string, values: Values): Made | null {
 
 function filter(key: string, value: string, values: Values, options: ShapeOptions): Made {
   if (options.arguments && !key.includes('.') && !isOperation(value)) {
-    const place = slot(values, value)
+    const place = slot(values, meant(values, value))
     return {
       shape: '',
       part: (query) => {

@@ -138,6 +138,33 @@ export async function asRoleTransaction<R>(
   return pool.transaction(preambleOf(pool, identity), fn, options)
 }
 
+const BECOME = textOf([
+  ...["'role'", "'request.jwt.claims'", "'request.headers'", "'request.cookies'", "'request.method'", "'request.path'"],
+  ...["'search_path'", "'timezone'", "'response.headers'", "'response.status'"],
+])
+const GATEWAY_ITSELF: Preamble = {
+  step: { sql: `select where set_config('role', 'none', true) is null`, params: [], scope: '' },
+  scope: '\0batch',
+}
+
+/** Within `asGateway`: from here on the transaction is the identity's, with nothing left of a former one. */
+export function become(identity: Identity): Statement {
+  if (NEVER.test(identity.role)) throw fail('role_not_allowed')
+  const { role, claimsJson, headersJson = '', cookiesJson = '', method = '', path = '', searchPath, timezone = null } = identity
+  return { sql: BECOME, params: [role, claimsJson, headersJson, cookiesJson, method, path, searchPath, timezone, '', ''] }
+}
+
+/** Within `asGateway`: back to the gateway's own role. */
+export const BECOME_GATEWAY: Statement = { sql: GATEWAY_ITSELF.step.sql, params: [] }
+
+/**
+ * A transaction that begins as the gateway's own sign-in role, which reads and writes no table of people: for one that keeps something of
+ * the server's beside what it does as somebody (`become`).
+ */
+export async function asGateway<R>(pool: PipelinePool, fn: (tx: Transaction) => Promise<R>, options?: RunOptions): Promise<R> {
+  return pool.transaction(GATEWAY_ITSELF, fn, options)
+}
+
 /**
  * A transaction as the owner of one of the system schemas, for the server's own work: no claims, the given search path, and row-level
  * security does not apply to what the role owns.

@@ -45,16 +45,25 @@ export class Transaction {
   /** Runs a statement in the transaction. After an error the transaction can only be rolled back. */
   async query(statement: Statement): Promise<Result> {
     if (this.#failed !== null) throw this.#failed
-    const own: Step = { sql: statement.sql, params: statement.params, scope: this.#preamble.scope, once: statement.once === true }
+    const own = this.#stepsOf(statement, false)
     const first = !this.#begun
     this.#begun = true
     try {
-      return await this.#send(first ? [...this.#opening(), own] : [own])
+      return await this.#send(first ? [...this.#opening(), ...own] : own, statement.after?.length)
     } catch (caught) {
       const exchange = caught as Exchange
-      if (first && exchange.stale) return this.#afresh(own)
+      if (first && exchange.stale) return this.#afresh(statement)
       throw this.#fail(exchange)
     }
+  }
+
+  #stepsOf(statement: Statement, once: boolean): Step[] {
+    return [...(statement.before ?? []), statement, ...(statement.after ?? [])].map((one) => ({
+      sql: one.sql,
+      params: one.params,
+      scope: this.#preamble.scope,
+      once: once || one.once === true,
+    }))
   }
 
   /** Runs `fn`, then COMMIT; or ROLLBACK when it rejects, when a statement failed, or when it was aborted. */
@@ -77,10 +86,10 @@ export class Transaction {
   }
 
   /** A stale plan of the first statement: nothing was done yet, so the whole begins again with new plans. */
-  async #afresh(own: Step): Promise<Result> {
+  async #afresh(statement: Statement): Promise<Result> {
     try {
       await this.#send([ROLLBACK])
-      return await this.#send([...this.#opening(), { ...own, once: true }])
+      return await this.#send([...this.#opening(), ...this.#stepsOf(statement, true)], statement.after?.length)
     } catch (caught) {
       throw this.#fail(caught as Exchange)
     }
@@ -99,8 +108,8 @@ export class Transaction {
     return this.#failed
   }
 
-  /** Rejects with the exchange itself. */
-  #send(steps: Step[]): Promise<Result> {
+  /** The result is that of the last step but `after`. Rejects with the exchange itself. */
+  #send(steps: Step[], after = 0): Promise<Result> {
     const maxBytes = this.#options.maxBytes ?? this.#maxBytes
     return new Promise((resolve, reject) => {
       const done = (exchange: Exchange) => {
@@ -108,7 +117,7 @@ export class Transaction {
         if (exchange.error === null) resolve(exchange.result!)
         else reject(exchange)
       }
-      const exchange = new Exchange(steps, steps.length - 1, { done }, maxBytes)
+      const exchange = new Exchange(steps, steps.length - 1 - after, { done }, maxBytes)
       if (this.#connection.ended) {
         exchange.error = connectionLost('it was closed', !this.#begun)
         return reject(exchange)
