@@ -39,7 +39,7 @@ if [ -z "$base" ]; then
   base=sovrabase-base:local
   if ! docker image inspect "$base" >/dev/null 2>&1; then
     root="${ROOTFS:-$work/rootfs}"
-    [ -d "$root/usr" ] || debootstrap --variant=minbase --include=ca-certificates bookworm "$root" http://deb.debian.org/debian >"$work/debootstrap.log"
+    [ -d "$root/usr" ] || debootstrap --variant=minbase --include=ca-certificates bookworm "$root" >"$work/debootstrap.log"
     node="$here/node_modules/node-linux-$(uname -m | sed 's/x86_64/x64/;s/aarch64/arm64/')/bin/node"
     cp "$node" "$root/usr/local/bin/node"
     mkdir -p "$root/usr/local/lib/node_modules"
