@@ -20,6 +20,8 @@ finish() {
   docker volume rm "$name" >/dev/null 2>&1 || true
   docker rmi "$image" >/dev/null 2>&1 || true
   if [ -n "$engine" ]; then kill "$engine" 2>/dev/null || true; wait "$engine" 2>/dev/null || true; fi
+  # The engine leaves the mount of its network namespace behind.
+  awk -v below="$work/" 'index($2, below) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mount; do umount "$mount" || true; done
   [ -n "${DOCKER_TEST_DIR:-}" ] || rm -rf "$work"
 }
 trap finish EXIT
