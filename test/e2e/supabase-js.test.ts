@@ -235,7 +235,7 @@ test('a batch by plain fetch is one transaction, and one run of its key', async 
     'create table public.carts (id bigint generated always as identity primary key, note text not null); grant all on public.carts to service_role',
   )
   const send = (list: unknown) =>
-    fetch(`${project.url}/rest/v1/`, {
+    fetch(`${server.url}/p/${project.ref}/rest/v1/`, {
       method: 'POST',
       headers: { apikey: project.service, 'content-type': 'application/vnd.sovrabase.batch+json', 'idempotency-key': 'cart-1' },
       body: JSON.stringify(list),
