@@ -130,6 +130,14 @@ const Passkeys = Type.Object(
   closed,
 )
 
+const Saml = Type.Object(
+  {
+    enabled: Type.Boolean(),
+    allow_idp_initiated: onOff('Responses that nobody here asked for are taken; default: not'),
+  },
+  closed,
+)
+
 const Rates = Type.Object(
   {
     mails: whole(1, 100_000, 'Mails of the project in an hour'),
@@ -222,6 +230,7 @@ export const AuthSettings = Type.Object(
       ),
     ),
     passkeys: Type.Optional(Passkeys),
+    saml: Type.Optional(Saml),
     providers: Type.Optional(Providers),
     custom_providers: Type.Optional(CustomProviders),
     manual_linking: onOff('Users may add and remove ways in by themselves (linkIdentity, unlinkIdentity)'),

@@ -18,6 +18,7 @@ import { rulesOf } from './realms/auth/rules.ts'
 import { clusterTransaction } from './realms/cluster-store.ts'
 import { denySession, PLATFORM } from './realms/denied.ts'
 import type { Hasher } from './realms/hashing.ts'
+import { samlKey } from './realms/keys.ts'
 import { makePost } from './realms/mail/post.ts'
 import { type Letter, send } from './realms/mail/smtp.ts'
 import type { PlatformRealm } from './realms/platform.ts'
@@ -112,6 +113,10 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
         principal: (request) => request.principal as ProjectPrincipal | null,
         administers: (request) => administersUsers(request.principal as ProjectPrincipal | null),
         fetch,
+        async samlKey(request) {
+          const { ref, keys } = projectOf(request)
+          return keys.find(({ use, state }) => use === 'saml' && state === 'current') ?? samlKey(db, vault, change, ref, AUTH)
+        },
         settings: {
           read: async (request) => (await readSettings(db, projectOf(request).ref, 'auth', vault)).own,
           write: (request, edit) =>

@@ -6,10 +6,10 @@ import type { AuthOptions } from './apis/auth/options.ts'
 import { fail } from './base/errors.ts'
 import type { Foundation } from './foundation.ts'
 import { bearerOf } from './gateway/authenticate.ts'
-import type { Actor, Change } from './metadata/change.ts'
+import { type Actor, type Change, SYSTEM } from './metadata/change.ts'
 import { readOwnSettings } from './metadata/settings.ts'
 import { type Denied, denySession, PLATFORM } from './realms/denied.ts'
-import type { RealmKey } from './realms/keys.ts'
+import { type RealmKey, samlKey } from './realms/keys.ts'
 import type { PlatformRealm } from './realms/platform.ts'
 import { platformStore } from './realms/platform-store.ts'
 
@@ -94,6 +94,7 @@ export async function platformAuthApi(parts: PlatformAuthParts): Promise<AuthApi
     {
       ...rest,
       project: () => ({ ref: PLATFORM, url: publicUrl(), issuer: signing.issuer, keys, settings: { auth: settings() } }),
+      samlKey: () => samlKey(foundation.metadata.kysely, foundation.secrets.vault, change, PLATFORM, { ...SYSTEM, id: 'auth' }),
       principal: holder,
       people,
       administers: () => false,

@@ -2,21 +2,27 @@ import {
   createPrivateKey,
   createPublicKey,
   createSecretKey,
+  generateKeyPair,
   generateKeyPairSync,
   type JsonWebKey,
   type KeyObject,
   randomBytes,
 } from 'node:crypto'
+import { promisify } from 'node:util'
 import type { Kysely } from 'kysely'
 import type { Vault } from '../base/crypto.ts'
+import { insertIfAbsent } from '../base/db/insert.ts'
 import { fail } from '../base/errors.ts'
 import { uuid } from '../base/ids.ts'
-import type { Change } from '../metadata/change.ts'
+import type { Actor, Change, Changer } from '../metadata/change.ts'
 import type { RealmKeys, Tables } from '../metadata/tables.ts'
 import { type Alg, isAlg, type VerificationSet, type VerifyKey } from './tokens.ts'
 
-/** user: signs users' tokens. legacy: the project's shared `jwt_secret`. url: signs URLs, so that rotating user tokens does not kill them. */
-type KeyUse = 'user' | 'legacy' | 'url'
+/**
+ * user: signs users' tokens. legacy: the project's shared `jwt_secret`. url: signs URLs, so that rotating user tokens does not kill them.
+ * saml: signs requests to identity providers and opens their assertions.
+ */
+type KeyUse = 'user' | 'legacy' | 'url' | 'saml'
 type KeyState = 'next' | 'current' | 'retired'
 
 export interface RealmKey {
@@ -132,6 +138,34 @@ export async function createRealmKeys(change: Change, vault: Vault, realm: strin
   ]
 }
 
+const SAML_KID = 'saml'
+
+/** The key of single sign-on, which a realm gets when it first needs one. Two at once make one. */
+export async function samlKey(db: Kysely<Tables>, vault: Vault, change: Changer, realm: string, by: Actor): Promise<RealmKey> {
+  const read = () => db.selectFrom('realm_keys').selectAll().where('realm', '=', realm).where('use', '=', 'saml').execute()
+  const known = (await read()).find(({ state }) => state === 'current')
+  if (known) return openKey(known, vault)
+  const { privateKey } = await promisify(generateKeyPair)('rsa', { modulusLength: RSA_BITS })
+  const secret = vault.seal(JSON.stringify(privateKey.export({ format: 'jwk' })), context(realm, SAML_KID))
+  await change(by, async (c) => {
+    const row = {
+      realm,
+      kid: SAML_KID,
+      alg: 'RS256',
+      use: 'saml',
+      state: 'current',
+      secret,
+      created_at: c.now,
+      retired_at: null,
+      expires_at: null,
+    }
+    if (await insertIfAbsent(c.trx, 'realm_keys', row)) await keysChanged(c, realm, SAML_KID)
+  })
+  const made = (await read()).find(({ state }) => state === 'current')
+  if (!made) throw fail('internal', {}, { cause: 'the key of single sign-on is gone again' })
+  return openKey(made, vault)
+}
+
 const projectOf = (realm: string): { project_ref?: string } => (realm === 'platform' ? {} : { project_ref: realm })
 
 /** Tells every node to read the realm's keys anew. */
@@ -195,7 +229,7 @@ export function verificationSet(keys: readonly RealmKey[], issuers: readonly str
   const shared: VerifyKey[] = []
   for (const { kid, alg, use, key, publicKey, expiresAt } of keys) {
     // A next key verifies already: when it begins to sign, another node may hear of it a moment later.
-    if (use === 'url') continue
+    if (use === 'url' || use === 'saml') continue
     const verify: VerifyKey = { kid, alg, key: publicKey ?? key, trust: use === 'legacy' ? 'legacy' : 'own', expiresAt }
     byKid.set(kid, verify)
     if (use === 'legacy' && alg === 'HS256') shared.push(verify)

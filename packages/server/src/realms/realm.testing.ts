@@ -8,7 +8,7 @@ import type { RealmStore } from './store/types.ts'
 /** Runs `fn` in one transaction of the realm. */
 export type Transact = <R>(fn: (store: RealmStore) => Promise<R>) => Promise<R>
 
-const EMPTY = `truncate auth.users, auth.flow_state, auth.webauthn_challenges, auth.audit_log_entries, sovrabase.auth_mails, sovrabase.auth_rates,
+const EMPTY = `truncate auth.users, auth.flow_state, auth.sso_providers, auth.webauthn_challenges, auth.audit_log_entries, sovrabase.auth_mails, sovrabase.auth_rates,
   sovrabase.auth_recovery_codes cascade`
 
 /** Runs `body` for each place where a realm may keep its people: metadata on every database, and a project's own cluster. Each `open()` is empty. */

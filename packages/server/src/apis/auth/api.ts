@@ -11,7 +11,9 @@ import type { AuthOptions } from './options.ts'
 import { passkeyAdminRoutes, passkeyRoutes } from './passkey-routes.ts'
 import { publicRoutes } from './public-routes.ts'
 import { render } from './render.ts'
+import { samlRoutes } from './saml-routes.ts'
 import { signInRoutes } from './sign-in-routes.ts'
+import { ssoAdminRoutes } from './sso-admin-routes.ts'
 import { userRoutes } from './user-routes.ts'
 
 /** The auth dialect as an API of projects: mount it under `/auth/v1`. */
@@ -31,12 +33,14 @@ export function authApi(options: AuthOptions, { administered = true } = {}): Aut
     userRoutes(app, options)
     if (administered) {
       federatedRoutes(app, options)
+      samlRoutes(app, options)
       closedRoutes(app)
     }
     if (options.settings) customProviderRoutes(app, { settings: options.settings, now: options.now })
     await app.register(async (scope) => factorRoutes(scope, options))
     await app.register(async (scope) => passkeyRoutes(scope, options))
     if (administered) passkeyAdminRoutes(app, options)
+    if (administered) ssoAdminRoutes(app, options)
     if (administered) await app.register(async (scope) => adminRoutes(scope, options))
   }
   return { routes, bodyLimit: options.bodyLimit, render }

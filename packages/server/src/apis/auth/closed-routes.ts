@@ -4,16 +4,10 @@ import { fail } from '../../base/errors.ts'
 
 const USE: FastifyContextConfig = { action: 'auth:use', resource: 'project' }
 const ADMINISTER: FastifyContextConfig = { action: 'auth:administer', resource: 'project' }
-const PUBLIC: FastifyContextConfig = { action: 'public' }
 
 /** Ways in that are off: each says so in the words that clients know. */
 const CLOSED: readonly [method: 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE', url: string, code: ErrorCode, config: FastifyContextConfig][] =
   [
-    ['POST', '/sso', 'auth_saml_provider_disabled', USE],
-    ['GET', '/sso/saml/metadata', 'auth_saml_provider_disabled', PUBLIC],
-    ['POST', '/sso/saml/acs', 'auth_saml_provider_disabled', PUBLIC],
-    ['GET', '/admin/sso/providers', 'auth_saml_provider_disabled', ADMINISTER],
-    ['POST', '/admin/sso/providers', 'auth_saml_provider_disabled', ADMINISTER],
     ['GET', '/oauth/authorizations/:id', 'auth_oauth_server_disabled', USE],
     ['POST', '/oauth/authorizations/:id/consent', 'auth_oauth_server_disabled', USE],
     ['GET', '/user/oauth/grants', 'auth_oauth_server_disabled', USE],

@@ -1,56 +1,20 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { fail, SovraError } from '../../base/errors.ts'
+import { fail, type SovraError } from '../../base/errors.ts'
 import { unlink } from '../../realms/auth/identities.ts'
 import { challengeOf } from '../../realms/auth/pkce.ts'
 import type { Realm } from '../../realms/auth/realm.ts'
-import { redirectOf as targetOf, withParams } from '../../realms/auth/redirects.ts'
+import { redirectOf as targetOf } from '../../realms/auth/redirects.ts'
 import { type Begun, beginOauth, finishOauth, resume } from '../../realms/federated/oauth.ts'
+import { flowCookie, flowCookieIn } from './flow-cookie.ts'
 import { holderOf, paramOf, queryOf, redirectOf } from './input.ts'
+import { errorTarget, known, leave, readsForms } from './leave.ts'
 import type { AuthOptions } from './options.ts'
 import { realmOf } from './realm.ts'
-import { wireCode } from './render.ts'
 
 const USE = { config: { action: 'auth:use', resource: 'project' } } as const
 /** Browsers come from and go to providers without a key. */
 const PUBLIC = { config: { action: 'public' } } as const
-const COOKIE_LIFE = 600
-const COOKIE = 'sovra_flow_'
-const NAME_DIGITS = 16
-
-const pathOf = (realm: Realm): string => `${new URL(realm.issuer).pathname}/callback`
-
-/** Apple answers by a POST of its own page: the cookie must come along then, which browsers allow over TLS alone. */
-function cookieOf(realm: Realm, hash: string, value: string): string {
-  const site = realm.issuer.startsWith('https:') ? 'Secure; SameSite=None' : 'SameSite=Lax'
-  return `${COOKIE}${hash.slice(0, NAME_DIGITS)}=${value}; Path=${pathOf(realm)}; Max-Age=${COOKIE_LIFE}; HttpOnly; ${site}`
-}
-
-function cookieIn(request: FastifyRequest, hash: string): string | null {
-  const name = `${COOKIE}${hash.slice(0, NAME_DIGITS)}=`
-  const found = (request.headers.cookie ?? '').split(/;\s*/).find((part) => part.startsWith(name))
-  return found === undefined ? null : found.slice(name.length)
-}
-
-/** What went wrong, as pages read it: in the fragment, and in the query too where a server reads it. */
-export function errorTarget(target: string, error: SovraError): string {
-  const kind = error.status >= 500 ? 'server_error' : error.status === 400 ? 'invalid_request' : 'access_denied'
-  const params = { error: kind, error_code: wireCode(error.code), error_description: error.message }
-  return withParams(withParams(target, 'query', params), 'fragment', { ...params, sb: '' })
-}
-
-export const known = (request: FastifyRequest, error: unknown): SovraError => {
-  if (error instanceof SovraError) {
-    if (error.status >= 500) request.log.warn({ err: error }, 'a sign-in by a provider failed')
-    return error
-  }
-  request.log.error({ err: error }, 'a sign-in by a provider failed')
-  return fail('auth_unexpected_failure', { reason: 'Unexpected failure' }, { cause: error })
-}
-
-export function leave(reply: FastifyReply, target: string) {
-  reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
-  return reply.redirect(target, 302)
-}
+const CALLBACK = '/callback'
 
 type Answer = Readonly<Record<string, string | undefined>>
 
@@ -87,7 +51,7 @@ export function federatedRoutes(app: FastifyInstance, options: AuthOptions): voi
     }
     const { begun, realm } = await begin(request, false)
     if (skips) return { url: begun.url }
-    if (begun.cookie) reply.header('set-cookie', cookieOf(realm, begun.cookie.hash, begun.cookie.value))
+    if (begun.cookie) reply.header('set-cookie', flowCookie(realm, CALLBACK, begun.cookie))
     return leave(reply, begun.url)
   })
 
@@ -106,7 +70,7 @@ export function federatedRoutes(app: FastifyInstance, options: AuthOptions): voi
     const realm = realmOf(options, request)
     let target = targetOf(realm.rules, realm.url, null)
     try {
-      const journey = await resume(realm, answer.state ?? '', (hash) => cookieIn(request, hash))
+      const journey = await resume(realm, answer.state ?? '', (hash) => flowCookieIn(request, hash))
       target = journey.redirectTo
       if (answer.error !== undefined || !answer.code) throw refusal(answer)
       const { code, state = '', iss = null, user = null } = answer
@@ -120,12 +84,4 @@ export function federatedRoutes(app: FastifyInstance, options: AuthOptions): voi
     readsForms(scope)
     scope.post('/callback', PUBLIC, (request, reply) => callback(request, reply, (request.body ?? {}) as Answer))
   })
-}
-
-/** Providers that answer by a form. */
-export function readsForms(scope: FastifyInstance): void {
-  scope.removeAllContentTypeParsers()
-  scope.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, (_request, text, done) =>
-    done(null, Object.fromEntries(new URLSearchParams(String(text)))),
-  )
 }

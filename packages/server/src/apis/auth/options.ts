@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Outbound } from '../../base/outbound.ts'
 import type { ProjectContext, ProjectPrincipal } from '../../gateway/types.ts'
 import type { Hasher } from '../../realms/hashing.ts'
+import type { RealmKey } from '../../realms/keys.ts'
 import type { RealmStore } from '../../realms/store/types.ts'
 
 /** What the gateway knows of a realm without asking its people. */
@@ -35,6 +36,8 @@ export interface AuthOptions {
   people(request: FastifyRequest): People
   /** Whether the request's key administers users. */
   administers(request: FastifyRequest): boolean
+  /** Of single sign-on; made at the first use. */
+  samlKey(request: FastifyRequest): Promise<RealmKey>
   readonly fetch: Outbound['fetch']
   /** Where administrators of a realm may change its settings by its own API. */
   readonly settings?: StoredSettings

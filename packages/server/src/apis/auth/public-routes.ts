@@ -29,7 +29,7 @@ export function publicRoutes(app: FastifyInstance, options: AuthOptions): void {
       mailer_autoconfirm: rules.email_autoconfirm,
       phone_autoconfirm: rules.phone_autoconfirm,
       sms_provider: rules.sms?.provider ?? '',
-      saml_enabled: false,
+      saml_enabled: rules.saml?.enabled === true,
       passkeys_enabled: rules.passkeys?.enabled === true,
     }
   })

@@ -32,6 +32,8 @@ export interface Carried {
   readonly providerRefreshToken: string | null
   /** Linked by whoever has the verifier, so that a link sent to another links nothing. */
   readonly link: Outsider | null
+  /** ms at which the provider wants the session to end; null or absent: never. */
+  readonly ends?: number | null
 }
 
 const start = (realm: Realm, provider: string, codeHash: string): Omit<Flow, 'challenge' | 'challengeMethod' | 'sealed'> => ({
@@ -44,23 +46,29 @@ const start = (realm: Realm, provider: string, codeHash: string): Omit<Flow, 'ch
   issuedAt: null,
 })
 
-/** Answers the `state` that comes back: random, hashed here, good once. */
-export async function depart(realm: Realm, store: RealmStore, journey: Journey, method = 'oauth'): Promise<string> {
+/** `state` comes back: random, hashed here, good once. `id`: for who comes back by another name. */
+export async function depart(realm: Realm, store: RealmStore, journey: Journey, method = 'oauth'): Promise<{ state: string; id: string }> {
   const state = randomToken()
   const flow = start(realm, journey.provider, sha256(state))
   const { challenge = '', method: challengeMethod = 's256' } = journey.pkce ?? {}
   const sealed = sealerOf(realm).seal(JSON.stringify(journey), flow.id)
   await store.insertFlow({ ...flow, method, challenge, challengeMethod, sealed })
-  return state
+  return { state, id: flow.id }
 }
 
-/** The journey of a `state`, which is used up. null: unknown, used, too late. */
-export async function arrive(realm: Realm, store: RealmStore, state: string): Promise<Journey | null> {
-  const flow = await store.flowByCode(sha256(state))
+async function used(realm: Realm, store: RealmStore, flow: Flow | null): Promise<Journey | null> {
   if (!flow || flow.issuedAt !== null || flow.sealed === null || !(await store.deleteFlow(flow.id))) return null
   if (flow.createdAt + FLOW_LIFE <= realm.now()) return null
   return JSON.parse(sealerOf(realm).open(flow.sealed, flow.id)) as Journey
 }
+
+/** The journey of a `state`, which is used up. null: unknown, used, too late. */
+export const arrive = async (realm: Realm, store: RealmStore, state: string): Promise<Journey | null> =>
+  used(realm, store, await store.flowByCode(sha256(state)))
+
+/** The same by the flow's id. */
+export const arriveAt = async (realm: Realm, store: RealmStore, id: string): Promise<Journey | null> =>
+  used(realm, store, await store.flowById(id))
 
 /** A code for the application, to be exchanged with its verifier. */
 export async function codeFor(

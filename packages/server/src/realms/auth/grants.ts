@@ -41,6 +41,12 @@ export const sessionRules = ({ rules, hashRefreshToken = plainHash }: Pick<Realm
   hashRefreshToken,
 })
 
+/** Single sign-on names its provider, which policies read. */
+function amrOf({ method, at }: Proof, { appMetadata: { provider } }: RealmUser): Json {
+  const entry = { method, timestamp: Math.floor(at / 1000) }
+  return method === 'sso/saml' && typeof provider === 'string' ? { ...entry, provider: provider.replace(/^sso:/, '') } : entry
+}
+
 /** The claims of an access token, in the order that readers know. */
 function claimsOf(realm: Realm, user: RealmUser, session: RealmSession, proofs: readonly Proof[]): Json {
   const iat = Math.floor(realm.now() / 1000)
@@ -56,7 +62,7 @@ function claimsOf(realm: Realm, user: RealmUser, session: RealmSession, proofs: 
     user_metadata: user.userMetadata,
     role: user.role,
     aal: session.aal,
-    amr: proofs.map(({ method, at }) => ({ method, timestamp: Math.floor(at / 1000) })),
+    amr: proofs.map((proof) => amrOf(proof, user)),
     session_id: session.id,
     is_anonymous: user.anonymous,
   }
@@ -117,6 +123,15 @@ export async function endSessionsOf(realm: Realm, store: RealmStore, userId: str
     store,
     sessions.map(({ id }) => id).filter((id) => id !== but),
   )
+}
+
+/** No session outlives what the provider said of its own. */
+export async function endBy(store: RealmStore, draft: Draft, ends: number | null | undefined, now: number): Promise<Draft> {
+  if (ends === null || ends === undefined) return draft
+  const session = await store.sessionById(draft.sessionId)
+  const notAfter = Math.min(ends, session?.notAfter ?? ends)
+  await store.updateSession(draft.sessionId, { notAfter }, now)
+  return draft
 }
 
 /** A new session, proved by `method`. */

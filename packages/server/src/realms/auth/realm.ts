@@ -7,7 +7,8 @@ import { budgetKey } from '../../base/proxies.ts'
 import type { Hasher } from '../hashing.ts'
 import type { RealmKey } from '../keys.ts'
 import type { Caller } from '../platform.ts'
-import type { RealmStore, RealmUser } from '../store/types.ts'
+import type { RealmStore, RealmUser, SsoProvider } from '../store/types.ts'
+import type { Outsider } from './identities.ts'
 import type { AuthRules } from './rules.ts'
 
 /** A realm as one request sees it: who may come in and how, its keys, its people. */
@@ -30,6 +31,8 @@ export interface Realm {
   readonly hashRefreshToken?: (text: string) => string
   /** The request carries a key that administers users. */
   readonly administers: boolean
+  /** Where people of a single sign-on are the realm's own people and not a population beside. */
+  readonly ofSso?: (outsider: Outsider, provider: SsoProvider) => Outsider
   /** The outbound rule: to hooks, CAPTCHA services and the like. */
   readonly fetch: Outbound['fetch']
   /** Waits; injected, since it slows whoever guesses. */

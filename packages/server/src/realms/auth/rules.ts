@@ -14,6 +14,7 @@ export interface AuthRules extends Widened {
   readonly sms?: AuthSettings['sms']
   readonly sms_template?: AuthSettings['sms_template']
   readonly passkeys?: AuthSettings['passkeys']
+  readonly saml?: AuthSettings['saml']
   readonly providers?: AuthSettings['providers']
   readonly custom_providers?: AuthSettings['custom_providers']
   /** Whether an address has no rate of its own. */

@@ -50,7 +50,7 @@ export const fetchThrough =
   }
 
 /** Without TLS on this machine alone: whoever is on the way could be anybody. */
-function demandSafe(address: string): boolean {
+export function demandSafe(address: string): boolean {
   const url = URL.canParse(address) ? new URL(address) : null
   if (!url) throw fail('auth_validation_failed', { reason: 'the address of the provider is not a URL' })
   if (url.protocol === 'https:') return false

@@ -5,7 +5,7 @@ import { randomToken } from '../../base/ids.ts'
 import { budgetKey } from '../../base/proxies.ts'
 import type { Holder } from '../auth/account.ts'
 import { arrive, type Carried, codeFor, depart, type Journey } from '../auth/flows.ts'
-import { type Draft, type Grant, granted, signIn } from '../auth/grants.ts'
+import { type Draft, endBy, type Grant, granted, signIn } from '../auth/grants.ts'
 import { askBeforeEntering, enterAs, linkTo, mayLink, type Outsider } from '../auth/identities.ts'
 import type { PkceChallenge } from '../auth/pkce.ts'
 import { audit, hidden, limitAddress, type Realm } from '../auth/realm.ts'
@@ -72,7 +72,7 @@ export async function beginOauth(realm: Realm, given: Beginning): Promise<Begun>
     userId: holder?.userId ?? null,
     from: holder && !given.pkce ? fromNetwork(realm) : null,
   }
-  const state = await realm.transact((store) => depart(realm, store, journey))
+  const { state } = await realm.transact((store) => depart(realm, store, journey))
   const wanted = Object.fromEntries(PASSED.filter((name) => given.params[name] !== undefined).map((name) => [name, given.params[name]!]))
   if (wanted.workos_provider) wanted.provider = wanted.workos_provider
   const url = oidc.buildAuthorizationUrl(config, {
@@ -108,15 +108,20 @@ async function configured(realm: Realm, source: Source): Promise<oidc.Configurat
   }
 }
 
+/** The browser that comes back is the one that left. Throws `auth_bad_oauth_state`. */
+export function demandBrowser({ cookie: wanted }: Journey, cookie: (hash: string) => string | null): void {
+  const shown = wanted === null ? null : cookie(wanted)
+  if (wanted !== null && (shown === null || !safeEqual(sha256(shown), wanted)))
+    throw fail('auth_bad_oauth_state', { reason: 'it began in another browser' })
+}
+
 /** The journey of an answer, used up. Throws `auth_bad_oauth_state`. */
 export async function resume(realm: Realm, state: string, cookie: (hash: string) => string | null): Promise<Journey> {
   await limitAddress(realm, 'sign_ins')
   const journey = state === '' ? null : await realm.transact((store) => arrive(realm, store, state))
   if (!journey) throw fail('auth_bad_oauth_state', { reason: 'it is unknown, was used, or is too old' })
-  const { cookie: wanted, from } = journey
-  const shown = wanted === null ? null : cookie(wanted)
-  if (wanted !== null && (shown === null || !safeEqual(sha256(shown), wanted)))
-    throw fail('auth_bad_oauth_state', { reason: 'it began in another browser' })
+  const { from } = journey
+  demandBrowser(journey, cookie)
   if (from !== null && from !== fromNetwork(realm)) throw fail('auth_bad_oauth_state', { reason: 'it began elsewhere' })
   return journey
 }
@@ -238,7 +243,7 @@ export async function settle(
   const user = userId === null ? await enterAs(realm, store, outsider) : await linkTo(realm, store, userId, outsider)
   if (pkce) return codeFor(realm, store, journey, { userId: user.id, method, carried: { ...tokens, link: null } })
   await audit(realm, store, 'login', user, { provider: outsider.provider })
-  return signIn(realm, store, user, method)
+  return endBy(store, await signIn(realm, store, user, method), tokens.ends, realm.now())
 }
 
 export async function leadBack(

@@ -4,6 +4,7 @@ import { factors, recoveryCodes } from './factors.ts'
 import type { Codec } from './fields.ts'
 import { passkeys } from './passkeys.ts'
 import { refreshTokens, sessions } from './sessions.ts'
+import { relayStates, ssoProviders } from './sso.ts'
 import { flows, oneTimeTokens } from './tokens.ts'
 import type { RealmStore } from './types.ts'
 import { identities, users } from './users.ts'
@@ -20,6 +21,8 @@ export const sqlStore = (db: Kysely<Tables>, codec: Codec): RealmStore => ({
   ...factors(db, codec),
   ...recoveryCodes(db, codec),
   ...passkeys(db, codec),
+  ...ssoProviders(db, codec),
+  ...relayStates(db, codec),
   ...mails(db, codec),
   ...auditLog(db, codec),
   ...work(db, codec),

@@ -181,6 +181,52 @@ export interface PasskeyStore {
   takeCeremony(id: string, kind: Ceremony['kind']): Promise<Ceremony | null>
 }
 
+/** An organisation's identity provider (SAML 2.0). */
+export interface SsoProvider {
+  readonly id: string
+  readonly resourceId: string | null
+  readonly disabled: boolean
+  readonly entityId: string
+  readonly metadataXml: string
+  /** Where it is read anew; null: it was given as text. */
+  readonly metadataUrl: string | null
+  readonly mapping: Json
+  readonly nameIdFormat: string | null
+  /** When the metadata was read. */
+  readonly fetchedAt: number
+  /** Of addresses whose people it signs in, lower case. */
+  readonly domains: readonly string[]
+  readonly createdAt: number
+  readonly updatedAt: number
+}
+
+export type SsoPatch = Partial<Omit<SsoProvider, 'id' | 'entityId' | 'createdAt' | 'updatedAt'>>
+
+/** What is known of a request to an identity provider until its answer is here. */
+export interface RelayState {
+  readonly id: string
+  readonly providerId: string
+  readonly requestId: string
+  readonly redirectTo: string | null
+  readonly createdAt: number
+  readonly flowId: string | null
+}
+
+export interface SsoStore {
+  /** Throws `auth_saml_idp_already_exists`, `auth_sso_domain_already_exists`. */
+  insertSso(provider: SsoProvider): Promise<void>
+  ssoById(id: string): Promise<SsoProvider | null>
+  ssoByEntity(entityId: string): Promise<SsoProvider | null>
+  ssoByDomain(domain: string): Promise<SsoProvider | null>
+  allSso(): Promise<SsoProvider[]>
+  /** Throws `auth_sso_domain_already_exists`. */
+  updateSso(id: string, patch: SsoPatch, now: number): Promise<void>
+  deleteSso(id: string): Promise<void>
+  insertRelayState(state: RelayState): Promise<void>
+  /** Removes it; the one caller that removed it gets it. */
+  takeRelayState(id: string): Promise<RelayState | null>
+}
+
 export interface AuditEntry {
   readonly id: string
   readonly payload: Json
@@ -322,4 +368,4 @@ export interface WorkStore {
   sweep(before: { tokens: number; flows: number; mails: number; challenges: number }, now: number): Promise<void>
 }
 
-export interface RealmStore extends UserStore, SessionStore, TokenStore, FactorStore, PasskeyStore, WorkStore {}
+export interface RealmStore extends UserStore, SessionStore, TokenStore, FactorStore, PasskeyStore, SsoStore, WorkStore {}
