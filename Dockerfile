@@ -8,6 +8,7 @@ COPY packages/contract/package.json packages/contract/
 COPY packages/server/package.json packages/server/
 COPY packages/cli/package.json packages/cli/
 RUN npm ci --ignore-scripts --omit=dev --no-fund --no-audit
+# With PostgreSQL's tools and pgvector, where `make tools` (which `make docker-build` calls) has put them into .cache/tools.
 COPY . .
 
 # Started as root, the keeper stays root and the server runs under an unprivileged uid; `--user` gives isolation: same-user.

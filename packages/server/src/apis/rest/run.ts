@@ -129,7 +129,11 @@ export function plannedRows(result: Result, counted: number | null): number {
   return Math.max(rows, counted ?? 0)
 }
 
+/** Those of settings in the database too: `alter role … set pgrst.…` tells nobody. */
 const STALE_CODES: ReadonlySet<string> = new Set([
+  'PGRST106',
+  'PGRST107',
+  'PGRST123',
   'PGRST200',
   'PGRST201',
   'PGRST202',

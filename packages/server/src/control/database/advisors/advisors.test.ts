@@ -10,7 +10,7 @@ let project: TestProject
 let cli: Cli
 
 before(async () => {
-  server = await startServer()
+  server = await startServer({ env: { SOVRA_TOOLS_DIR: '/nowhere' } })
   cli = makeCli(() => server.dataDir)
   project = await createProject(server, 'advised', { services: { db: { engine: 'postgres', extensions: ['pg_stat_statements'] } } })
 })
@@ -139,5 +139,10 @@ test('extensions: what is there, and what to use instead', async () => {
   })
   assert.equal(refused.body.code, 'extension_unavailable')
   assert.match(refused.body.hint, /scheduler/)
+  const vector = await server.api<{ code: string; hint: string }>('POST', `/projects/${project.ref}/database/query`, {
+    sql: 'create extension if not exists vector',
+  })
+  assert.equal(vector.body.code, 'extension_unavailable')
+  assert.match(vector.body.hint, /make tools/)
   assert.match((await cli.run(['db', 'extensions', 'advised'])).out, /pg_trgm/)
 })

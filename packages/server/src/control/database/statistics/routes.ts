@@ -34,6 +34,7 @@ export const statisticRoutes =
       const items = await withCluster(control, ref, 'extensions', (cluster) =>
         cluster.admin(async (client) => (await client.query<Extensions['items'][number]>(EXTENSIONS, [allowedNames()])).rows),
       )
-      return { items, unavailable: Object.entries(SUBSTITUTES).map(([name, instead]) => ({ name, instead })) }
+      const there = new Set(items.map(({ name }) => name))
+      return { items, unavailable: Object.entries(SUBSTITUTES).flatMap(([name, instead]) => (there.has(name) ? [] : [{ name, instead }])) }
     })
   }

@@ -1,4 +1,4 @@
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fail } from '../../../base/errors.ts'
 
@@ -62,13 +62,35 @@ export function trustedControl(text: string): string {
   return `${lines.join('\n').trimEnd()}\ntrusted = true\n`
 }
 
+/** pgvector, which the bundled PostgreSQL lacks: the set that scripts/pgvector.sh makes, to be put into each new tree. */
+export interface VectorSet {
+  readonly dir: string
+  readonly version: string
+}
+
+/** Null where there is none. */
+export async function findVector(tools: string): Promise<VectorSet | null> {
+  const dir = join(tools, 'pgvector-18')
+  const version = await readFile(join(dir, 'VERSION'), 'utf8').catch(() => null)
+  return version === null ? null : { dir, version: version.trim() }
+}
+
+/** What `prepareTree` does with a tree, for its name. */
+export const treeRules = (vector: VectorSet | null): string => (vector === null ? TREE_RULES : `${TREE_RULES} vector-${vector.version}`)
+
+async function addVector(dir: string, { dir: from }: VectorSet): Promise<void> {
+  await cp(join(from, 'vector.so'), join(dir, 'lib/postgresql/vector.so'))
+  await cp(join(from, 'extension'), join(dir, 'share/postgresql/extension'), { recursive: true })
+}
+
 /**
  * Makes a private copy of PostgreSQL hold the allowed extensions only, trusted; removes the control file, scripts and library of every
  * other one, so that not even a superuser could create it. `dir` has bin/, lib/postgresql/, share/postgresql/. Idempotent.
  */
-export async function prepareTree(dir: string): Promise<void> {
+export async function prepareTree(dir: string, vector: VectorSet | null = null): Promise<void> {
   const extensions = join(dir, 'share/postgresql/extension')
   const libraries = join(dir, 'lib/postgresql')
+  if (vector !== null) await addVector(dir, vector)
   const files = await readdir(extensions).catch((cause: unknown) => {
     throw fail('extension_tree_invalid', { dir, reason: 'share/postgresql/extension is missing' }, { cause })
   })
