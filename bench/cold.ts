@@ -1,4 +1,9 @@
-/** Process start to the first /health, beside a process that imports the same direct dependencies and listens. `--rounds 9` */
+/**
+ * Process start to the first /health, beside a process that imports the same direct dependencies and listens. `--rounds 9`
+ *
+ * The dependencies are those of the server's own files, also where it loads them at their first use: loading them late is what a start
+ * gains by. A second line says how it is beside those that the start itself loads.
+ */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -14,8 +19,12 @@ const root = resolve(import.meta.dirname, '..')
 const source = join(root, 'packages/server/src')
 const POLL_MS = 2
 
-/** Packages that the server's files import when they are loaded, found by following their imports. */
-function dependencies(): string[] {
+const STATIC = /^(?:import|export)\s(?!type\s)[^;'"]*?from\s+'([^']+)'/gm
+/** At their first use: packages by `later`, files of ours by `import()`. */
+const LATE = /\blater<typeof import\('([^']+)'\)|\bimport\('(\.[^']+)'\)/g
+
+/** Packages that the server's files import, found by following their imports. */
+function dependencies(...kinds: readonly RegExp[]): string[] {
   const found = new Set<string>()
   const seen = new Set<string>()
   const queue = [join(source, 'main.ts'), join(source, 'serve.ts')]
@@ -23,8 +32,8 @@ function dependencies(): string[] {
     if (seen.has(file) || !existsSync(file)) continue
     seen.add(file)
     const text = readFileSync(file, 'utf8')
-    for (const [, what = '', from = ''] of text.matchAll(/^(?:import|export)\s([^;'"]*?)from\s+'([^']+)'/gm)) {
-      if (/^type\s/.test(what)) continue
+    for (const [, package_, own] of kinds.flatMap((kind) => [...text.matchAll(kind)])) {
+      const from = package_ ?? own ?? ''
       if (from.startsWith('.')) queue.push(join(dirname(file), from))
       else if (from.startsWith('@sovrabase/contract/')) queue.push(join(root, 'packages/contract/src', `${from.slice(20)}.ts`))
       else if (!from.startsWith('node:')) found.add(from)
@@ -69,21 +78,28 @@ await withCleanup(async (later) => {
   // The first start makes template and secrets: it is another thing.
   const first = await startBench({}, { dataDir })
   await first.kill()
-  const packages = dependencies()
+  const packages = dependencies(STATIC, LATE)
+  const early = dependencies(STATIC)
   console.log(`  ${packages.length} direct imports: ${packages.join(', ')}`)
+  console.log(`  ${early.length} of them at the start: ${early.join(', ')}`)
   mkdirSync(join(root, '.cache'), { recursive: true })
   const folder = mkdtempSync(join(root, '.cache', 'cold-'))
   later(() => rmSync(folder, { recursive: true, force: true }))
-  const script = join(folder, 'imports.js')
-  writeFileSync(
-    script,
-    `${packages.map((name) => `import '${name}'`).join('\n')}
+  writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
+  const importing = (name: string, names: readonly string[]): string => {
+    const script = join(folder, name)
+    writeFileSync(
+      script,
+      `${names.map((one) => `import '${one}'`).join('\n')}
 import { createServer } from 'node:http'
 process.on('SIGTERM', () => process.exit(0))
 createServer((_, answer) => answer.end('{"status":"ok"}')).listen(Number(process.env.PORT), '127.0.0.1')
 `,
-  )
-  writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
+    )
+    return script
+  }
+  const all = importing('all.js', packages)
+  const atStart = importing('start.js', early)
   const port = await freePort()
   const cache = { NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(root, '.cache/compile') }
   const server = {
@@ -97,17 +113,22 @@ createServer((_, answer) => answer.end('{"status":"ok"}')).listen(Number(process
   }
   const ours: number[] = []
   const theirs: number[] = []
-  // Two rounds warm the compile cache of both.
+  const fewer: number[] = []
+  // Two rounds warm the compile cache of all.
   for (let round = -2; round < Number(flags.rounds); round++) {
-    const beside = await start(script, port, { ...cache, PORT: String(port) })
+    const beside = await start(all, port, { ...cache, PORT: String(port) })
     const took = await start('packages/server/src/main.ts', port, server)
+    const least = await start(atStart, port, { ...cache, PORT: String(port) })
     if (round < 0) continue
     ours.push(took)
     theirs.push(beside)
+    fewer.push(least)
   }
   console.log(
     `  ours ${ms(median(ours))}${process.getuid?.() === 0 ? ' (as root: a keeper, then the server)' : ''}  imports and listen ${ms(median(theirs))}`,
   )
-  bar('cold start', median(ours.map((took, i) => took / theirs[i]!)), 1.3)
+  const ratio = (of: readonly number[]) => median(ours.map((took, i) => took / of[i]!))
+  bar('cold start', ratio(theirs), 1.3)
+  console.log(`        (${ratio(fewer).toFixed(2)} × beside what a start loads alone: ${ms(median(fewer))})`)
   closing()
 })

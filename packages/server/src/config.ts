@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { type Static, type TSchema, Type } from 'typebox'
+import type { Static } from 'typebox'
 import { configError, type PlacedProblem } from './base/config-file.ts'
 import { readConfigTree } from './base/config-source.ts'
 import { FORMATS } from './base/formats.ts'
@@ -14,15 +14,13 @@ import {
   optionalText,
   path,
   portOrAuto,
+  section,
   switchOrAuto,
   text,
   variableOf,
   whole,
 } from './base/keys.ts'
-import { LOG_LEVELS } from './base/log.ts'
-
-const section = <const P extends Record<string, TSchema>>(description: string, properties: P) =>
-  Type.Object(properties, { description, additionalProperties: false })
+import { LOG_LEVELS } from './base/log-levels.ts'
 
 const tls = (of: string) =>
   section(`TLS of ${of}. Both files, or none; read again when they change.`, {

@@ -128,7 +128,7 @@ function configFor(options: KeeperOptions, { layout, accounts }: Ground): Record
 }
 
 /** Three of these are kept: 16 MiB each, Node's own choice, are a third of an idle server's memory. */
-const SMALL_HEAP = ['--max-semi-space-size=4']
+const SMALL_HEAP = ['--max-semi-space-size=4', '--min-semi-space-size=2']
 
 const ownCache = ({ data }: Layout) => ({ NODE_COMPILE_CACHE: join(data, 'cache', 'compile') })
 function startServer(options: KeeperOptions, ground: Ground, facts: HandsFacts): ChildProcess {

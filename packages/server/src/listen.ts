@@ -1,7 +1,8 @@
-import { createServer, type Server } from 'node:http'
+import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fail } from './base/errors.ts'
 import type { Http } from './base/http.ts'
+import { nodeHttp } from './base/later.ts'
 import type { Metrics } from './base/metrics.ts'
 
 const isCode = (error: unknown, ...codes: string[]): boolean =>
@@ -49,7 +50,7 @@ export async function listenAdmin({
   ready,
   warnings,
 }: AdminOptions): Promise<{ port: number; close(): Promise<void> }> {
-  const server = createServer((request, response) => {
+  const server = nodeHttp().createServer((request, response) => {
     if (request.url === '/metrics')
       return void metrics.render().then(
         ({ type, text }) => response.writeHead(200, { 'content-type': type }).end(text),

@@ -128,7 +128,7 @@ export function makeRuntime(parts: RunParts): Runtime {
     driver: parts.driver,
     region: config.node.region,
     node: nodeName,
-    spec: specWith(engine, specDefaults[engine.name], {}),
+    spec: () => specWith(engine, specDefaults[engine.name], {}),
     size: config.engines.postgres.pool,
     log,
   })

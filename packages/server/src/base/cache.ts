@@ -1,5 +1,8 @@
 import { LRUCache } from 'lru-cache'
 
+/** By size, which grows with what is kept; `max` alone takes room for all of it at once. */
+const lru = <V extends object>(max: number) => new LRUCache<string, V>({ maxSize: max, sizeCalculation: () => 1 })
+
 /** Callers that ask for the same key while its work is under way share that one run; its end (good or bad) is forgotten. */
 export function singleFlight<V>(run: (key: string) => Promise<V>): (key: string) => Promise<V> {
   const flights = new Map<string, Promise<V>>()
@@ -42,7 +45,7 @@ interface Entry<V> {
 /** A bounded cache that loads what it lacks. */
 export function loadingCache<V extends object | string | number | boolean>(options: LoadingCacheOptions<V>): LoadingCache<V> {
   const { load, ttl = Number.POSITIVE_INFINITY, missTtl = 0, now = Date.now } = options
-  const entries = new LRUCache<string, Entry<V>>({ max: options.max })
+  const entries = lru<Entry<V>>(options.max)
   const flights = new Map<string, Promise<V | undefined>>()
 
   function fetch(key: string): Promise<V | undefined> {
@@ -126,7 +129,7 @@ export interface ExpiringMap<V> {
 }
 
 export function expiringMap<V>(max: number, now: () => number = Date.now): ExpiringMap<V> {
-  const entries = new LRUCache<string, { readonly value: V; readonly until: number }>({ max })
+  const entries = lru<{ readonly value: V; readonly until: number }>(max)
   return {
     get(key) {
       const entry = entries.get(key)

@@ -1,8 +1,9 @@
 import type { TSchema } from 'typebox'
-import { isMap, isScalar, LineCounter, type Node, parseDocument, type YAMLMap } from 'yaml'
+import type { Node, YAMLMap } from 'yaml'
 import { fail, type SovraError } from './errors.ts'
 import { type Formats, fromVariable, type Problem, type Read, readKey } from './key-values.ts'
 import { isSection, type Key, keysOf, type NamedKey } from './keys.ts'
+import { later } from './later.ts'
 import { nearest } from './nearest.ts'
 
 /** A problem and the place of it: 'config.yaml:3:9', or the name of a variable. */
@@ -35,6 +36,7 @@ interface Found {
   readonly read: Read
 }
 
+const yaml = () => later<typeof import('yaml')>('yaml')
 const MAX_SHOWN = 10
 const NEAR = 2
 
@@ -44,7 +46,7 @@ class FileReader {
   readonly problems: PlacedProblem[] = []
   readonly #options: TreeOptions
   readonly #file: NonNullable<TreeOptions['file']>
-  readonly #lines = new LineCounter()
+  readonly #lines = new (yaml().LineCounter)()
   readonly #known: readonly string[]
 
   constructor(options: TreeOptions, file: NonNullable<TreeOptions['file']>, known: readonly NamedKey[]) {
@@ -54,7 +56,12 @@ class FileReader {
   }
 
   read(): void {
-    const document = parseDocument(this.#file.text, { lineCounter: this.#lines, prettyErrors: false, strict: true, uniqueKeys: true })
+    const document = yaml().parseDocument(this.#file.text, {
+      lineCounter: this.#lines,
+      prettyErrors: false,
+      strict: true,
+      uniqueKeys: true,
+    })
     for (const error of document.errors) {
       this.#report(error.pos[0], `is not valid YAML: ${error.message}`, 'Look at indentation, colons and quotes around that place.')
     }
@@ -71,6 +78,7 @@ class FileReader {
   }
 
   #section(node: Node | null, schema: TSchema, above: string): void {
+    const { isMap, isScalar } = yaml()
     if (node === null || (isScalar(node) && node.value === null)) return
     if (!isMap(node) || !isSection(schema)) {
       const name = above === '' ? 'the file' : above.slice(0, -1)

@@ -1,8 +1,8 @@
-import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { fail, isSovraError, type SovraError } from './errors.ts'
 import { requestId } from './ids.ts'
+import { nodeHttp } from './later.ts'
 
 /** The error envelope of the control API; other dialects render in their own scope. */
 export interface ErrorBody {
@@ -98,7 +98,7 @@ export function answerClientError(thrown: ClientError, socket: Socket, headerLim
   const error = fromClientError(thrown, headerLimit)
   const body = JSON.stringify({ ...errorBody(error, requestId()), details: null })
   const head = [
-    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? 'Error'}`,
+    `HTTP/1.1 ${error.status} ${nodeHttp().STATUS_CODES[error.status] ?? 'Error'}`,
     'Content-Type: application/json; charset=utf-8',
     `Content-Length: ${Buffer.byteLength(body)}`,
     'Access-Control-Allow-Origin: *',

@@ -1,13 +1,16 @@
-import { type TSchema, Type } from 'typebox'
+import type { TObject, TProperties, TSchema, TUnsafe } from 'typebox'
 import { DURATION_PATTERN, SIZE_PATTERN } from './units.ts'
 
 /**
  * Builders for the keys of a configuration file: JSON Schema as editors read it, with a few `x-` words that say how the text becomes a
- * value. The TypeScript type is that of the value: milliseconds, bytes, absolute paths.
+ * value. The TypeScript type is that of the value: milliseconds, bytes, absolute paths. Plain objects: who only reads a configuration (the
+ * keeper) does not load the library whose types they have.
  */
 export interface Key {
   readonly type?: string | readonly string[]
-  readonly enum?: readonly string[]
+  readonly items?: { readonly type: string; readonly format?: string }
+  readonly pattern?: string
+  readonly enum?: readonly (string | boolean)[]
   readonly default: unknown
   readonly description: string
   readonly format?: string
@@ -29,28 +32,33 @@ interface About {
   readonly format?: string
 }
 
-export const text = (value: string, about: About) => Type.String({ default: value, ...about })
+/** A key whose value is a T. */
+const key = <T>(schema: Key) => schema as unknown as TUnsafe<T>
+
+export const section = <const P extends TProperties>(description: string, properties: P) =>
+  ({ type: 'object', required: Object.keys(properties), properties, description, additionalProperties: false }) as unknown as TObject<P>
+
+export const text = (value: string, about: About) => key<string>({ type: 'string', default: value, ...about })
 
 export const optionalText = (about: About & { readonly minLength?: number; readonly 'x-secret'?: boolean }) =>
-  Type.Unsafe<string | null>({ type: ['string', 'null'], default: null, ...about })
+  key<string | null>({ type: ['string', 'null'], default: null, ...about })
 
 /** The value is an absolute path. */
-export const path = (value: string, description: string) =>
-  Type.Unsafe<string>({ type: 'string', default: value, description, 'x-path': true })
+export const path = (value: string, description: string) => key<string>({ type: 'string', default: value, description, 'x-path': true })
 
 export const optionalPath = (description: string) =>
-  Type.Unsafe<string | null>({ type: ['string', 'null'], default: null, description, 'x-path': true })
+  key<string | null>({ type: ['string', 'null'], default: null, description, 'x-path': true })
 
 export const whole = (value: number, description: string, range: { minimum?: number; maximum?: number } = {}) =>
-  Type.Integer({ default: value, minimum: 0, description, ...range })
+  key<number>({ type: 'integer', default: value, minimum: 0, description, ...range })
 
 /** The value is in ms. */
 export const duration = (value: string, description: string) =>
-  Type.Unsafe<number>({ type: 'string', pattern: DURATION_PATTERN, default: value, description, 'x-unit': 'duration' })
+  key<number>({ type: 'string', pattern: DURATION_PATTERN, default: value, description, 'x-unit': 'duration' })
 
 /** The value is in ms; `off` gives 0. */
 export const durationOrOff = (value: string, description: string) =>
-  Type.Unsafe<number>({
+  key<number>({
     type: 'string',
     pattern: `${DURATION_PATTERN}|^off$`,
     default: value,
@@ -61,23 +69,25 @@ export const durationOrOff = (value: string, description: string) =>
 
 /** The value is in bytes. */
 export const bytes = (value: string, description: string) =>
-  Type.Unsafe<number>({ type: 'string', pattern: SIZE_PATTERN, default: value, description, 'x-unit': 'bytes' })
+  key<number>({ type: 'string', pattern: SIZE_PATTERN, default: value, description, 'x-unit': 'bytes' })
 
 /** The value is in bytes; `off` gives 0. */
 export const bytesOrOff = (value: string, description: string) =>
-  Type.Unsafe<number>({ type: 'string', pattern: `${SIZE_PATTERN}|^off$`, default: value, description, 'x-unit': 'bytes', 'x-off': 0 })
+  key<number>({ type: 'string', pattern: `${SIZE_PATTERN}|^off$`, default: value, description, 'x-unit': 'bytes', 'x-off': 0 })
 
 export const choice = <const T extends string>(values: readonly T[], value: NoInfer<T>, description: string) =>
-  Type.Unsafe<T>({ type: 'string', enum: [...values], default: value, description })
+  key<T>({ type: 'string', enum: [...values], default: value, description })
 
 export const list = (value: readonly string[], about: About) =>
-  Type.Array(Type.String(about.format === undefined ? {} : { format: about.format }), {
+  key<string[]>({
+    type: 'array',
+    items: { type: 'string', ...(about.format === undefined ? {} : { format: about.format }) },
     default: [...value],
     description: about.description,
   })
 
 export const switchOrAuto = (description: string) =>
-  Type.Unsafe<boolean | 'auto'>({
+  key<boolean | 'auto'>({
     type: ['boolean', 'string'],
     enum: [true, false, 'auto'],
     default: 'auto',
@@ -86,7 +96,7 @@ export const switchOrAuto = (description: string) =>
   })
 
 export const portOrAuto = (description: string) =>
-  Type.Unsafe<number | 'auto'>({
+  key<number | 'auto'>({
     type: ['integer', 'string'],
     minimum: 0,
     maximum: 65535,

@@ -1,11 +1,10 @@
 import { createRequire } from 'node:module'
 import { type DestinationStream, pino } from 'pino'
 import { describeError } from './log-errors.ts'
+import type { LogLevel } from './log-levels.ts'
 import { isSecretName } from './redact.ts'
 
 export type Log = pino.Logger
-export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
-export type LogLevel = (typeof LOG_LEVELS)[number]
 
 export interface LogOptions {
   readonly level: LogLevel

@@ -1,12 +1,11 @@
 import { lookup as dnsLookup } from 'node:dns/promises'
 import { readFileSync } from 'node:fs'
-import { request as httpRequest } from 'node:http'
-import { request as httpsRequest } from 'node:https'
 import { isIP, type LookupFunction, connect as netConnect, type Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { createSecureContext, getCACertificates, type SecureContext, connect as tlsConnect } from 'node:tls'
 import { carried, inRange, isLoopback, isUnspecified, parseAddress, parseRange, sameAddress, special } from './addresses.ts'
 import { fail, isSovraError } from './errors.ts'
+import { nodeHttp, nodeHttps } from './later.ts'
 
 /** One address that a name resolved to. */
 export interface Resolved {
@@ -173,7 +172,7 @@ function tunnel(
   const user = decodeURIComponent(proxy.username)
   const credentials = user === '' ? null : Buffer.from(`${user}:${decodeURIComponent(proxy.password)}`).toString('base64')
   const headers = { host: target, ...(credentials ? { 'proxy-authorization': `Basic ${credentials}` } : {}) }
-  const start = proxy.protocol === 'https:' ? httpsRequest : httpRequest
+  const { request: start } = proxy.protocol === 'https:' ? nodeHttps() : nodeHttp()
   return new Promise((resolve, reject) => {
     const request = start({
       host: proxy.hostname.replace(/^\[|\]$/g, ''),

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
-import { Agent, type Dispatcher } from 'undici'
+import type { Agent, Dispatcher } from 'undici'
 import { fail } from './errors.ts'
+import { later } from './later.ts'
 import { type OutboundResponse, respond } from './outbound-answer.ts'
 import { Clock, known, OUTBOUND_LIMITS, type OutboundLimits } from './outbound-clock.ts'
 import { type Connector, type ConnectorOptions, canonicalHost, makeConnector } from './outbound-connect.ts'
@@ -31,7 +32,8 @@ export interface Outbound {
 export const makeOutbound = (options: OutboundOptions): Outbound => new CheckedOutbound(options)
 
 function agentOf(limits: OutboundLimits, connector: Connector): Agent {
-  return new Agent({
+  const undici = later<typeof import('undici')>('undici')
+  return new undici.Agent({
     connections: limits.connections,
     pipelining: 1,
     allowH2: false,
@@ -55,12 +57,16 @@ function agentOf(limits: OutboundLimits, connector: Connector): Agent {
 class CheckedOutbound implements Outbound {
   readonly #limits: OutboundLimits
   readonly #connector: Connector
-  readonly #agent: Agent
+  #made: Agent | undefined
 
   constructor(options: OutboundOptions) {
     this.#limits = { ...OUTBOUND_LIMITS, ...options.limits }
     this.#connector = makeConnector(options)
-    this.#agent = agentOf(this.#limits, this.#connector)
+  }
+
+  get #agent(): Agent {
+    this.#made ??= agentOf(this.#limits, this.#connector)
+    return this.#made
   }
 
   async #send(hop: Hop, clock: Clock): Promise<Dispatcher.ResponseData> {
@@ -119,7 +125,7 @@ class CheckedOutbound implements Outbound {
     return this.#timed(host, given, (signal) => this.#connector.secure(socket, canonicalHost(host), { signal }))
   }
 
-  close(): Promise<void> {
-    return this.#agent.destroy()
+  async close(): Promise<void> {
+    await this.#made?.destroy()
   }
 }

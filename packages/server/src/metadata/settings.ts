@@ -1,10 +1,10 @@
 import { isSection, SECTIONS, SETTING_DEFAULTS, type Section, type SectionValue } from '@sovrabase/contract/settings'
 import type { Kysely, Transaction } from 'kysely'
 import type { TSchema } from 'typebox'
-import { Compile } from 'typebox/compile'
 import type { Vault } from '../base/crypto.ts'
 import { insertIfAbsent } from '../base/db/insert.ts'
 import { fail } from '../base/errors.ts'
+import { later } from '../base/later.ts'
 import type { Change } from './change.ts'
 import { hideSecrets, openSecrets, sealSecrets } from './sealed.ts'
 import type { Tables } from './tables.ts'
@@ -30,10 +30,11 @@ export interface WriteOptions {
 
 const PLATFORM = 'platform'
 const contextOf = (scope: string, section: Section) => `settings/${scope}/${section}`
-const checks = new Map<Section, ReturnType<typeof Compile>>()
+type Compiler = typeof import('typebox/compile')
+const checks = new Map<Section, ReturnType<Compiler['Compile']>>()
 
 function check(section: Section, value: unknown): void {
-  const compiled = checks.get(section) ?? Compile(SECTIONS[section] as TSchema)
+  const compiled = checks.get(section) ?? later<Compiler>('typebox/compile').Compile(SECTIONS[section] as TSchema)
   checks.set(section, compiled)
   if (compiled.Check(value)) return
   const [first] = compiled.Errors(value)

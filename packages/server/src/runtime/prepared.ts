@@ -14,7 +14,7 @@ export interface PreparedOptions {
   readonly region: string
   readonly node: string
   /** What a project that says nothing of its own asks for. */
-  readonly spec: unknown
+  readonly spec: () => unknown
   /** How many stand ready; 0: none. */
   readonly size: number
   readonly log: Log
@@ -22,7 +22,9 @@ export interface PreparedOptions {
 
 /** A few services that are made before anybody asks: a project that is created claims one, so its first insert need not wait for a copy and a start. */
 export function makePrepared(options: PreparedOptions) {
-  const { services, metadata, engine, driver, region, node, spec } = options
+  const { services, metadata, engine, driver, region, node } = options
+  let known: unknown
+  const spec = (): unknown => (known ??= options.spec())
   let filling: Promise<void> | null = null
   let again = false
 
@@ -31,7 +33,7 @@ export function makePrepared(options: PreparedOptions) {
     service.wanted === 'active' &&
     service.status !== 'failed' &&
     service.engine === engine.name &&
-    JSON.stringify(service.spec) === JSON.stringify(spec)
+    JSON.stringify(service.spec) === JSON.stringify(spec())
 
   async function drop(service: Service): Promise<void> {
     await options.change(SYSTEM, async (change) => {
@@ -45,7 +47,7 @@ export function makePrepared(options: PreparedOptions) {
     for (const service of all) if (service.wanted === 'active' && !kept.includes(service)) await drop(service)
     for (let missing = options.size - kept.length; missing > 0; missing--) {
       await options.change(SYSTEM, async (change) => {
-        const id = await services.insert(change.trx, { project: '', name: '', engine, driver, region, node, spec })
+        const id = await services.insert(change.trx, { project: '', name: '', engine, driver, region, node, spec: spec() })
         await change.job(reconcileJob({ id, node }))
       })
     }

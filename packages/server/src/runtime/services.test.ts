@@ -75,7 +75,7 @@ async function openRuntime(opened: TestMetadata) {
     )
   const events = async () => (await metadata.kysely.selectFrom('events').select('name').orderBy('seq').execute()).map(({ name }) => name)
   const pool = (size: number, of = spec) =>
-    makePrepared({ metadata, change, services, engine, driver: 'tiny', region: 'local', node: NODE, spec: of, size, log: silentLog })
+    makePrepared({ metadata, change, services, engine, driver: 'tiny', region: 'local', node: NODE, spec: () => of, size, log: silentLog })
   return {
     ...{ services, driver, engine, connector, reconcile, spec, fresh, want, read, reached, settled, events, pool, change, metadata, queue },
     async close() {

@@ -4,12 +4,15 @@ import { unlink } from '../../realms/auth/identities.ts'
 import { challengeOf } from '../../realms/auth/pkce.ts'
 import type { Realm } from '../../realms/auth/realm.ts'
 import { redirectOf as targetOf } from '../../realms/auth/redirects.ts'
-import { type Begun, beginOauth, finishOauth, resume } from '../../realms/federated/oauth.ts'
+import type { Begun } from '../../realms/federated/oauth.ts'
 import { flowCookie, flowCookieIn } from './flow-cookie.ts'
 import { holderOf, paramOf, queryOf, redirectOf } from './input.ts'
 import { errorTarget, known, leave, readsForms } from './leave.ts'
 import type { AuthOptions } from './options.ts'
 import { realmOf } from './realm.ts'
+
+/** Loaded when the first browser goes to a provider. */
+const oauth = () => import('../../realms/federated/oauth.ts')
 
 const USE = { config: { action: 'auth:use', resource: 'project' } } as const
 /** Browsers come from and go to providers without a key. */
@@ -30,7 +33,7 @@ export function federatedRoutes(app: FastifyInstance, options: AuthOptions): voi
     const realm = realmOf(options, request)
     const query = request.query as Record<string, unknown>
     const params = Object.fromEntries(Object.entries(query).filter((each): each is [string, string] => typeof each[1] === 'string'))
-    const begun = await beginOauth(realm, {
+    const begun = await (await oauth()).beginOauth(realm, {
       provider: params.provider ?? '',
       redirectTo: redirectOf(request),
       scopes: params.scopes ?? '',
@@ -70,6 +73,7 @@ export function federatedRoutes(app: FastifyInstance, options: AuthOptions): voi
     const realm = realmOf(options, request)
     let target = targetOf(realm.rules, realm.url, null)
     try {
+      const { finishOauth, resume } = await oauth()
       const journey = await resume(realm, answer.state ?? '', (hash) => flowCookieIn(request, hash))
       target = journey.redirectTo
       if (answer.error !== undefined || !answer.code) throw refusal(answer)

@@ -7,7 +7,6 @@ import { challengeOf } from '../../realms/auth/pkce.ts'
 import { refresh } from '../../realms/auth/refresh.ts'
 import { signInByPassword } from '../../realms/auth/sign-in.ts'
 import { signInAnonymously, signUp } from '../../realms/auth/sign-up.ts'
-import { signInByIdToken } from '../../realms/federated/id-token.ts'
 import { bodyOf, holderOf, queryOf, redirectOf } from './input.ts'
 import type { AuthOptions } from './options.ts'
 import { realmOf } from './realm.ts'
@@ -70,6 +69,7 @@ const GRANTS: Readonly<Record<string, GrantType | undefined>> = {
     const realm = realmOf(options, request)
     await demandCaptcha(realm, body)
     const { provider, id_token, access_token, nonce, link_identity } = body
+    const { signInByIdToken } = await import('../../realms/federated/id-token.ts')
     const holder = link_identity === true ? holderOf(options, request) : null
     return sessionView(await signInByIdToken(realm, { provider, idToken: id_token, accessToken: access_token, nonce, holder }))
   },

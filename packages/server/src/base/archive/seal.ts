@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { Worker } from 'node:worker_threads'
-import { Decrypter, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption'
 import { fail } from '../errors.ts'
+import { later } from '../later.ts'
 
 /** What a backup is sealed with: a passphrase, or public keys (`age1…`). */
 export interface SealWith {
@@ -15,12 +15,13 @@ export interface OpenWith {
   readonly identities?: readonly string[]
 }
 
+const age = () => later<typeof import('age-encryption')>('age-encryption')
 const why = (error: unknown): string => (error instanceof Error ? error.message : 'unknown')
 
 /** age (age-encryption.org/v1). `backup_key_malformed`. */
 export async function seal(text: string, { passphrase, recipients = [] }: SealWith): Promise<Buffer> {
   if (passphrase === undefined && recipients.length === 0) throw fail('backup_unsealed')
-  const encrypter = new Encrypter()
+  const encrypter = new (age().Encrypter)()
   try {
     if (passphrase !== undefined) encrypter.setPassphrase(passphrase)
     for (const recipient of recipients) encrypter.addRecipient(recipient)
@@ -32,7 +33,7 @@ export async function seal(text: string, { passphrase, recipients = [] }: SealWi
 
 /** `backup_locked`. */
 export async function unseal(sealed: Uint8Array, { passphrase, identities = [] }: OpenWith): Promise<string> {
-  const decrypter = new Decrypter()
+  const decrypter = new (age().Decrypter)()
   try {
     if (passphrase !== undefined) decrypter.addPassphrase(passphrase)
     for (const identity of identities) decrypter.addIdentity(identity)
@@ -55,8 +56,8 @@ export function sealInThread(text: string, workerData: SealWith): Promise<Buffer
 
 /** The key of one backup: everything secret in it is sealed to this, so that a passphrase is stretched once. */
 export async function newIdentity(): Promise<{ readonly identity: string; readonly recipient: string }> {
-  const identity = await generateX25519Identity()
-  return { identity, recipient: await identityToRecipient(identity) }
+  const identity = await age().generateX25519Identity()
+  return { identity, recipient: await age().identityToRecipient(identity) }
 }
 
 /** Tells a manifest that its maker wrote from one that was made to fit changed contents. */

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto'
 import { pipeline, Readable, Transform } from 'node:stream'
 import { createZstdDecompress } from 'node:zlib'
 import { Type } from 'typebox'
-import { Value } from 'typebox/value'
 import { type ProjectRecord, RECORD, type ServiceRecord, uploadMember } from '../../base/archive/format.ts'
 import { type TarMember, tarMembers } from '../../base/archive/tar.ts'
 import { fail } from '../../base/errors.ts'
 import { randomToken, uuid } from '../../base/ids.ts'
+import { wrongWith } from '../../base/schema.ts'
 import type { Actor, Change } from '../../metadata/change.ts'
 import { createProjectKeys } from '../../realms/api-keys.ts'
 import { OWNER } from '../../runtime/engines/postgres/names.ts'
@@ -66,7 +66,7 @@ async function readUploaded({ name, size, body }: TarMember): Promise<ProjectRec
   } catch (cause) {
     throw fail('backup_damaged', { file: WHERE, member: RECORD }, { cause })
   }
-  if (!Value.Check(Record, value)) throw fail('backup_damaged', { file: WHERE, member: RECORD })
+  if (wrongWith(Record, value)) throw fail('backup_damaged', { file: WHERE, member: RECORD })
   return value as ProjectRecord
 }
 

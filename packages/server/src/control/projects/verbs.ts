@@ -1,6 +1,6 @@
 import type { ProjectCreate } from '@sovrabase/contract/project'
-import { Value } from 'typebox/value'
 import { fail } from '../../base/errors.ts'
+import { wrongWith } from '../../base/schema.ts'
 import type { Actor, Change } from '../../metadata/change.ts'
 import { createProjectKeys } from '../../realms/api-keys.ts'
 import type { Engine } from '../../runtime/engine.ts'
@@ -35,7 +35,7 @@ export function specOf(control: Control, { name, given, limits }: Given): { engi
   if (!control.drivers.has(String(driver)))
     throw fail('driver_unknown', { name: String(driver), known: [...control.drivers.keys()].join(', ') })
   const spec = specWith(engine, lowered(control.specDefaults[engine.name], limits), rest)
-  const wrong = Value.Check(engine.spec, spec) ? undefined : Value.Errors(engine.spec, spec)[0]
+  const wrong = wrongWith(engine.spec, spec)
   if (wrong) throw fail('spec_invalid', { name, reason: `${wrong.instancePath.slice(1).replaceAll('/', '.') || name}: ${wrong.message}` })
   refuseOver(spec, limits)
   return { engine, driver: String(driver), spec }

@@ -1,8 +1,8 @@
 import { createHmac, randomBytes } from 'node:crypto'
-import { renderSVG } from 'uqr'
 import { safeEqual } from '../../base/crypto.ts'
 import { fail } from '../../base/errors.ts'
 import { isUuid, uuid } from '../../base/ids.ts'
+import { later } from '../../base/later.ts'
 import type { Challenge, Factor, RealmSession, RealmStore, RealmUser } from '../store/types.ts'
 import { type Holder, present } from './account.ts'
 import { type Draft, draftFor, endSessions, endSessionsOf, type Grant, granted, sessionRules } from './grants.ts'
@@ -91,7 +91,7 @@ export async function enroll(realm: Realm, holder: Holder, given: Enrolling): Pr
     const issuer =
       typeof given.issuer === 'string' && given.issuer !== '' ? given.issuer.slice(0, 128) : new URL(rules.site_url ?? realm.url).host
     const uri = otpauth(issuer, user.email ?? user.phone ?? user.id, start.secret)
-    return { factor, uri, qrCode: renderSVG(uri, { border: 2 }) }
+    return { factor, uri, qrCode: later<typeof import('uqr')>('uqr').renderSVG(uri, { border: 2 }) }
   })
 }
 

@@ -1,12 +1,13 @@
 import { CustomProvider } from '@sovrabase/contract/providers'
-import { Compile } from 'typebox/compile'
 import { fail } from '../../base/errors.ts'
 import { uuid } from '../../base/ids.ts'
+import { later } from '../../base/later.ts'
 
 /** Providers of a project's own, as its administrators write them. */
 export type Custom = Readonly<Record<string, CustomProvider>>
 
-const check = Compile(CustomProvider)
+const checkOf = () => later<typeof import('typebox/compile')>('typebox/compile').Compile(CustomProvider)
+let check: ReturnType<typeof checkOf> | undefined
 const IDENTIFIER = /^custom:[a-z0-9][a-z0-9_-]{0,62}$/
 const NEEDED = { oidc: ['issuer'], oauth2: ['authorization_url', 'token_url', 'userinfo_url'] } as const
 const WRITABLE = new Set(Object.keys(CustomProvider.properties).filter((name) => !['id', 'created_at', 'updated_at'].includes(name)))
@@ -14,6 +15,7 @@ const WRITABLE = new Set(Object.keys(CustomProvider.properties).filter((name) =>
 const invalid = (reason: string) => fail('auth_validation_failed', { reason })
 
 function checked(value: Readonly<Record<string, unknown>>): CustomProvider {
+  check ??= checkOf()
   if (!check.Check(value)) {
     const [first] = check.Errors(value)
     throw invalid(`${(first?.instancePath ?? '').slice(1) || 'provider'}: ${first?.message ?? 'it is malformed'}`)

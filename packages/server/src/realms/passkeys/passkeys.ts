@@ -1,13 +1,7 @@
-import {
-  type AuthenticationResponseJSON,
-  generateAuthenticationOptions,
-  generateRegistrationOptions,
-  type RegistrationResponseJSON,
-  verifyAuthenticationResponse,
-  verifyRegistrationResponse,
-} from '@simplewebauthn/server'
+import type { AuthenticationResponseJSON, RegistrationResponseJSON } from '@simplewebauthn/server'
 import { fail } from '../../base/errors.ts'
 import { isUuid, uuid } from '../../base/ids.ts'
+import { later } from '../../base/later.ts'
 import { type Holder, present } from '../auth/account.ts'
 import { type Grant, granted, signIn } from '../auth/grants.ts'
 import { isConfirmed, userId as userIdOf } from '../auth/people.ts'
@@ -19,6 +13,8 @@ import { mayEnter } from '../users.ts'
 const CEREMONY_LIFE = 5 * MINUTE
 const MAX = 10
 const NAME_CHARS = 120
+
+const webauthn = () => later<typeof import('@simplewebauthn/server')>('@simplewebauthn/server')
 
 interface Site {
   readonly id: string
@@ -83,7 +79,7 @@ export async function startRegistration(realm: Realm, holder: Holder): Promise<O
     if (!isConfirmed(user)) throw fail('auth_email_not_confirmed')
     const known = await store.passkeysOf(user.id)
     if (known.length >= MAX) throw fail('auth_too_many_passkeys')
-    const options = await generateRegistrationOptions({
+    const options = await webauthn().generateRegistrationOptions({
       rpName: site.name,
       rpID: site.id,
       userName: user.email ?? user.phone ?? user.id,
@@ -124,11 +120,11 @@ export async function finishRegistration(realm: Realm, holder: Holder, given: An
   if (!isAnswer(given.credential)) throw fail('auth_validation_failed', { reason: 'credential is required' })
   const response = given.credential as unknown as RegistrationResponseJSON
   const expected = { expectedChallenge: challenge, expectedOrigin: site.origins, expectedRPID: site.id }
-  const { verified, registrationInfo } = await verifyRegistrationResponse({ response, ...expected, requireUserVerification: true }).catch(
-    (error: unknown) => {
+  const { verified, registrationInfo } = await webauthn()
+    .verifyRegistrationResponse({ response, ...expected, requireUserVerification: true })
+    .catch((error: unknown) => {
       throw unverified(error)
-    },
-  )
+    })
   if (!verified) throw unverified()
   const { credential, aaguid, credentialDeviceType, credentialBackedUp, fmt } = registrationInfo
   return realm.transact(async (store) => {
@@ -161,7 +157,7 @@ export async function finishRegistration(realm: Realm, holder: Holder, given: An
 export async function startAuthentication(realm: Realm): Promise<Offered> {
   const site = siteOf(realm)
   await limitAddress(realm, 'sign_ins')
-  const options = await generateAuthenticationOptions({ rpID: site.id, userVerification: 'required' })
+  const options = await webauthn().generateAuthenticationOptions({ rpID: site.id, userVerification: 'required' })
   return realm.transact((store) => offer(realm, store, 'authentication', null, options))
 }
 
@@ -187,11 +183,11 @@ export async function finishAuthentication(realm: Realm, given: Answered): Promi
     ...transportsOf(passkey),
   }
   const expected = { expectedChallenge: challenge, expectedOrigin: site.origins, expectedRPID: site.id, requireUserVerification: true }
-  const { verified, authenticationInfo } = await verifyAuthenticationResponse({ response, credential, ...expected }).catch(
-    (error: unknown) => {
+  const { verified, authenticationInfo } = await webauthn()
+    .verifyAuthenticationResponse({ response, credential, ...expected })
+    .catch((error: unknown) => {
       throw unverified(error)
-    },
-  )
+    })
   if (!verified) throw unverified()
   const draft = await realm.transact(async (store) => {
     const now = realm.now()

@@ -3,9 +3,9 @@ import { Ref } from '@sovrabase/contract/common'
 import { ChangeAnswer, ChangeOrder } from '@sovrabase/contract/database'
 import { splitStatements } from '@sovrabase/contract/statements'
 import { Type } from 'typebox'
-import { Value } from 'typebox/value'
 import { sha256 } from '../../../base/crypto.ts'
 import { fail } from '../../../base/errors.ts'
+import { wrongWith } from '../../../base/schema.ts'
 import { actorOf, projectRefOf } from '../../actor.ts'
 import type { Control } from '../../context.ts'
 import { living } from '../../keys/living.ts'
@@ -28,7 +28,7 @@ function statementsOf(change: Change, index: number): string[] {
   const operation = Object.hasOwn(OPERATIONS, change.op) ? OPERATIONS[change.op] : undefined
   const at = `changes[${index}]`
   if (!operation) throw fail('invalid_request', { reason: `\`${at}.op\` is none of ${Object.keys(OPERATIONS).join(', ')}` })
-  const [error] = Value.Errors(operation.schema, change)
+  const error = wrongWith(operation.schema, change)
   if (error) throw fail('invalid_request', { reason: `\`${at}${error.instancePath.replaceAll('/', '.')}\` ${error.message}` })
   const statements = operation.sql(change as never)
   if (statements.length === 0) throw fail('invalid_request', { reason: `\`${at}\` changes nothing` })
