@@ -8,19 +8,17 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
 MANIFESTS := package-lock.json package.json packages/contract/package.json packages/server/package.json packages/cli/package.json
-CI_INSTALL := npm ci --ignore-scripts --prefer-offline --no-fund --no-audit --loglevel=error
+CI_INSTALL := bash scripts/install-dependencies.sh
 
 install-dependencies: node_modules/.installed-all
 
 # What running needs; the tools of developers would double the time of a first start.
 node_modules/.installed: $(MANIFESTS)
-	@command -v npm >/dev/null || { echo 'npm is missing: install Node 20 or newer with npm (apt install npm), then run this again.' >&2; exit 1; }
-	$(CI_INSTALL) --omit=dev
+	@$(CI_INSTALL) --omit=dev
 	@touch $@
 
 node_modules/.installed-all: $(MANIFESTS)
-	@command -v npm >/dev/null || { echo 'npm is missing: install Node 20 or newer with npm (apt install npm), then run this again.' >&2; exit 1; }
-	$(CI_INSTALL)
+	@$(CI_INSTALL)
 	@touch node_modules/.installed $@
 
 config.yaml:

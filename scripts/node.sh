@@ -26,8 +26,12 @@ if ! { [ -x "$node" ] && new_enough "$node"; }; then
   node="$(command -v node || true)"
   if [ -z "$node" ] || ! new_enough "$node"; then
     found="$([ -n "$node" ] && "$node" --version 2>/dev/null || echo none)"
-    echo "Sovrabase needs Node $oldest_major.$oldest_minor or newer (found: $found). Run \`npm ci\` in $here, which brings it, or install Node $oldest_major." >&2
-    exit 1
+    case "${LC_ALL:-${LC_MESSAGES:-${LANG:-}}}" in
+      fr*) echo "Sovrabase demande Node $oldest_major.$oldest_minor ou plus récent (trouvé : $found). Lancez \`npm ci\` dans $here, qui l'apporte, ou installez Node $oldest_major." >&2 ;;
+      *) echo "Sovrabase needs Node $oldest_major.$oldest_minor or newer (found: $found). Run \`npm ci\` in $here, which brings it, or install Node $oldest_major." >&2 ;;
+    esac
+    echo 'code: node_too_old' >&2
+    exit 2
   fi
 fi
 

@@ -26,7 +26,7 @@ import { tokens } from './commands/tokens.ts'
 import { upgrade } from './commands/upgrade.ts'
 import { whoami } from './commands/whoami.ts'
 import { makeProgram } from './program/command.ts'
-import { EXIT, known } from './terminal/errors.ts'
+import { EXIT, known, LANGUAGE } from './terminal/errors.ts'
 import { json, plain } from './terminal/output.ts'
 
 const MORE = `Beside a running server no login is needed. A PROJECT is its ref, its name, or organisation/name.
@@ -64,6 +64,11 @@ const entries = [
 
 const version = (): string => (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version
 
+const WORDS =
+  LANGUAGE === 'fr'
+    ? { error: 'erreur :', hint: 'conseil :', request: 'requête :' }
+    : { error: 'error:', hint: 'hint:', request: 'request:' }
+
 function report(error: unknown): void {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage
@@ -73,10 +78,10 @@ function report(error: unknown): void {
   const lines = process.argv.includes('--json')
     ? [json(shown)]
     : [
-        `error: ${shown.message.split('\n').map(plain).join('\n')}`,
+        `${WORDS.error} ${shown.message.split('\n').map(plain).join('\n')}`,
         ...more.map(plain),
-        ...(shown.hint ? shown.hint.split('\n').map((line) => `hint: ${plain(line)}`) : []),
-        ...(shown.request_id ? [`request: ${plain(shown.request_id)}`] : []),
+        ...(shown.hint ? shown.hint.split('\n').map((line) => `${WORDS.hint} ${plain(line)}`) : []),
+        ...(shown.request_id ? [`${WORDS.request} ${plain(shown.request_id)}`] : []),
       ]
   process.stderr.write(`${lines.join('\n')}\n`)
   process.exitCode = exit

@@ -56,6 +56,11 @@ export const ERRORS = {
     'The directory {dir} cannot be used: {reason}.',
     'Give it to the user that starts Sovrabase (`chown -R`), or set `data.dir` (SOVRABASE_DATA_DIR) to another directory.',
   ],
+  directory_of_another: [
+    409,
+    'The directory {dir} belongs to a server that was started as {owner}; this process is {user}. Nothing was touched.',
+    'Start it as {owner}, or give the directory away first, as root: chown -R {user}: {dir}',
+  ],
   path_too_long: [
     500,
     'The socket path {path} is too long: {length} bytes of {limit}.',
@@ -101,6 +106,7 @@ export const ERRORS = {
     'The project did not start; it is tried again in {seconds} s.',
     'Look at its status: it says why. Its neighbours are not touched.',
   ],
+  project_broken: [503, 'The project did not start; it is tried again in {seconds} s.', 'The last words of its PostgreSQL:\n{log}'],
   service_elsewhere: [421, 'This project runs on the node {node}.', 'Send the request to that node.'],
   copy_source_gone: [410, 'The project that this one was to be copied from is gone.', 'Delete this project and create it anew.'],
   service_ended: [503, 'The service ended while it started: {detail}', 'Its log says why.'],
@@ -125,7 +131,7 @@ export const ERRORS = {
   root_key_missing: [
     500,
     'The root key {key_id} is missing: there is no {file}, but this installation has data.',
-    'Put the copy of that file back, or give the key in SOVRABASE_ROOT_KEY or SOVRABASE_ROOT_KEY_FILE. It is not made again: stored secrets could not be opened.',
+    'Put the copy of that file back, or give the key in SOVRABASE_ROOT_KEY or SOVRABASE_ROOT_KEY_FILE. It is not made again: stored secrets could not be opened. Lost for good: sovra recover --without-root-key',
   ],
   root_key_wrong: [
     500,
@@ -226,6 +232,11 @@ export const ERRORS = {
     500,
     'database.connection_string cannot be used: {reason}.',
     'Write postgresql://user:password@host:5432/name or mysql://user:password@host:3306/name.',
+  ],
+  metadata_too_old: [
+    500,
+    'The database of the server is {found}: {needed} is needed at least.',
+    'Upgrade it, or take another one: database.type: sqlite needs none.',
   ],
   metadata_newer: [
     500,

@@ -8,7 +8,7 @@ import { notifyManager } from './base/notify.ts'
 import { type Accounts, chooseAccounts, ownAccounts } from './runtime/drivers/embedded/accounts.ts'
 import { directHands } from './runtime/drivers/embedded/direct.ts'
 import type { Hands, HandsFacts, Programs } from './runtime/drivers/embedded/hands.ts'
-import { dataHash, type Layout, makeData, openLayout, runtimeDirectory } from './runtime/drivers/embedded/layout.ts'
+import { dataHash, type Layout, makeData, openLayout, refuseOfAnother, runtimeDirectory } from './runtime/drivers/embedded/layout.ts'
 import { bind, closed, howToReach, type Reached } from './runtime/drivers/embedded/reach.ts'
 import { type Channel, remoteHands, serveHands } from './runtime/drivers/embedded/remote.ts'
 
@@ -103,6 +103,7 @@ interface Ground {
 
 /** Chooses uids and finds (or makes) paths that they can enter. */
 function prepareGround(options: KeeperOptions): Ground {
+  refuseOfAnother(options.dataDir)
   const shown = makeData(options.dataDir)
   const accounts = accountsOf(options, shown)
   const hash = dataHash(shown)
@@ -267,6 +268,7 @@ function seatUnderKeeper(): Seat {
 }
 
 async function seatAlone(options: KeeperOptions): Promise<Seat> {
+  refuseOfAnother(options.dataDir)
   const layout = openLayout(options.dataDir)
   const lock = await acquireLock(layout.data)
   try {

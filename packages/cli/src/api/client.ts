@@ -1,5 +1,5 @@
 import type { ErrorBody } from '@sovrabase/contract/common'
-import { CliError, stop } from '../terminal/errors.ts'
+import { CliError, LANGUAGE, stop } from '../terminal/errors.ts'
 import { LOCAL, readServers } from './servers.ts'
 
 /** ms for one answer: a wake may be queued. */
@@ -52,6 +52,7 @@ async function send(target: Target, method: string, url: URL, { body, headers = 
       ...(patience ? { signal: AbortSignal.timeout(PATIENCE) } : {}),
       headers: {
         accept: 'application/json',
+        'accept-language': LANGUAGE,
         ...(target.token === null ? {} : { authorization: `Bearer ${target.token}` }),
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         ...(upload ? { 'content-type': upload.type } : {}),

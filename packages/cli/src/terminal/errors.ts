@@ -1,4 +1,5 @@
 import { ERRORS, type ErrorCode } from '@sovrabase/contract/errors'
+import { languageOf, type Params, wordingOf } from '@sovrabase/contract/wording'
 
 /** What the CLI ends with. 2: used wrongly, or configured wrongly. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, alreadyRunning: 3, notFound: 4, notSignedIn: 5, unreachable: 6 } as const
@@ -41,8 +42,8 @@ export class CliError extends Error {
   }
 }
 
-const fill = (text: string, params: Record<string, string | number>): string =>
-  text.replace(/\{(\w+)\}/g, (whole, name: string) => String(params[name] ?? whole))
+/** Of the words for people; codes are the same in all. */
+export const LANGUAGE = languageOf(process.env)
 
 /** Makes (does not throw) an error of the common table. */
 export function stop(
@@ -50,19 +51,21 @@ export function stop(
   params: Record<string, string | number> = {},
   options: { details?: unknown; cause?: unknown; lines?: readonly string[] } = {},
 ): CliError {
-  const [status, message, hint] = ERRORS[code]
-  const says = fill(hint, params)
-  const shown: Shown = { code, message: fill(message, params), ...(says === '' ? {} : { hint: says }) }
-  return new CliError(options.details === undefined ? shown : { ...shown, details: options.details }, status, options)
+  const { message, hint } = wordingOf(code, params, LANGUAGE)
+  const shown: Shown = { code, message, ...(hint === '' ? {} : { hint }) }
+  return new CliError(options.details === undefined ? shown : { ...shown, details: options.details }, ERRORS[code][0], options)
 }
 
 /** Anything thrown as a CliError: those of the server package (config, secrets) have code, status and hint too. */
 export function known(error: unknown): CliError {
   if (error instanceof CliError) return error
-  if (error instanceof Error && 'code' in error && 'hint' in error && 'status' in error)
-    return new CliError({ code: String(error.code), message: error.message, hint: String(error.hint) }, Number(error.status), {
-      cause: error,
-    })
+  if (error instanceof Error && 'code' in error && 'hint' in error && 'status' in error) {
+    const code = String(error.code)
+    const params = 'params' in error ? (error.params as Params) : undefined
+    const { message, hint } =
+      params && Object.hasOwn(ERRORS, code) ? wordingOf(code as ErrorCode, params, LANGUAGE) : (error as Error & { hint: string })
+    return new CliError({ code, message, hint }, Number(error.status), { cause: error })
+  }
   return new CliError({ code: 'internal', message: error instanceof Error ? (error.stack ?? error.message) : String(error) }, 500, {
     cause: error,
   })

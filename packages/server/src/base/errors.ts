@@ -1,4 +1,5 @@
 import { ERRORS, type ErrorCode } from '@sovrabase/contract/errors'
+import { type Params, wordingOf } from '@sovrabase/contract/wording'
 
 /** The one error class: built by `fail()` from the table in contract/errors.ts, rendered by each API in its own dialect. */
 export class SovraError extends Error {
@@ -8,8 +9,10 @@ export class SovraError extends Error {
   readonly details: unknown
   /** Response headers that belong to the error (Retry-After, WWW-Authenticate). */
   readonly headers: Record<string, string> | undefined
+  /** What its words are made with, for another language. */
+  readonly params: Params
 
-  constructor(code: ErrorCode, message: string, hint: string, options: FailOptions = {}) {
+  constructor(code: ErrorCode, message: string, hint: string, options: MadeOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'SovraError'
     this.code = code
@@ -17,6 +20,7 @@ export class SovraError extends Error {
     this.hint = hint
     this.details = options.details
     this.headers = options.headers
+    this.params = options.params ?? {}
   }
 }
 
@@ -26,14 +30,14 @@ export interface FailOptions {
   headers?: Record<string, string>
 }
 
-type Params = Record<string, string | number>
-
-const fill = (text: string, params: Params): string => text.replace(/\{(\w+)\}/g, (whole, name: string) => String(params[name] ?? whole))
+interface MadeOptions extends FailOptions {
+  params?: Params
+}
 
 /** Makes (does not throw) the error of this code: `throw fail('not_found')`. */
 export function fail(code: ErrorCode, params: Params = {}, options: FailOptions = {}): SovraError {
-  const [, message, hint] = ERRORS[code]
-  return new SovraError(code, fill(message, params), fill(hint, params), options)
+  const { message, hint } = wordingOf(code, params)
+  return new SovraError(code, message, hint, { ...options, params })
 }
 
 export const isSovraError = (error: unknown, code?: ErrorCode): error is SovraError =>

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { type Language, languageAccepted, wordingOf } from '@sovrabase/contract/wording'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { fail, isSovraError, type SovraError } from './errors.ts'
 import { requestId } from './ids.ts'
@@ -51,11 +52,12 @@ export function toSovraError(error: unknown, request?: FastifyRequest): SovraErr
   return fail('internal', {}, { cause: error })
 }
 
-export function errorBody(error: SovraError, id: string): ErrorBody {
+export function errorBody(error: SovraError, id: string, language: Language = 'en'): ErrorBody {
+  const { message, hint } = language === 'en' ? error : wordingOf(error.code, error.params, language)
   return {
     code: error.code,
-    message: error.message,
-    ...(error.hint === '' ? {} : { hint: error.hint }),
+    message,
+    ...(hint === '' ? {} : { hint }),
     ...(error.details === undefined ? {} : { details: error.details }),
     request_id: id,
   }
@@ -71,7 +73,8 @@ export function answerError(thrown: unknown, request: FastifyRequest, reply: Fas
   const error = toSovraError(thrown, request)
   logError(error, request)
   if (error.headers) reply.headers(error.headers)
-  return reply.code(error.status).type('application/json; charset=utf-8').serializer(JSON.stringify).send(errorBody(error, request.id))
+  const body = errorBody(error, request.id, languageAccepted(request.headers['accept-language']))
+  return reply.code(error.status).type('application/json; charset=utf-8').serializer(JSON.stringify).send(body)
 }
 
 interface ClientError extends Error {

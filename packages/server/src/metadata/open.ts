@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { type Database, type DatabaseOptions, openDatabase } from '../base/db/database.ts'
 import { migrate } from '../base/db/migrate.ts'
+import { refuseOldServer } from '../base/db/server-version.ts'
 import { fail, isSovraError } from '../base/errors.ts'
 import { type Log, silentLog } from '../base/log.ts'
 import { MIGRATIONS } from './migrations/index.ts'
@@ -31,6 +32,7 @@ async function bring(metadata: Metadata, { log = silentLog, migrations = MIGRATI
   const end = Date.now() + patience
   for (let tried = 1; ; tried++) {
     try {
+      await refuseOldServer(metadata)
       await migrate(metadata, migrations, { log })
       return
     } catch (error) {

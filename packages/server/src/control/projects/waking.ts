@@ -2,11 +2,29 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Ref } from '@sovrabase/contract/common'
 import { Project } from '@sovrabase/contract/project'
 import { Type } from 'typebox'
-import { fail } from '../../base/errors.ts'
+import { fail, isSovraError } from '../../base/errors.ts'
+import type { Service } from '../../runtime/services.ts'
 import { projectRefOf } from '../actor.ts'
 import type { Control } from '../context.ts'
 import { oneProject } from './one.ts'
 import { needProject } from './store.ts'
+
+/** Of what a cluster wrote before it ended, so many last lines, from so many bytes. */
+const WORDS = { lines: 5, bytes: 4096 } as const
+
+/** For who operates the project: what its PostgreSQL said when it did not start. */
+async function wakeOrSayWhy(control: Control, { project, name, driver, volume }: Service): Promise<void> {
+  try {
+    const hold = await control.connector.hold(project, name, 'wake')
+    hold.release()
+  } catch (error) {
+    if (!isSovraError(error, 'project_unavailable')) throw error
+    const text = await control.drivers.get(driver)?.log?.(volume, WORDS.bytes)
+    const log = (text ?? '').trim().split('\n').slice(-WORDS.lines).join('\n')
+    if (log === '') throw error
+    throw fail('project_broken', { ...error.params, log }, { cause: error, ...(error.headers ? { headers: error.headers } : {}) })
+  }
+}
 
 const Params = Type.Object({ ref: Ref })
 
@@ -23,8 +41,7 @@ export const wakingRoutes =
         const ref = projectRefOf(request)
         if ((await needProject(db, ref)).state !== 'active') throw fail('project_deleted')
         for (const service of await control.services.list(db, { projects: [ref] })) {
-          const hold = await control.connector.hold(ref, service.name, 'wake')
-          hold.release()
+          await wakeOrSayWhy(control, service)
         }
         return oneProject(control, ref)
       },

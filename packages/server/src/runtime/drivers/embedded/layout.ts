@@ -9,6 +9,7 @@ import {
   lstatSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   realpathSync,
   rmdirSync,
   rmSync,
@@ -55,6 +56,20 @@ export function openLayout(data: string, given?: { hash: string }): Layout {
     hash,
     used: existsSync(join(dir, 'projects')) && readdirSync(join(dir, 'projects')).length > 0,
   }
+}
+
+/** A server that ran here as another user left its lock: its files are not ours to take. Told before anything is touched. */
+export function refuseOfAnother(data: string): void {
+  const found = statSync(join(data, 'lock'), { throwIfNoEntry: false })
+  const own = process.geteuid?.() ?? 0
+  if (found === undefined || found.uid === own) return
+  throw fail('directory_of_another', { dir: data, owner: nameOf(found.uid), user: nameOf(own) })
+}
+
+/** The account's name, else the number. */
+function nameOf(uid: number): string {
+  const entries = existsSync('/etc/passwd') ? readFileSync('/etc/passwd', 'utf8').split('\n') : []
+  return entries.find((entry) => entry.split(':')[2] === String(uid))?.split(':')[0] ?? String(uid)
 }
 
 export const dataHash = (data: string): string => createHash('sha256').update(data).digest('hex').slice(0, 8)
