@@ -445,4 +445,13 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
     'Lisez le journal ci-dessus. --continue-on-error continue sans eux ; leurs lignes restent comme elles sont.',
   ],
   restore_organisation_unknown: ['Il n’y a pas d’organisation {name} ici.', 'Nommez-en une avec --org, ou créez-la d’abord.'],
+  batch_malformed: [
+    'Le lot est mal formé : {reason}.',
+    'Un lot est une liste JSON de { "method", "path", "headers", "body" } ; docs/batch.md a la grammaire.',
+  ],
+  batch_too_large: ['Un lot contient au plus {limit} requêtes.', 'Envoyez plusieurs lots.'],
+  batch_reference: [
+    'La référence {reference} ne désigne rien : {reason}.',
+    'Un texte qui n’est pas une référence mais y ressemble s’écrit avec $$ ; docs/batch.md a la grammaire.',
+  ],
 }
