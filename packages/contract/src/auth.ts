@@ -208,6 +208,7 @@ export const AuthSettings = Type.Object(
         description: 'Numbers to which nothing is sent, and their code: for reviewers of app stores',
       }),
     ),
+    mfa_webauthn: onOff('Users may add security keys and the like as a second factor; domain and origins are those of passkeys'),
     mfa_phone: onOff('Users may add a telephone number as a second factor'),
     mail_interval: seconds(0, 86_400, 'Time between two mails of one kind to one address'),
     rates: Type.Optional(Rates),
@@ -218,6 +219,12 @@ export const AuthSettings = Type.Object(
       }),
     ),
     mfa_totp: onOff('Users may add authenticator apps as a second factor'),
+    mfa_enforced: Type.Optional(
+      Type.Union([Type.Literal('off'), Type.Literal('enrolled'), Type.Literal('all')], {
+        description:
+          'Which users’ tokens are refused outside of /auth/v1 before a second factor was shown: nobody’s, of those who have one, of everybody',
+      }),
+    ),
     mfa_max_factors: whole(1, 50, 'Factors of one user at most'),
     captcha: Type.Optional(Captcha),
     hooks: Type.Optional(
@@ -297,9 +304,11 @@ export const AUTH_DEFAULTS = {
   sms_interval: 60,
   sms_test_codes: {},
   mfa_phone: false,
+  mfa_webauthn: false,
   mail_interval: 60,
   unlimited_addresses: [],
   mfa_totp: true,
+  mfa_enforced: 'off',
   mfa_max_factors: 10,
   manual_linking: false,
   language: 'en',

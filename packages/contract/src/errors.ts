@@ -541,6 +541,8 @@ export const ERRORS = {
   auth_mfa_totp_enroll_not_enabled: [422, 'MFA enroll is disabled for TOTP', ''],
   auth_mfa_phone_enroll_not_enabled: [422, 'MFA enroll is disabled for Phone', ''],
   auth_mfa_webauthn_enroll_not_enabled: [422, 'MFA enroll is disabled for WebAuthn', ''],
+  auth_mfa_webauthn_verify_not_enabled: [422, 'MFA verification is disabled for WebAuthn', ''],
+  auth_mfa_webauthn_failed: [422, 'Invalid WebAuthn credential', ''],
   auth_unsupported_grant_type: [400, 'unsupported_grant_type', ''],
   auth_too_many_enrolled_mfa_factors: [422, 'Maximum number of verified factors reached, unenroll to continue', ''],
   auth_mfa_factor_name_conflict: [422, 'A factor with the friendly name "{name}" for this user already exists', ''],

@@ -1,12 +1,13 @@
 import { ACTIONS, type Action, isAction } from '@sovrabase/contract/actions'
+import type { AuthSettings } from '@sovrabase/contract/auth'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
 import type { Kysely } from 'kysely'
 import { fail } from '../base/errors.ts'
 import { isUuid } from '../base/ids.ts'
 import type { Tables } from '../metadata/tables.ts'
 import { projectOf } from './resolve.ts'
-import { decide } from './roles.ts'
-import type { Principal, Resource, ResourceName, RouteResource } from './types.ts'
+import { administersUsers, decide } from './roles.ts'
+import type { Principal, ProjectContext, ProjectPrincipal, Resource, ResourceName, RouteResource } from './types.ts'
 
 /** onRoute: a route that does not say what it does, and on what, stops the boot. */
 export function demandAction(route: RouteOptions): void {
@@ -93,6 +94,15 @@ export function authoriseHook(authoriser: Authoriser) {
   }
 }
 
+/** Where a project demands a second factor, a user shows it at /auth/v1 before anything else is theirs. Throws `mfa_required`. */
+function demandFactor({ settings }: ProjectContext, principal: Principal, action: Action): void {
+  const { mfa_enforced: rule = 'off' } = (settings.auth ?? {}) as AuthSettings
+  if (rule === 'off' || action === 'auth:use' || principal.realm === 'platform') return
+  const { kind, claims, trust } = principal as ProjectPrincipal
+  if (kind !== 'user' || trust === 'third' || claims.aal === 'aal2' || administersUsers(principal as ProjectPrincipal)) return
+  if (rule === 'all' || claims.mfa_due === true) throw fail('mfa_required')
+}
+
 /** preHandler of projects' APIs: no I/O, the thing is the project itself. */
 export function authoriseProjectHook(authoriser: Authoriser) {
   return (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction) => {
@@ -100,9 +110,11 @@ export function authoriseProjectHook(authoriser: Authoriser) {
     if (request.is404 || action === 'public') return done()
     const { principal } = request
     if (principal === null || action === undefined) return done(fail('unauthenticated'))
-    const { ref, organisation } = projectOf(request)
+    const project = projectOf(request)
+    const { ref, organisation } = project
     const resource: Resource = { kind: 'project', organisation, project: ref }
     try {
+      demandFactor(project, principal, action)
       authoriser.demand(principal, action, resource)
     } catch (error) {
       return done(error as Error)

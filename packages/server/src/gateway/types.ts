@@ -52,6 +52,8 @@ export interface ProjectPrincipal {
   readonly claims: Claims
   readonly claimsJson: string
   readonly sessionId: string | null
+  /** third: the word of an issuer that the project trusts, whose people are not those of the project. */
+  readonly trust?: 'third'
   /** ms; null: no end of its own. */
   readonly exp: number | null
 }

@@ -1,5 +1,7 @@
 import type { FastifyInstance } from 'fastify'
-import { challenge, enroll, makeRecoveryCodes, unenroll, useRecoveryCode, verifyFactor } from '../../realms/auth/factors.ts'
+import { verifyFactor } from '../../realms/auth/factor-verify.ts'
+import { challenge, enroll, unenroll } from '../../realms/auth/factors.ts'
+import { makeRecoveryCodes, useRecoveryCode } from '../../realms/auth/recovery-codes.ts'
 import { bodyOf, holderOf, paramOf } from './input.ts'
 import type { AuthOptions } from './options.ts'
 import { realmOf } from './realm.ts'
@@ -24,18 +26,20 @@ export function factorRoutes(app: FastifyInstance, options: AuthOptions): void {
       id: factor.id,
       type: factor.type,
       friendly_name: factor.name ?? '',
-      ...(factor.phone === null ? { totp: { qr_code: qrCode, secret: factor.secret, uri } } : { phone: factor.phone }),
+      ...(factor.secret === null ? {} : { totp: { qr_code: qrCode, secret: factor.secret, uri } }),
+      ...(factor.phone === null ? {} : { phone: factor.phone }),
     }
   })
 
   app.post('/factors/:id/challenge', USE, async (request) => {
     const made = await challenge(realmOf(options, request), holderOf(options, request), paramOf(request, 'id'), bodyOf(request).channel)
-    return { id: made.id, type: made.type, expires_at: Math.floor(made.expiresAt / 1000) }
+    const { id, type, expiresAt, webauthn } = made
+    return { id, type, expires_at: Math.floor(expiresAt / 1000), ...(webauthn === null ? {} : { webauthn }) }
   })
 
   app.post('/factors/:id/verify', USE, async (request) => {
-    const { challenge_id, code } = bodyOf(request)
-    const given = { challengeId: challenge_id, code }
+    const { challenge_id, code, webauthn } = bodyOf(request)
+    const given = { challengeId: challenge_id, code, webauthn }
     return sessionView(await verifyFactor(realmOf(options, request), holderOf(options, request), paramOf(request, 'id'), given))
   })
 

@@ -20,6 +20,7 @@ const NAMES: Readonly<Record<string, string>> = {
   auth_hook_refused_500: 'unexpected_failure',
   auth_password_attempt_refused: 'invalid_credentials',
   auth_captcha_unreachable: 'unexpected_failure',
+  auth_mfa_webauthn_failed: 'mfa_verification_failed',
   auth_mfa_phone_code_wrong: 'mfa_verification_failed',
   auth_no_such_session: 'session_not_found',
   auth_provider_exchange_failed: 'unexpected_failure',

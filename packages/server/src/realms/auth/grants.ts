@@ -93,14 +93,21 @@ export async function draftFor(
 export async function granted(realm: Realm, draft: Draft): Promise<Grant> {
   const { key, rules } = realm
   const { person, refreshToken, sessionId } = draft
-  const claims = await hooked(realm, draft).catch(async (error: unknown) => {
+  const hookedClaims = await hooked(realm, draft).catch(async (error: unknown) => {
     if (draft.begins) await realm.transact((store) => endSessions(realm, store, [sessionId]))
     throw error
   })
+  const claims = withDue(realm, person, hookedClaims)
   const named = key.use === 'legacy' ? { alg: key.alg, key: key.key } : { alg: key.alg, key: key.key, kid: key.kid }
   const exp = typeof claims.exp === 'number' ? claims.exp : Math.floor(realm.now() / 1000) + rules.jwt_expiry
   const iat = typeof claims.iat === 'number' ? claims.iat : exp - rules.jwt_expiry
   return { accessToken: signToken(claims, named), refreshToken, expiresIn: exp - iat, expiresAt: exp, person, sessionId }
+}
+
+/** The gateway knows no factors: the token says that one is still to be shown, whatever a hook makes of it. */
+function withDue({ rules }: Realm, { factors }: Person, claims: Json): Json {
+  if (rules.mfa_enforced === 'off' || claims.aal === 'aal2' || !factors.some(({ status }) => status === 'verified')) return claims
+  return { ...claims, mfa_due: true }
 }
 
 async function hooked(realm: Realm, { claims, method, person }: Draft): Promise<Json> {

@@ -5,7 +5,8 @@ import { isSovraError } from '../../base/errors.ts'
 import { eachRealm, type Transact } from '../realm.testing.ts'
 import { updateUser } from './account.ts'
 import { createUser } from './admin.ts'
-import { challenge, enroll, verifyFactor } from './factors.ts'
+import { verifyFactor } from './factor-verify.ts'
+import { challenge, enroll } from './factors.ts'
 import { resendPhone, sendPhoneOtp, signUpByPhone } from './phones.ts'
 import { startReceiver, testRealm } from './realm.testing.ts'
 import { signInByPassword } from './sign-in.ts'
@@ -128,7 +129,7 @@ eachRealm((_name, open) => {
       )
     const strong = await verifyFactor(realm, holder, factor.id, { challengeId: second.id, code: other })
     const { aal, amr } = claimsOf(strong.accessToken)
-    assert.deepEqual([aal, (amr as { method: string }[]).map(({ method }) => method).sort()], ['aal2', ['password', 'phone']])
+    assert.deepEqual([aal, (amr as { method: string }[]).map(({ method }) => method).sort()], ['aal2', ['mfa/phone', 'password']])
     await assert.rejects(enroll(realm, { ...holder, aal: 'aal2' }, wish), code('auth_mfa_verified_factor_exists'))
   })
 

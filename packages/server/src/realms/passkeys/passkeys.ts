@@ -1,33 +1,23 @@
 import type { AuthenticationResponseJSON, RegistrationResponseJSON } from '@simplewebauthn/server'
 import { fail } from '../../base/errors.ts'
 import { isUuid, uuid } from '../../base/ids.ts'
-import { later } from '../../base/later.ts'
 import { type Holder, present } from '../auth/account.ts'
 import { type Grant, granted, signIn } from '../auth/grants.ts'
 import { isConfirmed, userId as userIdOf } from '../auth/people.ts'
 import { audit, limitAddress, MINUTE, type Realm } from '../auth/realm.ts'
 import type { Ceremony, Passkey, RealmStore, RealmUser } from '../store/types.ts'
 import { mayEnter } from '../users.ts'
+import { isAnswer, type Site, siteOf, unverified, webauthn } from './site.ts'
 
 /** Passkeys (WebAuthn Level 3): discoverable, with user verification, in place of a password. */
 const CEREMONY_LIFE = 5 * MINUTE
 const MAX = 10
 const NAME_CHARS = 120
 
-const webauthn = () => later<typeof import('@simplewebauthn/server')>('@simplewebauthn/server')
-
-interface Site {
-  readonly id: string
-  readonly name: string
-  readonly origins: string[]
-}
-
-/** For whom passkeys are made. Throws `auth_passkey_disabled`. */
-function siteOf({ rules, url }: Realm): Site {
-  const { passkeys } = rules
-  if (passkeys?.enabled !== true) throw fail('auth_passkey_disabled')
-  const site = new URL(rules.site_url ?? url)
-  return { id: passkeys.rp_id ?? site.hostname, name: passkeys.rp_name ?? site.hostname, origins: [...(passkeys.origins ?? [site.origin])] }
+/** Throws `auth_passkey_disabled`. */
+function openSite(realm: Realm): Site {
+  if (realm.rules.passkeys?.enabled !== true) throw fail('auth_passkey_disabled')
+  return siteOf(realm)
 }
 
 const toHex = (base64url: string): string => `\\x${Buffer.from(base64url, 'base64url').toString('hex')}`
@@ -72,7 +62,7 @@ async function owner(realm: Realm, store: RealmStore, holder: Holder): Promise<R
 }
 
 export async function startRegistration(realm: Realm, holder: Holder): Promise<Offered> {
-  const site = siteOf(realm)
+  const site = openSite(realm)
   await limitAddress(realm, 'verifications')
   return realm.transact(async (store) => {
     const user = await owner(realm, store, holder)
@@ -92,11 +82,6 @@ export async function startRegistration(realm: Realm, holder: Holder): Promise<O
   })
 }
 
-const isAnswer = (value: unknown): value is { id: string; response: object } => {
-  const { id, response, type } = Object(value) as Record<string, unknown>
-  return typeof id === 'string' && typeof response === 'object' && response !== null && type === 'public-key'
-}
-
 /** The challenge, used up whatever comes of it. */
 async function taken(realm: Realm, id: unknown, kind: Ceremony['kind']): Promise<{ ceremony: Ceremony; challenge: string }> {
   await limitAddress(realm, 'verifications')
@@ -106,15 +91,13 @@ async function taken(realm: Realm, id: unknown, kind: Ceremony['kind']): Promise
   return { ceremony, challenge: String(ceremony.data.challenge) }
 }
 
-const unverified = (cause?: unknown) => fail('auth_webauthn_verification_failed', {}, { cause })
-
 export interface Answered {
   readonly challengeId: unknown
   readonly credential: unknown
 }
 
 export async function finishRegistration(realm: Realm, holder: Holder, given: Answered): Promise<Passkey> {
-  const site = siteOf(realm)
+  const site = openSite(realm)
   const { ceremony, challenge } = await taken(realm, given.challengeId, 'registration')
   if (ceremony.userId !== holder.userId) throw fail('auth_webauthn_challenge_not_found')
   if (!isAnswer(given.credential)) throw fail('auth_validation_failed', { reason: 'credential is required' })
@@ -155,7 +138,7 @@ export async function finishRegistration(realm: Realm, holder: Holder, given: An
 
 /** For whoever comes: names nobody, so that it tells nothing of who is known. */
 export async function startAuthentication(realm: Realm): Promise<Offered> {
-  const site = siteOf(realm)
+  const site = openSite(realm)
   await limitAddress(realm, 'sign_ins')
   const options = await webauthn().generateAuthenticationOptions({ rpID: site.id, userVerification: 'required' })
   return realm.transact((store) => offer(realm, store, 'authentication', null, options))
@@ -169,7 +152,7 @@ function demandHandle(passkey: Passkey, handle: string | undefined): void {
 }
 
 export async function finishAuthentication(realm: Realm, given: Answered): Promise<Grant> {
-  const site = siteOf(realm)
+  const site = openSite(realm)
   const { challenge } = await taken(realm, given.challengeId, 'authentication')
   if (!isAnswer(given.credential)) throw fail('auth_validation_failed', { reason: 'credential is required' })
   const response = given.credential as unknown as AuthenticationResponseJSON
@@ -204,7 +187,7 @@ export async function finishAuthentication(realm: Realm, given: Answered): Promi
 }
 
 export async function listPasskeys(realm: Realm, holder: Holder): Promise<Passkey[]> {
-  siteOf(realm)
+  openSite(realm)
   return realm.transact(async (store) => store.passkeysOf((await present(realm, store, holder)).user.id))
 }
 
@@ -215,7 +198,7 @@ const own = async (store: RealmStore, userId: string, id: string): Promise<Passk
 }
 
 export async function renamePasskey(realm: Realm, holder: Holder, id: string, name: unknown): Promise<Passkey> {
-  siteOf(realm)
+  openSite(realm)
   if (typeof name !== 'string' || name.trim() === '' || name.length > NAME_CHARS)
     throw fail('auth_validation_failed', { reason: `friendly_name needs 1 to ${NAME_CHARS} characters` })
   return realm.transact(async (store) => {
@@ -226,7 +209,7 @@ export async function renamePasskey(realm: Realm, holder: Holder, id: string, na
 }
 
 export async function removePasskey(realm: Realm, holder: Holder, id: string): Promise<void> {
-  siteOf(realm)
+  openSite(realm)
   await realm.transact(async (store) => {
     const user = await owner(realm, store, holder)
     await store.deletePasskey((await own(store, user.id, id)).id)

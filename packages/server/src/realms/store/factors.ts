@@ -13,6 +13,7 @@ const FACTOR: Fields<Factor> = {
   status: ['status', 'text'],
   secret: ['secret', 'text'],
   phone: ['phone', 'text'],
+  credential: ['web_authn_credential', 'json'],
   createdAt: ['created_at', 'time'],
   updatedAt: ['updated_at', 'time'],
   lastChallengedAt: ['last_challenged_at', 'time'],
@@ -25,6 +26,7 @@ const CHALLENGE: Fields<Challenge> = {
   verifiedAt: ['verified_at', 'time'],
   ip: ['ip_address', 'text'],
   otpHash: ['otp_code', 'text'],
+  session: ['web_authn_session_data', 'json'],
 }
 
 type Codes = Pick<FactorStore, 'replaceRecoveryCodes' | 'useRecoveryCode' | 'countRecoveryCodes'>

@@ -170,6 +170,7 @@ eachRealm((_name, open) => {
         status: 'unverified',
         secret: 's',
         phone: null,
+        credential: { id: 'AQI=', publicKey: 'AwQ=' },
         createdAt: START,
         updatedAt: START,
         lastChallengedAt: null,
@@ -177,8 +178,17 @@ eachRealm((_name, open) => {
       assert.equal(await store.insertFactor(factor), true)
       assert.equal(await store.insertFactor({ ...factor, id: uuid() }), false, 'names are unique')
       await store.updateFactor(factor.id, { status: 'verified' }, START + 1)
-      assert.equal((await store.factorsOf(user.id))[0]?.status, 'verified')
-      const challenge = { id: uuid(), factorId: factor.id, createdAt: START, verifiedAt: null, ip: '192.0.2.1', otpHash: 'h' }
+      const [kept] = await store.factorsOf(user.id)
+      assert.deepEqual([kept?.status, kept?.credential], ['verified', factor.credential])
+      const challenge = {
+        id: uuid(),
+        factorId: factor.id,
+        createdAt: START,
+        verifiedAt: null,
+        ip: '192.0.2.1',
+        otpHash: 'h',
+        session: { challenge: 'c' },
+      }
       await store.insertChallenge(challenge)
       assert.deepEqual(await store.challengeById(challenge.id), challenge)
       assert.deepEqual([await store.useChallenge(challenge.id, START), await store.useChallenge(challenge.id, START)], [true, false])

@@ -125,6 +125,8 @@ export interface Factor {
   readonly status: string
   readonly secret: string | null
   readonly phone: string | null
+  /** Of WebAuthn; null: none was made yet. */
+  readonly credential: Json | null
   readonly createdAt: number
   readonly updatedAt: number
   readonly lastChallengedAt: number | null
@@ -138,6 +140,8 @@ export interface Challenge {
   readonly ip: string
   /** Of the code that was sent to a telephone. */
   readonly otpHash: string | null
+  /** Of a ceremony of WebAuthn. */
+  readonly session: Json | null
 }
 
 export interface Passkey {
@@ -327,7 +331,7 @@ export interface FactorStore {
   factorById(id: string): Promise<Factor | null>
   factorsOf(userId: string): Promise<Factor[]>
   factorsOfAll(userIds: readonly string[]): Promise<Factor[]>
-  updateFactor(id: string, patch: Partial<Pick<Factor, 'status' | 'lastChallengedAt' | 'name'>>, now: number): Promise<void>
+  updateFactor(id: string, patch: Partial<Pick<Factor, 'status' | 'lastChallengedAt' | 'name' | 'credential'>>, now: number): Promise<void>
   deleteFactor(id: string): Promise<void>
   insertChallenge(challenge: Challenge): Promise<void>
   challengeById(id: string): Promise<Challenge | null>
