@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { chownSync, existsSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
-import { constants } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fail, isSovraError } from './base/errors.ts'
+import { type Handle, Handles } from './base/handles.ts'
 import { acquireLock, type Lock } from './base/lock.ts'
 import { notifyManager } from './base/notify.ts'
 import { type Accounts, chooseAccounts, ownAccounts } from './runtime/drivers/embedded/accounts.ts'
@@ -11,6 +11,7 @@ import type { Hands, HandsFacts, Programs } from './runtime/drivers/embedded/han
 import { dataHash, type Layout, makeData, openLayout, refuseOfAnother, runtimeDirectory } from './runtime/drivers/embedded/layout.ts'
 import { bind, closed, howToReach, type Reached } from './runtime/drivers/embedded/reach.ts'
 import { type Channel, remoteHands, serveHands } from './runtime/drivers/embedded/remote.ts'
+import { makeSuccession } from './succession.ts'
 
 /*
  * How main.ts uses this:
@@ -54,14 +55,25 @@ export interface Seat {
   readonly app: string
   readonly underKeeper: boolean
   announce(url: string): void
+  /** It goes on where another server of this keeper stopped: clusters may run. */
+  readonly heir: boolean
+  /** Listening sockets of the server before this one. */
+  readonly inherited: Handles
   /** Called once when the process shall drain and end. */
   onStop(listener: (signal: NodeJS.Signals) => void): void
+  /** Called once when another server of this keeper takes over: give it the listening sockets, then drain and end. Never without a keeper. */
+  onHandOver(listener: (bequeath: Bequeath) => void): void
   /** Ends the clusters that still run and gives the lock back; under a keeper that is its work. */
   close(): Promise<void>
 }
 
+/** Resolves when the keeper has them all: only then may they be closed here. */
+export type Bequeath = (handles: Iterable<readonly [string, Handle]>) => Promise<void>
+
 interface SeatFacts extends HandsFacts, Pick<Seat, 'dataDir' | 'shownDataDir' | 'runtimeDir' | 'used' | 'app'> {
   readonly keeper: number
+  /** It waits until the server before it has given what it inherits. */
+  readonly heir: boolean
 }
 
 const SEAT = 'SOVRABASE_SEAT'
@@ -132,16 +144,17 @@ function configFor(options: KeeperOptions, { layout, accounts }: Ground): Record
 const SMALL_HEAP = ['--max-semi-space-size=4', '--min-semi-space-size=2']
 
 const ownCache = ({ data }: Layout) => ({ NODE_COMPILE_CACHE: join(data, 'cache', 'compile') })
-function startServer(options: KeeperOptions, ground: Ground, facts: HandsFacts): ChildProcess {
+function startServer(options: KeeperOptions, ground: Ground, facts: HandsFacts, heir: boolean): ChildProcess {
   const { layout, accounts, reached, shown } = ground
   const uid = accounts.server ?? 0
   const seat: SeatFacts = {
     ...facts,
     keeper: process.pid,
+    heir,
     dataDir: layout.data,
     shownDataDir: shown,
     runtimeDir: layout.runtime,
-    used: layout.used,
+    used: layout.used || heir,
     app: reached.app,
   }
   const rights = [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--no-new-privs', '--pdeathsig=KILL', '--']
@@ -170,31 +183,6 @@ const toChild = (child: ChildProcess): Channel => ({
   onClose: (listener) => void child.once('disconnect', listener),
 })
 
-/** SIGTERM and SIGINT go to the server as a message; the second SIGINT, or too long a drain, ends it at once. */
-function passSignals(child: ChildProcess, patience: number): () => void {
-  let asked = 0
-  let timer: NodeJS.Timeout | undefined
-  const pass = (signal: NodeJS.Signals) => {
-    if (asked === 0) notifyManager('STOPPING=1')
-    asked++
-    if (asked > 1 && signal === 'SIGINT') return void child.kill('SIGKILL')
-    if (child.connected) child.send({ stop: signal }, () => {})
-    timer ??= setTimeout(() => child.kill('SIGKILL'), patience)
-  }
-  process.on('SIGTERM', pass).on('SIGINT', pass).on('SIGHUP', pass)
-  return () => clearTimeout(timer)
-}
-
-const codeOf = (code: number | null, signal: NodeJS.Signals | null): number =>
-  code ?? 128 + (signal === null ? 0 : constants.signals[signal])
-
-function ended(child: ChildProcess): Promise<number> {
-  return new Promise((done, reject) => {
-    child.once('error', reject)
-    child.once('exit', (code, signal) => done(codeOf(code, signal)))
-  })
-}
-
 /**
  * Keeps: makes this process the one with rights, starts the server as its child without any, and resolves with the server's exit code when
  * that has ended and no cluster is left. If this process is killed, the kernel ends the server and every cluster.
@@ -205,9 +193,11 @@ export async function startKeeper(options: KeeperOptions): Promise<number> {
   const { layout, accounts } = ground
   const lock = await acquireLock(layout.data, ground.shown)
   try {
-    const programs = await options.programs(layout.engines)
+    const programs: Record<string, string> = { ...(await options.programs(layout.engines)) }
     const hands = await directHands({ layout, accounts, programs, ...(options.limits ? { limits: options.limits } : {}) })
-    return await keep(options, ground, hands, lock)
+    // A newer version brings a newer PostgreSQL: what runs goes on, what starts from now on is that one.
+    const renew = async () => void Object.assign(programs, await options.programs(layout.engines))
+    return await keep(options, ground, { hands, lock, renew })
   } finally {
     lock.release()
   }
@@ -219,30 +209,62 @@ function tell(lock: Lock, url: string): void {
   notifyManager('READY=1', `STATUS=Answering on ${url}`)
 }
 
-async function keep(options: KeeperOptions, ground: Ground, hands: Hands, lock: Lock): Promise<number> {
-  const child = startServer(options, ground, hands.facts)
-  const quiet = passSignals(child, options.patience ?? PATIENCE)
-  const channel = toChild(child)
-  serveHands(channel, hands)
-  channel.on((message) => {
-    const url = (message as { announce?: unknown }).announce
-    if (typeof url === 'string' && URL_TEXT.test(url)) tell(lock, url)
-  })
+interface Kept {
+  readonly hands: Hands
+  readonly lock: Lock
+  /** Finds the programs anew. */
+  readonly renew: () => Promise<void>
+}
+
+async function keep(options: KeeperOptions, ground: Ground, { hands, lock, renew }: Kept): Promise<number> {
+  function start(heir: boolean): ChildProcess {
+    const child = startServer(options, ground, hands.facts, heir)
+    const channel = toChild(child)
+    serveHands(channel, hands)
+    channel.on((message) => {
+      const url = (message as { announce?: unknown }).announce
+      if (typeof url === 'string' && URL_TEXT.test(url)) tell(lock, url)
+    })
+    return child
+  }
+  const succession = makeSuccession({ start, before: renew, patience: options.patience ?? PATIENCE })
   try {
-    return await ended(child)
+    return await succession.ended
   } finally {
-    quiet()
+    succession.close()
     await hands.close()
   }
 }
 
 /** The server's seat, under a keeper or alone: the one place that chooses its hands. Alone it takes the lock of the data directory. */
 export async function openSeat(options: KeeperOptions): Promise<Seat> {
-  return underKeeper() ? seatUnderKeeper() : await seatAlone(options)
+  return underKeeper() ? await seatUnderKeeper() : await seatAlone(options)
 }
 
-function seatUnderKeeper(): Seat {
-  const { keeper, isolation, limits, ...places } = JSON.parse(process.env[SEAT] ?? '{}') as SeatFacts
+/** An heir says that it is loaded, and waits: for the sockets, and for the word that the former takes nothing more. */
+async function inherit(): Promise<Handles> {
+  const inherited: [string, Handle][] = []
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const listen = (message: { inherit?: unknown; go?: unknown }, handle: unknown) => {
+    if (typeof message.inherit === 'string' && handle) inherited.push([message.inherit, handle as Handle])
+    if (message.go === true) resolve()
+  }
+  process.on('message', listen)
+  process.send?.({ heir: 'loaded' })
+  await promise
+  process.off('message', listen)
+  return new Handles(inherited)
+}
+
+const bequeath: Bequeath = async (handles) => {
+  const send = (message: object, handle?: Handle) =>
+    new Promise<void>((done, reject) => process.send?.(message, handle as never, undefined, (error) => (error ? reject(error) : done())))
+  for (const [name, handle] of handles) await send({ bequeath: name }, handle)
+  await send({ bequeathed: true })
+}
+
+async function seatUnderKeeper(): Promise<Seat> {
+  const { keeper, heir, isolation, limits, ...places } = JSON.parse(process.env[SEAT] ?? '{}') as SeatFacts
   delete process.env[SEAT]
   // Killed between our start and the death signal: nobody would end us.
   if (process.ppid !== keeper) process.exit(1)
@@ -251,18 +273,23 @@ function seatUnderKeeper(): Seat {
     on: (listener) => void process.on('message', listener),
     onClose: (listener) => void process.once('disconnect', listener),
   }
-  const stop = once()
+  const stop = once<NodeJS.Signals>()
+  const handOver = once<Bequeath>()
   channel.on((message) => {
-    const signal = (message as { stop?: unknown }).stop
+    const { stop: signal, handOver: over } = message as { stop?: unknown; handOver?: unknown }
     if (signal === 'SIGTERM' || signal === 'SIGINT' || signal === 'SIGHUP') stop.call(signal)
+    if (over === true) handOver.call(bequeath)
   })
   process.on('SIGTERM', stop.call).on('SIGINT', stop.call)
   return {
     ...places,
+    heir,
     hands: remoteHands(channel, { isolation, limits }),
     underKeeper: true,
+    inherited: heir ? await inherit() : new Handles(),
     announce: (url) => channel.send({ announce: url }),
     onStop: stop.listen,
+    onHandOver: handOver.listen,
     close: async () => process.disconnect?.(),
   }
 }
@@ -275,8 +302,12 @@ async function seatAlone(options: KeeperOptions): Promise<Seat> {
     const accounts: Accounts = { isolation: 'same-user', server: null, projects: null }
     const programs = await options.programs(layout.engines)
     const hands = await directHands({ layout, accounts, programs, ...(options.limits ? { limits: options.limits } : {}) })
-    const stop = once()
+    const stop = once<NodeJS.Signals>()
     process.on('SIGTERM', stop.call).on('SIGINT', stop.call)
+    // By itself the signal would end the process, and its clusters uncleanly.
+    process.on('SIGUSR2', () =>
+      process.stderr.write('sovrabase: taking over needs the keeper (a start as root): stop and start it instead.\n'),
+    )
     process.once('SIGTERM', () => notifyManager('STOPPING=1'))
     return {
       hands,
@@ -286,8 +317,11 @@ async function seatAlone(options: KeeperOptions): Promise<Seat> {
       used: layout.used,
       app: options.app ?? defaultApp(),
       underKeeper: false,
+      heir: false,
+      inherited: new Handles(),
       announce: (url) => tell(lock, url),
       onStop: stop.listen,
+      onHandOver() {},
       async close() {
         await hands.close()
         lock.release()
@@ -299,17 +333,17 @@ async function seatAlone(options: KeeperOptions): Promise<Seat> {
   }
 }
 
-/** A signal that came before its listener is kept for it; a second one changes nothing. */
-function once() {
-  let came: NodeJS.Signals | undefined
-  let listener: ((signal: NodeJS.Signals) => void) | undefined
+/** What came before its listener is kept for it; a second one changes nothing. */
+function once<T>() {
+  let came: T | undefined
+  let listener: ((what: T) => void) | undefined
   return {
-    call(signal: NodeJS.Signals): void {
+    call(what: T): void {
       if (came !== undefined) return
-      came = signal
-      listener?.(signal)
+      came = what
+      listener?.(what)
     },
-    listen(to: (signal: NodeJS.Signals) => void): void {
+    listen(to: (what: T) => void): void {
       listener = to
       if (came !== undefined) to(came)
     },

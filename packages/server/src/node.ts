@@ -4,6 +4,7 @@ import { restApi } from './apis/rest/routes.ts'
 import type { WireListener } from './apis/wire/options.ts'
 import { type Auth, makeAuth } from './auth.ts'
 import { makeSpace, type Space } from './base/disk-space.ts'
+import { type Handle, handleName, handleOf } from './base/handles.ts'
 import { type Http, makeHttp } from './base/http.ts'
 import type { Log } from './base/log.ts'
 import type { LogFiles } from './base/log-files.ts'
@@ -68,7 +69,10 @@ export interface Node {
   readonly demoRef: string | null
   readonly isolation: string
   readonly engineVersion: string
-  close(): Promise<void>
+  /** Ends its own work and answers the listening sockets, for the server that takes over; it still answers until `close`. */
+  handOver(): Promise<(readonly [string, Handle])[]>
+  /** `leave`: the clusters go on, with the server that took over. */
+  close(leave?: boolean): Promise<void>
 }
 
 const DRIVER = 'embedded'
@@ -219,7 +223,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   spaceMetrics(metrics, space)
   const runtime = makeRuntime({ config, foundation, registry, metrics, log, driver: DRIVER, engine: 'postgres' })
   const { services, connector } = runtime
-  await services.settle(metadata.kysely, nodeName)
+  const ran = await services.settle(metadata.kysely, nodeName)
   let port = config.api.port
   let wire: WireListener | undefined
   let former: readonly FormerAddress[] = []
@@ -308,7 +312,18 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     url: config.api.public_url,
     roles: ['control', 'gateway', 'runtime'],
   })
-  async function close(): Promise<void> {
+  async function handOver(): Promise<(readonly [string, Handle])[]> {
+    // Kept connections end with their next answer: what comes by them then would be lost.
+    app.server.maxRequestsPerSocket = 1
+    await Promise.all([runtime.close(), queue.close()])
+    const all: (readonly [string, Handle | null | undefined])[] = [
+      [handleName('api', config.api.host, config.api.port), handleOf(app.server)],
+      [handleName('admin', config.admin.host, config.admin.port), admin?.handle()],
+      [handleName('wire', config.wire.host, config.wire.port), wire?.handle()],
+    ]
+    return all.flatMap(([name, handle]) => (handle ? [[name, handle] as const] : []))
+  }
+  async function close(leave = false): Promise<void> {
     ready = false
     for (const end of endless) end()
     // A connection that had a request when the close began is idle after it, and nobody else would end it.
@@ -319,11 +334,11 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     await auth.close()
     await runtime.close()
     await queue.close()
-    await connector.close()
+    await connector.close({ leave })
     await admin?.close()
     await outbound.close()
-    await Promise.allSettled([...registry.drivers.values()].map((driver) => driver.close()))
-    await joined.close()
+    if (!leave) await Promise.allSettled([...registry.drivers.values()].map((driver) => driver.close()))
+    await joined.close(leave)
     await bus.close()
     metrics.close()
     await metadata.close()
@@ -332,7 +347,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   let admin: Awaited<ReturnType<typeof listenAdmin>> | undefined
   try {
     await Promise.all([bus.start(), denied.load()])
-    port = await listenApi(app, config.api.host, config.api.port)
+    port = await listenApi(app, config.api.host, config.api.port, seat.inherited)
     former = await recordAddress(metadata, addressing)
     admin = await listenAdmin({
       host: config.admin.host,
@@ -340,8 +355,10 @@ export async function startNode(options: NodeOptions): Promise<Node> {
       metrics,
       ready: () => ready,
       warnings: () => (space.low() ? ['disk_low'] : []),
+      inherited: seat.inherited,
     })
-    wire = await startWire({ config, foundation, connector, services, projects: gateway.projects, metrics, log })
+    wire = await startWire({ config, foundation, connector, services, projects: gateway.projects, metrics, log, inherited: seat.inherited })
+    seat.inherited.close()
     await startSweeper(metadata, queue, {
       retention: { events: config.limits.retention.events, jobs_done: config.limits.retention.jobs },
       log,
@@ -352,7 +369,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     await startBackups(control, queue, metrics)
     queue.start()
     const demoRef = options.demo ? await ensureDemo(control, log) : null
-    await runtime.start()
+    await runtime.start(seat.heir ? ran : [])
     ready = true
     const setup = await setupSecret(control)
     return {
@@ -364,6 +381,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
       demoRef,
       isolation: registry.driver(DRIVER).isolation,
       engineVersion,
+      handOver,
       close,
     }
   } catch (error) {

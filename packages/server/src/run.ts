@@ -39,11 +39,13 @@ export interface Runtime {
   /** ms until a service of that spec sleeps; 0: never. */
   readonly sleepAfter: (spec: { sleep_after?: number }) => number
   /** Once the queue runs: what an earlier run left half-done, sleep, limits. */
-  start(): Promise<void>
+  /** `running`: services that the server before this one left running. */
+  start(running: readonly string[]): Promise<void>
   close(): Promise<void>
 }
 
 const SECOND = 1000
+const TAKEN_AT_ONCE = 8
 const MIB = 1024 * 1024
 const mib = (bytes: number): number => Math.ceil(bytes / MIB)
 
@@ -90,6 +92,19 @@ function makeConnector({ config, foundation, registry, metrics, log }: RunParts,
   for (const driver of registry.drivers.values()) driver.onExit((id, detail, run) => connector.crashed(id, detail, run))
   metrics.gauge('sovrabase_runtime_awake_services', 'Services awake on this node', [], (gauge) => gauge.set([...connector.awake()].length))
   return connector
+}
+
+/** Services whose processes the server before this one left running are awake here too; what cannot be is started anew by its next request. */
+async function takeOver(connector: Connector, running: readonly string[], log: Log): Promise<void> {
+  const rest = [...running]
+  async function some(): Promise<void> {
+    for (let id = rest.shift(); id !== undefined; id = rest.shift())
+      await connector.holdById(id, 'takeover').then(
+        (hold) => hold.release(),
+        (error: unknown) => log.warn({ err: error, service: id }, 'not taken over'),
+      )
+  }
+  await Promise.all(Array.from({ length: TAKEN_AT_ONCE }, some))
 }
 
 function handleJobs({ config, foundation, registry, log }: RunParts, services: ServiceStore, connector: Connector): void {
@@ -145,13 +160,14 @@ export function makeRuntime(parts: RunParts): Runtime {
     specDefaults,
     organisationLimits: organisationLimitsOf(config),
     sleepAfter,
-    async start() {
+    async start(running) {
       const left = await services.unsettled(metadata.kysely, nodeName)
       for (const id of left) await change(SYSTEM, (c) => c.job(reconcileJob({ id, node: nodeName })))
       prepared.refill()
       sleeper.start()
       watch.start()
       memory.start(connector)
+      await takeOver(connector, running, log)
     },
     async close() {
       await Promise.allSettled([sleeper.close(), watch.close(), memory.close(), prepared.close()])

@@ -63,10 +63,8 @@ export async function serve({ config, warnings, path: configPath }: LoadedConfig
     throw error
   }
   seat.announce(node.url)
-  seat.onStop((signal) => {
-    log.info({ signal }, 'draining')
-    node
-      .close()
+  const end = (closing: Promise<void>) =>
+    void closing
       .then(() => seat.close())
       .then(
         () => process.exit(0),
@@ -75,6 +73,18 @@ export async function serve({ config, warnings, path: configPath }: LoadedConfig
           process.exit(1)
         },
       )
+  seat.onStop((signal) => {
+    log.info({ signal }, 'draining')
+    end(node.close())
+  })
+  seat.onHandOver((bequeath) => {
+    log.info('another server of this keeper takes over: draining')
+    end(
+      node
+        .handOver()
+        .then(bequeath)
+        .then(() => node.close(true)),
+    )
   })
   // Under a keeper the server may know the directory by another path than people do.
   const made = node.foundation.secrets.made.map((file) => file.replace(seat.dataDir, seat.shownDataDir))

@@ -3,6 +3,7 @@ import { makeBudget } from './apis/wire/budget.ts'
 import { wireApi } from './apis/wire/listener.ts'
 import type { WireListener } from './apis/wire/options.ts'
 import { choosePort } from './apis/wire/port.ts'
+import { type Handles, handleName } from './base/handles.ts'
 import type { Log } from './base/log.ts'
 import type { Metrics } from './base/metrics.ts'
 import { readTls, watchTls } from './base/tls.ts'
@@ -27,6 +28,7 @@ export interface WireParts {
   readonly projects: Resolver
   readonly metrics: Metrics
   readonly log: Log
+  readonly inherited: Handles
 }
 
 /** What the listener must know of a project, from the gateway's cache and the service's spec. */
@@ -49,15 +51,16 @@ function projectsOf({ projects, services, foundation }: WireParts) {
 
 /** The listener of PostgreSQL's own protocol. Its port is chosen once, recorded, and never changed by itself: connection strings name it. */
 export async function startWire(parts: WireParts): Promise<WireListener> {
-  const { config, foundation, connector, metrics, log } = parts
+  const { config, foundation, connector, metrics, log, inherited } = parts
   const { metadata, secrets } = foundation
   const { host } = config.wire
   const configured = config.wire.port === 'auto' ? null : config.wire.port
   const fact = `${PORT}.${foundation.nodeName}`
   const recorded = (await getFact<number>(metadata.kysely, fact)) ?? null
-  const port = await choosePort({ host, configured, recorded })
+  const former = inherited.take(handleName('wire', host, config.wire.port))
+  const port = 'handle' in former ? 0 : await choosePort({ host, configured, recorded })
   const listener = await wireApi({
-    listen: { host, port },
+    listen: { host, port, ...former },
     tls: readTls(config.wire.tls),
     resolve: projectsOf(parts),
     hold: (ref, service, reason) => connector.hold(ref, service, reason),
@@ -74,6 +77,7 @@ export async function startWire(parts: WireParts): Promise<WireListener> {
     port: listener.port,
     sessions: (ref) => listener.sessions(ref),
     useTls: (pair) => listener.useTls(pair),
+    handle: () => listener.handle(),
     close(grace) {
       unwatch()
       return listener.close(grace)

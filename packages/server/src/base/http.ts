@@ -139,6 +139,8 @@ export function makeHttp(options: HttpOptions): Http {
     requestTimeout: timeouts.body,
     keepAliveTimeout: timeouts.idle,
     forceCloseConnections: 'idle',
+    // What came by a kept connection before it could be closed is still answered (with `Connection: close`).
+    return503OnClosing: false,
     routerOptions: { maxParamLength: PARAMETER_LENGTH, ...options.server?.routerOptions },
     schemaController: { compilersFactory: lazyCompilers },
     frameworkErrors: (error, request, reply) => void answerError(error, request as FastifyRequest, reply as unknown as FastifyReply),

@@ -41,8 +41,12 @@ const toNode = (row: Selectable<Nodes>, now: number): SeenNode => ({
   alive: row.seen_at >= now - BEAT * BEATS_MISSED,
 })
 
-/** Writes this process's row and keeps it fresh; `close` takes it away. */
-export async function joinNodes(metadata: Metadata, node: NodeRecord, options: NodeOptions = {}): Promise<{ close(): Promise<void> }> {
+/** Writes this process's row and keeps it fresh; `close` takes it away, or leaves it to a process that goes on as this node. */
+export async function joinNodes(
+  metadata: Metadata,
+  node: NodeRecord,
+  options: NodeOptions = {},
+): Promise<{ close(leave?: boolean): Promise<void> }> {
   const { now = Date.now, log = silentLog, beat = BEAT } = options
   const db = metadata.kysely
   const started_at = now()
@@ -62,9 +66,10 @@ export async function joinNodes(metadata: Metadata, node: NodeRecord, options: N
   }, beat)
   timer.unref()
   return {
-    async close() {
+    async close(leave = false) {
       clearInterval(timer)
       await writing
+      if (leave) return
       await db
         .deleteFrom('nodes')
         .where('id', '=', id)

@@ -402,6 +402,19 @@ export class Connector {
     for (const entry of this.#entries.values()) if (entry.state === 'awake') yield entry
   }
 
+  /** Ends what is open to it, not the service. */
+  async #letGo(id: string): Promise<void> {
+    const entry = this.#entries.get(id)
+    while (entry?.turning) await settled(entry.turning)
+    if (entry?.state !== 'awake') return
+    await this.#turn(entry, 'sleeping', async () => {
+      await this.#part(entry, 'shutdown')
+        ?.close()
+        .catch(() => {})
+      this.#slept(entry)
+    })
+  }
+
   /** Callers that wait for a place. */
   get queued(): number {
     return this.#callers
@@ -412,12 +425,16 @@ export class Connector {
     return this.#capacity.taken
   }
 
-  /** No new wakes; those under way are broken off and everything is put to sleep. Waits no longer than a caller would. */
-  async close(): Promise<void> {
+  /**
+   * No new wakes; those under way are broken off and everything is put to sleep, or with `leave` only let go: the process after this one goes on
+   * with what runs. Waits no longer than a caller would.
+   */
+  async close({ leave = false }: { readonly leave?: boolean } = {}): Promise<void> {
     this.#closing = true
     this.#capacity.close()
     for (const entry of this.#entries.values()) entry.abort?.('the server is shutting down')
-    const sleeping = Promise.allSettled([...this.#entries.keys()].map((id) => this.sleep(id, { force: true, reason: 'shutdown' })))
+    const end = (id: string) => (leave ? this.#letGo(id) : this.sleep(id, { force: true, reason: 'shutdown' }))
+    const sleeping = Promise.allSettled([...this.#entries.keys()].map(end))
     const stop = new AbortController()
     await Promise.race([sleeping, pause(this.#options.patience, undefined, { signal: stop.signal }).catch(() => {})])
     stop.abort()

@@ -259,12 +259,15 @@ export class ServiceStore {
     await db.updateTable('services').set({ observed_version: version, updated_at: Date.now() }).where('id', '=', id).execute()
   }
 
-  /** What the last run of this node left as running sleeps now: it ended with it. Other nodes' services are not touched. */
-  async settle(db: Reader, node: string): Promise<void> {
+  /** What the last run of this node left as running sleeps now, and is answered: it ended with it. Other nodes' services are not touched. */
+  async settle(db: Reader, node: string): Promise<string[]> {
+    const ran = db.selectFrom('services').select('id').where('node', '=', node).where('status', 'in', ['awake', 'degraded', 'waking'])
+    const running = await ran.execute()
     const mine = () => db.updateTable('services').set({ updated_at: Date.now() }).where('node', '=', node)
     await mine().set({ status: 'asleep' }).where('status', 'in', ['awake', 'degraded', 'waking', 'sleeping']).execute()
     await mine().set({ status: 'pending' }).where('status', '=', 'creating').where('observed_version', '=', 0).execute()
     await mine().set({ status: 'asleep' }).where('status', '=', 'creating').execute()
+    return running.map(({ id }) => id)
   }
 
   /** Services of a node that are not yet as wanted: their jobs are asked for again at each start. */

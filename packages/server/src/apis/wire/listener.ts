@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type ListenOptions, type Socket } from 'node:net'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { fail, isSovraError } from '../../base/errors.ts'
+import { type Handle, handleOf } from '../../base/handles.ts'
 import { budgetKey } from '../../base/proxies.ts'
 import type { Hold } from '../../runtime/entry.ts'
 import type { Ticket } from './budget.ts'
@@ -76,12 +77,12 @@ class Listener implements WireListener {
   }
 
   listen(): Promise<void> {
-    const { host, port } = this.#options.listen
+    const { port } = this.#options.listen
     return new Promise((resolve, reject) => {
       this.#server.once('error', (error: NodeJS.ErrnoException) =>
         reject(error.code === 'EADDRINUSE' ? fail('wire_port_busy', { port, variable: 'SOVRABASE_WIRE_PORT' }, { cause: error }) : error),
       )
-      this.#server.listen({ host, port, exclusive: true }, resolve)
+      this.#server.listen({ ...this.#options.listen, exclusive: true } as ListenOptions, resolve)
     })
   }
 
@@ -91,6 +92,10 @@ class Listener implements WireListener {
 
   get port(): number {
     return (this.#server.address() as AddressInfo | null)?.port ?? this.#options.listen.port
+  }
+
+  handle(): Handle | null {
+    return handleOf(this.#server)
   }
 
   sessions(ref: string): number {

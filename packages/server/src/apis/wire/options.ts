@@ -1,3 +1,4 @@
+import type { Handle } from '../../base/handles.ts'
 import type { Log } from '../../base/log.ts'
 import type { Metrics } from '../../base/metrics.ts'
 import type { Hold } from '../../runtime/entry.ts'
@@ -35,7 +36,8 @@ export const WIRE_LIMITS: WireLimits = {
 }
 
 export interface WireOptions {
-  readonly listen: { readonly host: string; readonly port: number }
+  /** With a handle that is what it listens on. */
+  readonly listen: { readonly host: string; readonly port: number; readonly handle?: Handle }
   /** PEM texts. */
   readonly tls?: { readonly cert: string; readonly key: string } | null
   /** Null: there is no such project, or it is not to be reached. From a cache: a start-up packet costs its sender nothing. */
@@ -56,6 +58,8 @@ export interface WireListener {
   readonly port: number
   /** Open sessions of a project that have signed in. */
   sessions(ref: string): number
+  /** The listening socket, for another process. */
+  handle(): Handle | null
   /** A renewed certificate, for new connections. Throws `wire_tls_invalid`. */
   useTls(tls: { cert: string; key: string }): void
   /** Refuses new ones, ends idle sessions with a word, waits for running statements up to `grace` ms, then ends those too. */
