@@ -138,6 +138,42 @@ const Saml = Type.Object(
   closed,
 )
 
+const ThirdParty = Type.Object(
+  {
+    issuer: Type.String({ maxLength: 2048, pattern: '^https?://[^\\s]+$', description: '`iss` of its tokens, word by word' }),
+    jwks_url: Type.Optional(
+      Type.String({
+        maxLength: 2048,
+        pattern: '^https?://[^\\s]+$',
+        description: 'Its public keys; default: where its OpenID metadata says',
+      }),
+    ),
+    audiences: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, maxLength: 512 }), {
+        minItems: 1,
+        maxItems: 20,
+        description: 'Tokens are for one of these; none: for whomever, which is right only where the issuer is yours alone',
+      }),
+    ),
+    role_claim: Type.Optional(
+      Type.String({
+        maxLength: 256,
+        minLength: 1,
+        description: 'Claim that names the role in the database; `a.b` leads into an object. Default: role',
+      }),
+    ),
+    role: line(63, 'Of tokens without that claim. Default: authenticated'),
+    roles: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, maxLength: 63 }), {
+        maxItems: 50,
+        description: 'That it may give; all others are refused. Default: anon, authenticated',
+      }),
+    ),
+    enabled: onOff('Default: true'),
+  },
+  closed,
+)
+
 const Rates = Type.Object(
   {
     mails: whole(1, 100_000, 'Mails of the project in an hour'),
@@ -238,6 +274,9 @@ export const AuthSettings = Type.Object(
     ),
     passkeys: Type.Optional(Passkeys),
     saml: Type.Optional(Saml),
+    third_party: Type.Optional(
+      Type.Array(ThirdParty, { maxItems: 10, description: 'Issuers whose tokens are taken by the APIs of the project, but /auth/v1' }),
+    ),
     providers: Type.Optional(Providers),
     custom_providers: Type.Optional(CustomProviders),
     manual_linking: onOff('Users may add and remove ways in by themselves (linkIdentity, unlinkIdentity)'),
@@ -259,6 +298,7 @@ export const AuthSettings = Type.Object(
 )
 
 export type AuthSettings = Static<typeof AuthSettings>
+export type ThirdParty = Static<typeof ThirdParty>
 export type Smtp = Static<typeof Smtp>
 export type Hook = Static<typeof Hook>
 export type Sms = Static<typeof Sms>

@@ -268,6 +268,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     projectRequests: config.limits.rates.project_requests,
     wakes: config.limits.rates.wakes,
     localToken: ensureLocalToken(join(seat.dataDir, 'keys', 'local.token')),
+    fetch: (url, wanted) => outbound.fetch(url, wanted),
   })
   /** Ends what would go on for ever. */
   const endless = new Set<() => void>()

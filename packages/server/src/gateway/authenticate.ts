@@ -6,6 +6,7 @@ import { fail, isSovraError } from '../base/errors.ts'
 import { looksOpaque } from '../realms/api-keys.ts'
 import { verifyToken } from '../realms/tokens.ts'
 import { projectOf } from './resolve.ts'
+import { roleOf, type ThirdParties } from './third-party.ts'
 import type { ProjectContext, ProjectPrincipal } from './types.ts'
 
 const VERIFIED = 50_000
@@ -31,6 +32,8 @@ export interface ProjectAuthenticator {
   authenticate(context: ProjectContext, authorization: string | undefined, apikey: string | undefined): ProjectPrincipal
   /** Any one credential: an opaque key, an API key that is a JWT, a user's token. */
   credential(context: ProjectContext, text: string): ProjectPrincipal
+  /** Keys of a third party that must be asked for first; null: nothing to wait for, as nearly always. Never rejects. */
+  prepare(context: ProjectContext, authorization: string | undefined): Promise<void> | null
 }
 
 interface Cached {
@@ -57,6 +60,35 @@ function opaque(context: ProjectContext, text: string, now: number): { principal
   return { principal, until: known.until ?? Number.POSITIVE_INFINITY }
 }
 
+const untrusted = (reason: string): Error =>
+  fail('invalid_token', { reason }, { headers: { 'www-authenticate': `Bearer error="invalid_token", error_description="${reason}"` } })
+
+/** A token of an issuer that the project trusts; null: of none. Its keys may change: it is looked at again after a while. */
+function third(
+  parties: ThirdParties,
+  context: ProjectContext,
+  text: string,
+  now: number,
+): { principal: ProjectPrincipal; until: number } | null {
+  const found = context.thirdParties.size === 0 ? null : parties.setFor(context, text)
+  if (!found) return null
+  const { claims: said, expiresAt } = verifyToken(text, found.set, now)
+  const role = roleOf(found.rule, said)
+  if (role === null) throw untrusted('its role is not one that its issuer may give')
+  const claims = { ...said, role }
+  const principal: ProjectPrincipal = {
+    realm: context.ref,
+    kind: 'user',
+    role,
+    claims,
+    claimsJson: JSON.stringify(claims),
+    sessionId: null,
+    trust: 'third',
+    exp: expiresAt,
+  }
+  return { principal, until: Math.min(expiresAt ?? found.until, found.until) }
+}
+
 function token(context: ProjectContext, text: string, now: number): { principal: ProjectPrincipal; until: number } {
   const verified = verifyToken(text, context.verification, now)
   const known = context.apiKeys.get(sha256(text))
@@ -81,7 +113,7 @@ function token(context: ProjectContext, text: string, now: number): { principal:
  * Verified credentials are kept by the hash of (reading of the project, text) until they end: a new reading (a revoked key, a rotated one)
  * makes every former entry unreachable at once.
  */
-export function makeProjectAuthenticator(now: () => number = Date.now): ProjectAuthenticator {
+export function makeProjectAuthenticator(parties: ThirdParties, now: () => number = Date.now): ProjectAuthenticator {
   const verified = expiringMap<Cached>(VERIFIED, now)
   // The key that a project's clients send with every request, compared instead of hashed.
   const lastKey = new WeakMap<ProjectContext, { text: string; until: number; principal: ProjectPrincipal }>()
@@ -94,7 +126,7 @@ export function makeProjectAuthenticator(now: () => number = Date.now): ProjectA
     const id = hash('sha256', context.tag + text, 'base64')
     let cached = verified.get(id)
     if (!cached) {
-      const found = looksOpaque(text) ? opaque(context, text, now()) : token(context, text, now())
+      const found = looksOpaque(text) ? opaque(context, text, now()) : (third(parties, context, text, now()) ?? token(context, text, now()))
       cached = { ...found, tag: context.tag }
       verified.set(id, cached, found.until)
     }
@@ -128,6 +160,11 @@ export function makeProjectAuthenticator(now: () => number = Date.now): ProjectA
 
   return {
     credential,
+    prepare(context, authorization) {
+      if (context.thirdParties.size === 0) return null
+      const bearer = bearerOf(authorization)
+      return bearer === undefined ? null : parties.prepare(context, bearer)
+    },
     authenticate(context, authorization, apikey) {
       const bearer = bearerOf(authorization)
       if (apikey !== undefined && apikey !== '') {
@@ -146,12 +183,17 @@ export function authenticateHook(authenticator: ProjectAuthenticator) {
   return (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction) => {
     if (request.is404 || request.routeOptions.config.action === 'public') return done()
     const { authorization, apikey } = request.headers
-    try {
-      request.principal = authenticator.authenticate(projectOf(request), authorization, apikey as string | undefined)
-    } catch (error) {
-      return done(error as Error)
+    const settle = () => {
+      try {
+        request.principal = authenticator.authenticate(projectOf(request), authorization, apikey as string | undefined)
+      } catch (error) {
+        return done(error as Error)
+      }
+      done()
     }
-    done()
+    const wait = authenticator.prepare(projectOf(request), authorization)
+    if (wait) void wait.then(settle)
+    else settle()
   }
 }
 

@@ -1,3 +1,4 @@
+import type { AuthSettings, ThirdParty } from '@sovrabase/contract/auth'
 import type { Kysely } from 'kysely'
 import type { Vault } from '../base/crypto.ts'
 import { readOwnSettings } from '../metadata/settings.ts'
@@ -35,6 +36,12 @@ function keylessSetting(settings: Readonly<Record<string, unknown>>): boolean | 
   return typeof rest?.allow_keyless === 'boolean' ? rest.allow_keyless : undefined
 }
 
+/** Never the project itself: whoever could say where its keys are would be it. */
+function thirdPartiesOf({ third_party = [] }: AuthSettings = {}, issuers: readonly string[]): ReadonlyMap<string, ThirdParty> {
+  const trusted = third_party.filter(({ enabled, issuer }) => enabled !== false && !issuers.includes(issuer))
+  return new Map(trusted.map((each) => [each.issuer, each]))
+}
+
 /** Reads a living project; undefined: there is none (unknown or deleted, told apart by nobody). */
 export async function readContext(reading: ContextReading, ref: string): Promise<ProjectContext | undefined> {
   const { db, vault, denied, addressing, allowKeyless, now } = reading
@@ -67,6 +74,7 @@ export async function readContext(reading: ContextReading, ref: string): Promise
     services,
     keys,
     verification: verificationSet(keys, issuers),
+    thirdParties: thirdPartiesOf(settings.auth as AuthSettings | undefined, issuers),
     apiKeys,
     settings,
     allowKeyless: keylessSetting(settings) ?? allowKeyless,

@@ -109,6 +109,7 @@ export async function startGateway(
   const denied = makeDenied(db, now)
   const metrics = makeMetrics()
   const gateway = makeGateway({
+    fetch: async () => Promise.reject(new Error('no outbound in this test')),
     ...{ db, vault, events: on.bus, realm, denied, metrics, addressing, now },
     ...{ allowKeyless: false, allowedOrigins: ['*'], projectRequests: 0, wakes: 10, localToken: LOCAL_TOKEN },
     ...options,

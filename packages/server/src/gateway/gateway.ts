@@ -11,6 +11,7 @@ import type { Vault } from '../base/crypto.ts'
 import { fail, type SovraError } from '../base/errors.ts'
 import { logError, toSovraError } from '../base/http-errors.ts'
 import type { Metrics } from '../base/metrics.ts'
+import type { Outbound } from '../base/outbound.ts'
 import type { Tables } from '../metadata/tables.ts'
 import { type Denied, PLATFORM } from '../realms/denied.ts'
 import type { PlatformRealm } from '../realms/platform.ts'
@@ -22,6 +23,7 @@ import { type Limits, makeLimits } from './limits.ts'
 import { type GatewayMetrics, makeGatewayMetrics } from './metrics.ts'
 import { makePlatformAuthenticator, type PlatformAuthenticator, platformHook } from './platform-authenticate.ts'
 import { makeResolver, PLATFORM_AUTH, type Resolver, resolveHook } from './resolve.ts'
+import { makeThirdParties } from './third-party.ts'
 import type { EventSource } from './types.ts'
 import type { Addressing } from './urls.ts'
 
@@ -43,6 +45,8 @@ export interface GatewayOptions {
   readonly wakes: number
   /** See realms/local-token.ts; null: none. */
   readonly localToken: string | null
+  /** The outbound rule: to keys of issuers that a project trusts. */
+  readonly fetch: Outbound['fetch']
   readonly now?: () => number
 }
 
@@ -87,7 +91,7 @@ function hostHook({ baseDomain, publicUrl }: Addressing): Hook | null {
 export function makeGateway(options: GatewayOptions): Gateway {
   const { db, vault, events, realm, denied, addressing, localToken, allowKeyless, now = Date.now } = options
   const projects = makeResolver({ db, vault, denied, addressing, allowKeyless, now }, events)
-  const authenticator = makeProjectAuthenticator(now)
+  const authenticator = makeProjectAuthenticator(makeThirdParties(options.fetch, now), now)
   const members = makePlatformAuthenticator({ db, realm, denied, events, localToken, now })
   const authoriser = makeAuthoriser(db)
   const metrics = makeGatewayMetrics(options.metrics)

@@ -89,7 +89,9 @@ const NOT_BY_TOKEN: ReadonlySet<string> = new Set<ControlAction>(['token:create'
 const LOCAL_ONLY: ReadonlySet<string> = new Set<ControlAction>(['admin_link:create', 'root_key:export', 'root_key:rotate'])
 
 const ADMINISTERS_USERS = new Set(['service_role', 'supabase_admin'])
-export const administersUsers = (principal: ProjectPrincipal | null): boolean => principal !== null && ADMINISTERS_USERS.has(principal.role)
+/** A third party says whose data somebody sees, never who the project's own users are. */
+export const administersUsers = (principal: ProjectPrincipal | null): boolean =>
+  principal !== null && principal.trust !== 'third' && ADMINISTERS_USERS.has(principal.role)
 const DATA: ReadonlySet<string> = new Set(DATA_ACTIONS)
 
 function decideUser(principal: ProjectPrincipal, action: Action, resource: Resource): Decision {

@@ -1,4 +1,5 @@
 import type { Action } from '@sovrabase/contract/actions'
+import type { ThirdParty } from '@sovrabase/contract/auth'
 import type { FastifyRequest } from 'fastify'
 import type { Bus } from '../base/events.ts'
 import type { KnownApiKey } from '../realms/api-keys.ts'
@@ -28,6 +29,8 @@ export interface ProjectContext {
   readonly services: readonly ServiceSummary[]
   readonly keys: readonly RealmKey[]
   readonly verification: VerificationSet
+  /** Issuers besides the project that it trusts, by their `iss`. */
+  readonly thirdParties: ReadonlyMap<string, ThirdParty>
   /** By SHA-256 (hex) of the key's text. */
   readonly apiKeys: ReadonlyMap<string, KnownApiKey>
   /** Stored settings by section, as they are: each API lays its defaults below. */

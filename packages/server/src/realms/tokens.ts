@@ -16,9 +16,9 @@ export interface VerifyKey {
   readonly key: KeyObject
   /**
    * `own`: our asymmetric (or platform) key: issuer, audience and exp are demanded. `legacy`: the project's shared secret: people sign
-   * tokens with it themselves, which may lack them.
+   * tokens with it themselves, which may lack them. `third`: an issuer that the project trusts: as `own`, by its own issuer and audiences.
    */
-  readonly trust: 'own' | 'legacy'
+  readonly trust: 'own' | 'legacy' | 'third'
   /** ms; null: until rotated. */
   readonly expiresAt: number | null
 }
@@ -31,6 +31,8 @@ export interface VerificationSet {
   /** Canonical issuer first, then former ones. */
   readonly issuers: readonly string[]
   readonly audience: string
+  /** Of a third party: one of these, where there are some. */
+  readonly audiences?: readonly string[]
 }
 
 interface VerifiedToken {
@@ -121,16 +123,30 @@ function checkClaims(claims: Claims, key: VerifyKey, set: VerificationSet, now: 
   if (exp !== undefined && exp + CLOCK_SKEW <= seconds) throw expired()
   if (nbf !== undefined && nbf - CLOCK_SKEW > seconds) throw refuse('it is not valid yet')
   if (iat !== undefined && iat - CLOCK_SKEW > seconds) throw refuse('it was issued in the future')
-  if (key.trust === 'own') {
+  if (key.trust !== 'legacy') {
     if (exp === undefined) throw refuse('it has no end')
     if (typeof claims.iss !== 'string' || !set.issuers.includes(claims.iss)) throw refuse('its issuer is another')
-    if (!audienceFits(claims.aud, set.audience)) throw refuse('its audience is another')
+    const wanted = key.trust === 'own' ? [set.audience] : (set.audiences ?? [])
+    if (wanted.length > 0 && !wanted.some((each) => audienceFits(claims.aud, each))) throw refuse('its audience is another')
   }
   // `none` would mean the session's own user to PostgreSQL's set role.
   const { role } = claims
   if (role !== undefined && (typeof role !== 'string' || role === '' || role === 'none' || role.length > 63))
     throw refuse('its role is none')
   return exp === undefined ? null : (exp + CLOCK_SKEW) * 1000
+}
+
+/** What a token says of itself, believed by nobody: which keys to look for. null: it is none. */
+export function peek(token: string): { readonly iss: string; readonly kid: string | null } | null {
+  if (token.length > TOKEN_CHARS_MAX) return null
+  const [head = '', body = ''] = token.split('.', 2)
+  try {
+    const { kid } = parseObject(decode(head))
+    const { iss } = parseObject(decode(body))
+    return typeof iss === 'string' ? { iss, kid: typeof kid === 'string' ? kid : null } : null
+  } catch {
+    return null
+  }
 }
 
 /**

@@ -47,6 +47,9 @@ export function redirectOf(request: FastifyRequest): string | null {
 export function holderOf(options: AuthOptions, request: FastifyRequest): Holder {
   const principal = options.principal(request)
   if (principal === null || request.headers.authorization === undefined) throw fail('auth_no_authorization')
+  // Their ids may look like those of users here.
+  if (principal.trust === 'third')
+    throw fail('auth_bad_jwt', { reason: 'invalid JWT: it is of another issuer, whose users have no account here' })
   const { sub, aal } = principal.claims
   if (principal.kind !== 'user' || typeof sub !== 'string') throw fail('auth_bad_jwt', { reason: 'invalid claim: missing sub claim' })
   if (!isUuid(sub)) throw fail('auth_bad_jwt', { reason: 'invalid claim: sub claim must be a UUID' })

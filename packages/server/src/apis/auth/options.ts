@@ -32,7 +32,7 @@ export interface AuthOptions {
   readonly now: () => number
   project(request: FastifyRequest): RealmContext
   /** null on doors that are public by nature. */
-  principal(request: FastifyRequest): Pick<ProjectPrincipal, 'kind' | 'claims' | 'sessionId'> | null
+  principal(request: FastifyRequest): Pick<ProjectPrincipal, 'kind' | 'claims' | 'sessionId' | 'trust'> | null
   people(request: FastifyRequest): People
   /** Whether the request's key administers users. */
   administers(request: FastifyRequest): boolean

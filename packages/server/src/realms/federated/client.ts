@@ -4,6 +4,7 @@ import { sha256 } from '../../base/crypto.ts'
 import { fail } from '../../base/errors.ts'
 import type { Outbound } from '../../base/outbound.ts'
 import type { Realm } from '../auth/realm.ts'
+import { demandSafe } from './safe-url.ts'
 import type { Source } from './source.ts'
 
 const PATIENCE = 10_000
@@ -48,15 +49,6 @@ export const fetchThrough =
       headers: kept,
     })
   }
-
-/** Without TLS on this machine alone: whoever is on the way could be anybody. */
-export function demandSafe(address: string): boolean {
-  const url = URL.canParse(address) ? new URL(address) : null
-  if (!url) throw fail('auth_validation_failed', { reason: 'the address of the provider is not a URL' })
-  if (url.protocol === 'https:') return false
-  if (url.protocol === 'http:' && /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(url.hostname)) return true
-  throw fail('auth_validation_failed', { reason: 'the provider is not asked without TLS' })
-}
 
 function authOf({ secret, preset }: Source): oidc.ClientAuth {
   if (secret === null) return oidc.None()

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { fail } from '../../base/errors.ts'
 import type { Realm } from '../auth/realm.ts'
-import { demandSafe } from '../federated/client.ts'
+import { demandSafe } from '../federated/safe-url.ts'
 import { below, childrenOf, METADATA, rootOf, SIGNATURE, textOf } from './xml.ts'
 
 const REDIRECT = 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect'

@@ -1,0 +1,10 @@
+import { fail } from '../../base/errors.ts'
+
+/** Without TLS on this machine alone: whoever is on the way could be anybody. True: it is without. Throws `auth_validation_failed`. */
+export function demandSafe(address: string): boolean {
+  const url = URL.canParse(address) ? new URL(address) : null
+  if (!url) throw fail('auth_validation_failed', { reason: 'the address of the provider is not a URL' })
+  if (url.protocol === 'https:') return false
+  if (url.protocol === 'http:' && /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(url.hostname)) return true
+  throw fail('auth_validation_failed', { reason: 'the provider is not asked without TLS' })
+}
