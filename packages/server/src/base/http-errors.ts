@@ -77,6 +77,16 @@ export function answerError(thrown: unknown, request: FastifyRequest, reply: Fas
   return reply.code(error.status).type('application/json; charset=utf-8').serializer(JSON.stringify).send(body)
 }
 
+/** What is not yet any API's: in JSON that clients of every dialect read. */
+const everyDialects = (error: SovraError, id: string) => ({ hint: null, ...errorBody(error, id), details: null })
+
+/** The answer to a path that cannot be read, so that no scope is asked to render it. */
+export function answerFrameworkError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  const error = toSovraError(thrown, request)
+  logError(error, request)
+  reply.code(error.status).type('application/json; charset=utf-8').serializer(JSON.stringify).send(everyDialects(error, request.id))
+}
+
 interface ClientError extends Error {
   readonly code?: string
 }
@@ -99,7 +109,7 @@ export function answerClientError(thrown: ClientError, socket: Socket, headerLim
     return
   }
   const error = fromClientError(thrown, headerLimit)
-  const body = JSON.stringify({ ...errorBody(error, requestId()), details: null })
+  const body = JSON.stringify(everyDialects(error, requestId()))
   const head = [
     `HTTP/1.1 ${error.status} ${nodeHttp().STATUS_CODES[error.status] ?? 'Error'}`,
     'Content-Type: application/json; charset=utf-8',

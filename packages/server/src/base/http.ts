@@ -12,7 +12,7 @@ import {
   LogController,
 } from 'fastify'
 import type { SovraError } from './errors.ts'
-import { answerClientError, answerError } from './http-errors.ts'
+import { answerClientError, answerError, answerFrameworkError } from './http-errors.ts'
 import { lazyCompilers } from './http-schemas.ts'
 import { requestId } from './ids.ts'
 import { type Log, writeLine } from './log.ts'
@@ -143,7 +143,7 @@ export function makeHttp(options: HttpOptions): Http {
     return503OnClosing: false,
     routerOptions: { maxParamLength: PARAMETER_LENGTH, ...options.server?.routerOptions },
     schemaController: { compilersFactory: lazyCompilers },
-    frameworkErrors: (error, request, reply) => void answerError(error, request as FastifyRequest, reply as unknown as FastifyReply),
+    frameworkErrors: (error, request, reply) => answerFrameworkError(error, request as FastifyRequest, reply as unknown as FastifyReply),
     clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket, headerLimit),
   } as FastifyServerOptions) as unknown as Http
   app.server.prependListener('request', (request: IncomingMessage) => cleanForwarded(request, isTrusted))

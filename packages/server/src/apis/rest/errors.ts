@@ -1,5 +1,5 @@
 import { fail, type SovraError } from '../../base/errors.ts'
-import { statusOfSqlState } from '../../runtime/engines/postgres/errors.ts'
+import { statusOfInput, statusOfSqlState } from '../../runtime/engines/postgres/errors.ts'
 import { type DatabaseFields, fieldsOfError } from '../../runtime/engines/postgres/wire/errors.ts'
 import { guardOf } from './plan/result.ts'
 
@@ -72,7 +72,8 @@ function renderDatabaseError(fields: DatabaseFields, caller: Caller, hintOf: (fi
   const guard = guardOf(fields.sqlstate, fields.message)
   if (guard) return renderError(guardError(guard), caller, hintOf)
   if (fields.sqlstate === 'PGRST') return raised(fields, caller, hintOf)
-  const status = statusOfSqlState(fields.sqlstate, fields.message, caller.authenticated)
+  const { sqlstate, message, routine } = fields
+  const status = statusOfInput(sqlstate, message, routine) ?? statusOfSqlState(sqlstate, message, caller.authenticated)
   return {
     status,
     headers: status === 401 ? { 'www-authenticate': 'Bearer' } : {},

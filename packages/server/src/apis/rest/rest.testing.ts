@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
-import fastify, { type FastifyInstance } from 'fastify'
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type pg from 'pg'
-import { toSovraError } from '../../base/http-errors.ts'
+import { fail } from '../../base/errors.ts'
+import { answerFrameworkError, toSovraError } from '../../base/http-errors.ts'
 import { type CatalogueHolder, holdCatalogue } from '../../runtime/engines/postgres/catalogue/holder.ts'
 import { startCluster, type TestCluster } from '../../runtime/engines/postgres/wire/cluster.testing.ts'
 import { PipelinePool } from '../../runtime/engines/postgres/wire/pool.ts'
@@ -22,6 +23,7 @@ export interface Case {
 /** The API on a real cluster, without the gateway: role and claims come from the headers `x-role` and `x-claims`. */
 export interface TestRest {
   readonly app: FastifyInstance
+  readonly cluster: TestCluster
   readonly admin: pg.Client
   readonly holder: CatalogueHolder
   settings: object
@@ -29,8 +31,9 @@ export interface TestRest {
   stop(): Promise<void>
 }
 
-export async function startRest(): Promise<TestRest> {
-  const cluster: TestCluster = await startCluster()
+/** `settings` of the cluster: `name=value` texts. */
+export async function startRest(settings: readonly string[] = []): Promise<TestRest> {
+  const cluster: TestCluster = await startCluster(settings)
   const [admin, listener] = [await cluster.admin(), await cluster.admin()]
   await admin.query(readFileSync(new URL('./rest.testing.sql', import.meta.url), 'utf8'))
   const answers = readFileSync(new URL('../../runtime/engines/postgres/system/0007_answers.sql', import.meta.url), 'utf8')
@@ -44,9 +47,14 @@ export async function startRest(): Promise<TestRest> {
     database: 'postgres',
     searchPath: 'public, extensions',
   })
-  const app = fastify({ routerOptions: { maxParamLength: 1024 } })
+  const app = fastify({
+    routerOptions: { maxParamLength: 1024 },
+    frameworkErrors: (error, request, reply) =>
+      void answerFrameworkError(error, request as FastifyRequest, reply as unknown as FastifyReply),
+  })
   const rest: TestRest = {
     app,
+    cluster,
     admin,
     holder,
     full: false,
@@ -71,6 +79,7 @@ export async function startRest(): Promise<TestRest> {
     bodyLimit: 10 * 1024 * 1024,
   })
   app.setErrorHandler((error, request, reply) => api.render(toSovraError(error, request), request, reply))
+  app.setNotFoundHandler((request, reply) => api.render(fail('not_found'), request, reply))
   await app.register(api.routes)
   return rest
 }

@@ -32,7 +32,7 @@ export function planCall(input: PlanInput, routine: Routine, body: BodyShape | n
   const rows = scalar ? `select * from ${SOURCE}` : selectSql(root, params, options)
   const counted = totalSql(root, params, options, prefer.count) ?? 'null'
   // Past the end is an error, which must leave nothing written.
-  const total = readOnly || root.offset === null ? counted : withinSql(counted, params.value(root.offset))
+  const total = readOnly || root.offset === null || counted === 'null' ? counted : withinSql(counted, params.value(root.offset))
   const columns = [
     input.head || routine.returns === 'void' ? `''` : resultSql(input, routine),
     pageSql(input, routine, readOnly),

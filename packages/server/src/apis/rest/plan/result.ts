@@ -78,6 +78,4 @@ export const guardedResponseSql = (version: number): string => {
 
 /** The number of rows, unless the window begins past it. */
 export const withinSql = (total: string, offset: string): string =>
-  total === 'null'
-    ? total
-    : `(select case when n.n >= ${offset}::bigint then n.n else ('${GUARD} PGRST103 ' || n.n || ' ' || ${offset}::bigint)::bigint end from (select ${total} as n) as n)`
+  `(select case when n.n >= ${offset}::bigint then n.n else ('${GUARD} PGRST103 ' || n.n || ' ' || ${offset}::bigint)::bigint end from (select ${total} as n) as n)`

@@ -50,5 +50,20 @@ export function statusOfSqlState(sqlstate: string, message: string, authenticate
   return CODES[sqlstate] ?? CLASSES[sqlstate.slice(0, 2)] ?? 400
 }
 
+/** Raised by plpgsql's RAISE: what it says, and whether that is the caller's fault, is the function's. */
+const RAISED = 'exec_stmt_raise'
+const OF_INPUT = /^(?:21000|54\d{3})$/
+const NOT_UPDATABLE = /^cannot (?:insert into|update|delete from|merge into) view /
+
+/**
+ * Of errors that the reference calls the server's, those that PostgreSQL itself raises only because of what was sent: a row that is merged
+ * twice, a value too long for an index, too many columns, a view that cannot be written. Undefined for all others.
+ */
+export function statusOfInput(sqlstate: string, message: string, routine: string | null): number | undefined {
+  if (routine === RAISED) return undefined
+  if (OF_INPUT.test(sqlstate)) return 400
+  return sqlstate === '55000' && NOT_UPDATABLE.test(message) ? 405 : undefined
+}
+
 /** Errors that a catalogue which is behind may have caused: read it again, and try once more. */
 export const staleStates: ReadonlySet<string> = new Set(['42P01', '42703', '42883', '42704', '3F000', '42P10', '42804'])
