@@ -93,7 +93,7 @@ await withCleanup(async (later) => {
     rss = Math.min(rss, Math.max(...read()))
     return rss <= 150
   }
-  await until(settled, 30_000, 1_000).catch(() => {})
+  await until(settled, 60_000, 1_000).catch(() => {})
   console.log(
     `  node processes, MiB resident: ${read()
       .map((mib) => mib.toFixed(0))

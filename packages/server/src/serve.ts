@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { banner } from './banner.ts'
 import { type Log, makeLog } from './base/log.ts'
 import { type LogFiles, openLogFiles } from './base/log-files.ts'
+import { trimWhenIdle } from './base/trim.ts'
 import type { Config, LoadedConfig } from './config.ts'
 import { DEMO_USER } from './control/demo/demo.ts'
 import { issuersOf, projectUrl } from './gateway/urls.ts'
@@ -63,6 +64,7 @@ export async function serve({ config, warnings, path: configPath }: LoadedConfig
     throw error
   }
   seat.announce(node.url)
+  trimWhenIdle()
   const end = (closing: Promise<void>) =>
     void closing
       .then(() => seat.close())

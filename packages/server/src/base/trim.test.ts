@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { collector, trimmer } from './trim.ts'
+
+test('collects once after work, when two periods were idle', () => {
+  let collected = 0
+  let cpu = 0
+  const look = trimmer(1000, () => collected++)
+  const periods = (...used: number[]) => {
+    for (const each of used) {
+      cpu += each
+      look(cpu)
+    }
+    return collected
+  }
+  assert.equal(periods(900, 5), 0)
+  assert.equal(periods(5), 1)
+  assert.equal(periods(5, 5, 5, 30, 5, 5), 1, 'nothing was done since')
+  assert.equal(periods(60, 5, 30, 5), 1, 'not idle for two periods on end')
+  assert.equal(periods(5), 2)
+})
+
+test('the collector is there', () => {
+  const collect = collector()
+  collect()
+})
