@@ -82,6 +82,9 @@ const CONTROL = {
 
   'backup:create': { on: 'platform', says: 'Back up the installation, or some of its projects' },
   'backup:restore': { on: 'platform', says: 'Restore a project from a backup' },
+  'backup_store:read': { on: 'platform', says: 'Read which S3 credentials backups use, without the secret' },
+  'backup_store:update': { on: 'platform', says: 'Set the S3 credentials of backups' },
+  'archive:read': { on: 'project', says: 'Read to which moments a project can be brought' },
   'root_key:export': { on: 'platform', says: 'Export the root key for the safe' },
   'root_key:read': { on: 'platform', says: 'Read which root key is in force' },
   'root_key:rotate': { on: 'platform', says: 'Make a new root key, or forget the former ones' },

@@ -421,6 +421,37 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
     'Le dossier doit exister et être ouvert en écriture à l’uid {uid}.',
   ],
   parcel_failed: ['Les données n’ont pas pu être emballées ou déballées : {reason}', ''],
+  object_missing: ["{place} n'a pas {key}.", ''],
+  store_failed: [
+    "{place} n'a pas pu être utilisé : {reason}.",
+    "Vérifiez son adresse, ses droits (un répertoire doit être accessible en écriture pour l'uid {uid} du serveur) et ses identifiants.",
+  ],
+  store_place_invalid: ["{place} n'est ni un chemin absolu ni s3://bucket/préfixe.", ''],
+  store_keys_missing: [
+    "Il n'y a pas d'identifiants pour {place}.",
+    "Définissez-les : `sovra backup store --access-key-id …`, ou dans l'environnement de `sovra restore`.",
+  ],
+  archive_store_missing: [
+    "Il n'y a pas de lieu pour les archives.",
+    'Définissez backup.archive dans la configuration du serveur, ou donnez au projet un dépôt S3 à lui (réglages backup, `store`).',
+  ],
+  archive_off: [
+    "Le projet {ref} n'a pas d'archive.",
+    "Activez-la d'abord : `sovra backup archive PROJET --on` ; les instants sont disponibles à partir de la première sauvegarde de base.",
+  ],
+  archive_time_outside: ["L'archive ne va pas jusqu'à {time} : elle a {ranges}.", 'Indiquez un instant qui en fait partie.'],
+  archive_gap: [
+    "L'archive a un trou avant {time} : le journal manque à partir de {lsn}.",
+    'Indiquez un instant antérieur, ou postérieur à la sauvegarde de base suivante.',
+  ],
+  archive_damaged: [
+    "{place}/{key} n'est pas ce qui a été écrit : {reason}.",
+    "Rien n'a été touché. Indiquez un instant qui demande une autre sauvegarde de base.",
+  ],
+  archive_foreign: ['{place}/{key} appartient à autre chose : {reason}.', "Vérifiez le lieu de l'archive."],
+  archive_recovery_failed: ["Les données n'ont pas pu être amenées à cet instant : {reason}.", 'Consultez le journal du serveur.'],
+  history_lost: ["Le journal n'a pas été conservé : {reason}.", "Une nouvelle sauvegarde de base recommence l'archive."],
+  archive_follow_failed: ["Le journal n'a pas pu être suivi : {reason}.", ''],
   restore_target_used: ['{dir} n’est pas vide : rien n’est écrasé.', 'Nommez-en un vide avec --data-dir, ou déplacez-le d’abord.'],
   restore_project_exists: ['Le projet {ref} est là ({name}).', 'Restaurez-le à côté sous un autre nom (--as NOM), ou purgez-le d’abord.'],
   root_key_elsewhere: [

@@ -659,6 +659,43 @@ export const ERRORS = {
     'The directory must exist and be writable for the uid {uid}.',
   ],
   parcel_failed: [500, 'Data could not be packed or unpacked: {reason}', ''],
+  object_missing: [404, '{place} has no {key}.', ''],
+  store_failed: [
+    502,
+    '{place} could not be used: {reason}.',
+    'Check its address, its rights (a directory must be writable for uid {uid} of the server) and its credentials.',
+  ],
+  store_place_invalid: [400, '{place} is neither an absolute path nor s3://bucket/prefix.', ''],
+  store_keys_missing: [
+    409,
+    'There are no credentials for {place}.',
+    'Set them: `sovra backup store --access-key-id …`, or in the environment of `sovra restore`.',
+  ],
+  archive_store_missing: [
+    409,
+    'There is no place for archives.',
+    "Set backup.archive in the server's configuration, or give the project an S3 store of its own (settings backup, `store`).",
+  ],
+  archive_off: [
+    409,
+    'Project {ref} has no archive.',
+    'Switch it on first: `sovra backup archive PROJECT --on`; points in time are there from the first base backup on.',
+  ],
+  archive_time_outside: [409, 'The archive does not reach to {time}: it has {ranges}.', 'Name a time within.'],
+  archive_gap: [
+    409,
+    'The archive has a gap before {time}: the log from {lsn} on is not there.',
+    'Name an earlier time, or one after the next base backup.',
+  ],
+  archive_damaged: [
+    409,
+    '{place}/{key} is not what was written: {reason}.',
+    'Nothing was touched. Name a time that needs another base backup.',
+  ],
+  archive_foreign: [409, '{place}/{key} belongs to something else: {reason}.', 'Check the place of the archive.'],
+  archive_recovery_failed: [500, 'The data could not be brought to that time: {reason}.', "Look at the server's log."],
+  history_lost: [409, 'The log was not kept: {reason}.', 'A new base backup begins the archive anew.'],
+  archive_follow_failed: [502, 'The log could not be followed: {reason}.', ''],
   restore_target_used: [409, '{dir} is not empty: nothing is overwritten.', 'Name an empty one with --data-dir, or move it away first.'],
   restore_project_exists: [
     409,

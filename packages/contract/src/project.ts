@@ -42,7 +42,15 @@ export const ProjectCreate = Type.Object(
     services: Type.Optional(ServiceSpecs),
     /** Copy of another project: its structure, or with its rows. */
     from: Type.Optional(
-      Type.Object({ project: Ref, data: Type.Optional(Type.Boolean({ default: false })) }, { additionalProperties: false }),
+      Type.Object(
+        {
+          project: Ref,
+          data: Type.Optional(Type.Boolean({ default: false })),
+          at: Type.Optional({ ...Time, description: 'With its rows as they were at this moment: out of its archive' }),
+          settings: Type.Optional(Type.Boolean({ default: false, description: 'With its settings and the spec of its services' })),
+        },
+        { additionalProperties: false },
+      ),
     ),
   },
   { additionalProperties: false },

@@ -61,12 +61,40 @@ export const StorageSettings = Type.Object({}, closed)
 export const RealtimeSettings = Type.Object({}, closed)
 export const FunctionsSettings = Type.Object({}, closed)
 
+/** Access to an S3 bucket. */
+export const S3Settings = Type.Object(
+  {
+    url: Type.Optional(Type.String({ maxLength: 400, pattern: '^s3://', description: 's3://bucket/prefix' })),
+    endpoint: Type.Optional(Type.String({ maxLength: 400, pattern: '^https?://', description: 'Address of a provider other than AWS' })),
+    region: Type.Optional(Type.String({ maxLength: 63, pattern: '^[a-zA-Z0-9-]+$', description: 'By default us-east-1' })),
+    access_key_id: Type.String({ minLength: 1, maxLength: 256 }),
+    secret_access_key: Secret({ description: 'Its secret', maxLength: 1024 }),
+  },
+  closed,
+)
+
+export const BackupSettings = Type.Object(
+  {
+    point_in_time: Type.Optional(
+      Type.Boolean({ description: 'Every change goes into an archive, so that the project can be brought to any moment' }),
+    ),
+    within: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 3600, description: 'Seconds from a commit until it is safe in the archive' }),
+    ),
+    base_every: Type.Optional(Type.Integer({ minimum: 1, maximum: 720, description: 'Hours between two base backups' })),
+    keep_days: Type.Optional(Type.Integer({ minimum: 1, maximum: 3650, description: 'Days back that can be restored' })),
+    store: Type.Optional(S3Settings),
+  },
+  { ...closed, description: 'Where `store` is missing the archive lies where the server says' },
+)
+
 export const SECTIONS = {
   rest: RestSettings,
   auth: AuthSettings,
   storage: StorageSettings,
   realtime: RealtimeSettings,
   functions: FunctionsSettings,
+  backup: BackupSettings,
 } as const
 
 export type Section = keyof typeof SECTIONS
@@ -88,4 +116,5 @@ export const SETTING_DEFAULTS = {
   storage: {},
   realtime: {},
   functions: {},
+  backup: { point_in_time: false, within: 10, base_every: 24, keep_days: 7 },
 } as const satisfies { [S in Section]: SectionValue<S> }

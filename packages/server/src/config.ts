@@ -11,6 +11,7 @@ import {
   durationOrOff,
   list,
   optionalPath,
+  optionalPlace,
   optionalText,
   path,
   portOrAuto,
@@ -168,7 +169,8 @@ export const ConfigSchema = section('Configuration of a Sovrabase server.', {
     }),
   }),
   backup: section('Backups that the server makes by itself: docs/backup.md.', {
-    dir: optionalPath('Directory for them, best on another disk or machine. Without it none are made.'),
+    dir: optionalPlace('Directory for them, best on another disk or machine, or s3://bucket/prefix. Without it none are made.'),
+    archive: optionalPlace('Where the archives for points in time lie: a directory, or s3://bucket/prefix.'),
     every: duration('24h', 'How often.'),
     recipients: list([], {
       format: 'age',

@@ -9,6 +9,7 @@ import { type Http, makeHttp } from './base/http.ts'
 import type { Log } from './base/log.ts'
 import type { LogFiles } from './base/log-files.ts'
 import { type Metrics, makeMetrics } from './base/metrics.ts'
+import { makeStoreOutbounds } from './base/objects/outbound.ts'
 import { makeOutbound } from './base/outbound.ts'
 import { allowsKeyless, type Config, hasPathForm, publicUrl } from './config.ts'
 import { type BackupPlace, clearSpool } from './control/backups/place.ts'
@@ -185,6 +186,8 @@ function makeControl(options: NodeOptions, foundation: Foundation, parts: Parts)
     connector: runtime.connector,
     prepared: runtime.prepared,
     bases: runtime.bases,
+    places: runtime.places,
+    archiver: runtime.archiver,
     backup: backupPlace(options, foundation),
     specDefaults: runtime.specDefaults,
     sleepAfter: runtime.sleepAfter,
@@ -221,9 +224,6 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   const metrics = makeMetrics()
   const space = makeSpace({ dir: seat.dataDir, reserve: config.disk.reserve, share: config.disk.share })
   spaceMetrics(metrics, space)
-  const runtime = makeRuntime({ config, foundation, registry, metrics, log, driver: DRIVER, engine: 'postgres' })
-  const { services, connector } = runtime
-  const ran = await services.settle(metadata.kysely, nodeName)
   let port = config.api.port
   let wire: WireListener | undefined
   let former: readonly FormerAddress[] = []
@@ -234,6 +234,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     former: () => former,
   }
   const hasher = makeHasher()
+  const { ca_file: caFile, proxy } = config.network
   const outbound = makeOutbound({
     allow: config.network.allow,
     // Ports are chosen late: asked at each connection.
@@ -242,9 +243,23 @@ export async function startNode(options: NodeOptions): Promise<Node> {
       ...(admin ? [{ host: config.admin.host, port: admin.port }] : []),
       ...(wire ? [{ host: config.wire.host, port: wire.port }] : []),
     ],
-    caFile: config.network.ca_file,
-    proxy: config.network.proxy,
+    caFile,
+    proxy,
   })
+  const stores = makeStoreOutbounds({ allow: config.network.allow, caFile, proxy })
+  const runtime = makeRuntime({
+    config,
+    foundation,
+    registry,
+    metrics,
+    ...stores,
+    spool: join(seat.dataDir, 'spool'),
+    log,
+    driver: DRIVER,
+    engine: 'postgres',
+  })
+  const { services, connector } = runtime
+  const ran = await services.settle(metadata.kysely, nodeName)
   const auth = makeAuth({ config, foundation, connector, outbound, hasher, log, version: options.version })
   const realm = makePlatformRealm({
     db: metadata.kysely,
@@ -336,8 +351,9 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     await runtime.close()
     await queue.close()
     await connector.close({ leave })
+    await runtime.closeArchives(leave)
     await admin?.close()
-    await outbound.close()
+    await Promise.all([outbound, stores.outbound, stores.trusted].map((one) => one.close()))
     if (!leave) await Promise.allSettled([...registry.drivers.values()].map((driver) => driver.close()))
     await joined.close(leave)
     await bus.close()

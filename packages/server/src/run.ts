@@ -1,15 +1,20 @@
 import type { Log } from './base/log.ts'
 import type { Metrics } from './base/metrics.ts'
+import type { Outbound } from './base/outbound.ts'
 import type { Config } from './config.ts'
 import type { Foundation } from './foundation.ts'
 import { SYSTEM } from './metadata/change.ts'
 import type { Registry } from './registry.ts'
+import { Archiver } from './runtime/archive/archiver.ts'
+import { combineBases, findCombiner } from './runtime/archive/combine.ts'
+import { makeRestorer } from './runtime/archive/restore.ts'
+import { makePlaces, type Places } from './runtime/archive/settings.ts'
 import { type Bases, makeBases } from './runtime/base.ts'
 import { Connector } from './runtime/connect.ts'
 import { makeMemory } from './runtime/memory.ts'
 import { makePrepared, type Prepared } from './runtime/prepared.ts'
 import { makeReconciler, reconcileJob, reconcileKind } from './runtime/reconcile.ts'
-import { ServiceStore } from './runtime/services.ts'
+import { type Service, ServiceStore } from './runtime/services.ts'
 import { makeSleeper } from './runtime/sleep.ts'
 import { specWith } from './runtime/spec.ts'
 import { makeWatch } from './runtime/watch.ts'
@@ -20,6 +25,11 @@ export interface RunParts {
   readonly registry: Registry
   readonly metrics: Metrics
   readonly log: Log
+  /** For addresses that a project's people set, and for those of the operator. */
+  readonly outbound: Outbound
+  readonly trusted: Outbound
+  /** Directory for what is on its way. */
+  readonly spool: string
   /** Driver and engine of prepared services. */
   readonly driver: string
   readonly engine: string
@@ -32,6 +42,9 @@ export interface Runtime {
   readonly prepared: Prepared
   /** Data of services as streams. */
   readonly bases: Bases
+  /** Places of backups and archives. */
+  readonly places: Places
+  readonly archiver: Archiver
   /** What a new service's spec says where nobody says otherwise, by engine. */
   readonly specDefaults: Readonly<Record<string, object>>
   /** `limits.organisation`, sizes in MiB. */
@@ -42,6 +55,8 @@ export interface Runtime {
   /** `running`: services that the server before this one left running. */
   start(running: readonly string[]): Promise<void>
   close(): Promise<void>
+  /** After everything sleeps: the last of the archives. `leave`: the clusters run on, and another server follows them. */
+  closeArchives(leave: boolean): Promise<void>
 }
 
 const SECOND = 1000
@@ -66,7 +81,12 @@ function organisationLimitsOf({ limits: { organisation } }: Config) {
   return { projects, connections, memory: mib(organisation.memory), disk: mib(organisation.disk) }
 }
 
-function makeConnector({ config, foundation, registry, metrics, log }: RunParts, services: ServiceStore, short: () => boolean): Connector {
+interface Ways {
+  readonly short: () => boolean
+  readonly copy: (service: Service) => Promise<boolean>
+}
+
+function makeConnector({ config, foundation, registry, metrics, log }: RunParts, services: ServiceStore, { short, copy }: Ways): Connector {
   const { metadata, nodeName } = foundation
   const { awake, timeouts } = config.limits
   const wakes = metrics.histogram('sovrabase_runtime_wake_seconds', 'Time from the first request to an awake service')
@@ -80,6 +100,7 @@ function makeConnector({ config, foundation, registry, metrics, log }: RunParts,
       const from = source ? await services.byId(metadata.kysely, source.service) : undefined
       return source && from ? { secrets: from.secrets, data: source.data } : undefined
     },
+    copy,
     seen: (id, status, seen) => services.setStatus(metadata.kysely, id, status, seen),
     short,
     maxAwake: awake.clusters,
@@ -126,13 +147,72 @@ function handleJobs({ config, foundation, registry, log }: RunParts, services: S
   })
 }
 
+function archiveMetrics({ metrics }: RunParts, states: () => ReturnType<Archiver['states']>) {
+  metrics.gauge('sovrabase_archive_lag_seconds', 'Age of the oldest change of any project that is not in its archive', [], (gauge) => {
+    const since = states().flatMap(({ unstored_since }) => unstored_since ?? [])
+    gauge.set(since.length === 0 ? 0 : Math.max(0, (Date.now() - Math.min(...since)) / SECOND))
+  })
+  metrics.gauge('sovrabase_archive_projects', 'Projects with an archive', [], (gauge) => gauge.set(states().length))
+  metrics.gauge('sovrabase_archive_failing', 'Of these, those whose archive does not get what it should', [], (gauge) =>
+    gauge.set(states().filter(({ failed_at }) => failed_at !== null).length),
+  )
+  return {
+    failures: metrics.counter('sovrabase_archive_failures_total', 'Times that an archive could not be written'),
+    bytes: metrics.counter('sovrabase_archive_log_bytes_total', 'Log that went into archives, before compression'),
+  }
+}
+
+function makeArchives(parts: RunParts, services: ServiceStore, connector: () => Connector) {
+  const { config, foundation, registry, outbound, trusted, spool, log } = parts
+  const { metadata, secrets, bus, nodeName } = foundation
+  const places = makePlaces({ db: metadata.kysely, vault: secrets.vault, archive: config.backup.archive, outbound, trusted })
+  const restore = makeRestorer({
+    places,
+    engine: registry.engine,
+    driver: registry.driver,
+    combine: (plan, open) => combineBases(plan, open, spool),
+    log,
+  })
+  const counted = archiveMetrics(parts, () => archiver.states())
+  const archiver: Archiver = new Archiver({
+    metadata,
+    services,
+    connector,
+    engine: registry.engine,
+    places,
+    bus,
+    node: nodeName,
+    incremental: async () => (await findCombiner()) !== null,
+    stored: (bytes) => counted.bytes.inc(bytes),
+    failed: () => counted.failures.inc(),
+    log,
+  })
+  return { places, restore, archiver }
+}
+
+/** How the volume of a copy is filled where its source need not stand still. */
+function copyOf(services: ServiceStore, { metadata }: Foundation, ways: { archives: ReturnType<typeof makeArchives>; bases: () => Bases }) {
+  return async (service: Service): Promise<boolean> => {
+    const { source } = service
+    const from = source ? await services.byId(metadata.kysely, source.service) : undefined
+    if (!source || !from) return false
+    if (source.at === undefined) return await ways.bases().copyAwake(from, service)
+    await ways.archives.archiver.catchUp(from)
+    await ways.archives.restore(from, source.at, service)
+    return true
+  }
+}
+
 export function makeRuntime(parts: RunParts): Runtime {
   const { config, foundation, registry, log } = parts
   const { metadata, change, secrets, nodeName } = foundation
   const { awake, watch: rounds } = config.limits
   const services = new ServiceStore(secrets.vault)
   const memory = makeMemory({ limit: awake.memory, reserve: awake.reserve, every: rounds.memory, driver: registry.driver, log })
-  const connector = makeConnector(parts, services, memory.short)
+  const archives = makeArchives(parts, services, () => connector)
+  const copy = copyOf(services, foundation, { archives, bases: () => bases })
+  const connector: Connector = makeConnector(parts, services, { short: memory.short, copy })
+  const bases: Bases = makeBases({ connector, engine: registry.engine, driver: registry.driver })
   const engine = registry.engine(parts.engine)
   const specDefaults = specDefaultsOf(config)
   const prepared = makePrepared({
@@ -156,7 +236,9 @@ export function makeRuntime(parts: RunParts): Runtime {
     services,
     connector,
     prepared,
-    bases: makeBases({ connector, engine: registry.engine, driver: registry.driver }),
+    bases,
+    places: archives.places,
+    archiver: archives.archiver,
     specDefaults,
     organisationLimits: organisationLimitsOf(config),
     sleepAfter,
@@ -168,9 +250,11 @@ export function makeRuntime(parts: RunParts): Runtime {
       watch.start()
       memory.start(connector)
       await takeOver(connector, running, log)
+      await archives.archiver.start()
     },
     async close() {
       await Promise.allSettled([sleeper.close(), watch.close(), memory.close(), prepared.close()])
     },
+    closeArchives: (leave) => archives.archiver.close(leave ? 0 : config.limits.timeouts.drain),
   }
 }

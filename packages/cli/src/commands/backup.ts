@@ -9,6 +9,7 @@ import { type Context, command, type Group } from '../program/command.ts'
 import { stop } from '../terminal/errors.ts'
 import { bytes, localTime, pairs, type Spinner, table } from '../terminal/output.ts'
 import { newSeal, OPEN_FLAGS, type OpenOptions, openKey, SEAL_FLAGS, type SealOptions } from '../terminal/seal.ts'
+import { archive, store } from './backup-archive.ts'
 
 interface CreateOptions extends SealOptions {
   readonly to: string
@@ -126,4 +127,4 @@ const verify = command<OpenOptions, [file: string]>({
   },
 })
 
-export const backup: Group = { name: 'backup', says: 'backups of the server and of projects', commands: [create, verify] }
+export const backup: Group = { name: 'backup', says: 'backups of the server and of projects', commands: [create, verify, archive, store] }

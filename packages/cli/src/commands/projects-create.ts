@@ -25,7 +25,7 @@ const EVERY = 500
 
 const pending = (project: Project) => project.services.some(({ status }) => status === 'pending' || status === 'creating')
 
-async function untilReady(client: Client, made: Project): Promise<Project> {
+export async function untilReady(client: Client, made: Project): Promise<Project> {
   const end = Date.now() + WAIT_LIMIT
   let project = made
   while (pending(project) && Date.now() < end) {

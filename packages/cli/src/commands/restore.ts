@@ -3,12 +3,14 @@ import { type Archive, backups, configuredDataDir } from '../api/local.ts'
 import { type Answer, type Context, command } from '../program/command.ts'
 import { stop } from '../terminal/errors.ts'
 import { OPEN_FLAGS, type OpenOptions, openKey } from '../terminal/seal.ts'
+import { branchText, makeBranch } from './projects-branch.ts'
 
 interface Options extends OpenOptions {
   readonly project?: string
   readonly as?: string
   readonly org?: string
   readonly dataDir?: string
+  readonly toTime?: string
 }
 
 function refOf({ manifest: { projects }, file }: Archive, wanted: string | undefined): string {
@@ -52,19 +54,33 @@ async function whole(context: Context, archive: Archive, { dataDir, ...open }: O
   return { data: done, text: text.join('\n') }
 }
 
-export const restore = command<Options, [file: string]>({
-  use: 'restore <file>',
+/** Out of the project's archive, beside it. */
+async function toTime(context: Context, { project, as, org, toTime: at }: Options): Promise<Answer> {
+  if (project === undefined || as === undefined || at === undefined)
+    throw stop('usage_wrong', { reason: 'A point in time becomes a project of its own', hint: 'Give --project P --to-time T --as NAME.' })
+  const made = await makeBranch(context, await context.client(), { from: project, name: as, at, ...(org === undefined ? {} : { org }) })
+  return { data: made, text: branchText(made, project, at) }
+}
+
+export const restore = command<Options, [file?: string]>({
+  use: 'restore [file]',
   says: 'bring back a whole server into an empty data directory, or one project beside what runs',
-  examples: ['sovra restore backup.tar --data-dir /var/lib/sovrabase', 'sovra restore backup.tar --project shop --as shop-of-monday'],
+  examples: [
+    'sovra restore backup.tar --data-dir /var/lib/sovrabase',
+    'sovra restore backup.tar --project shop --as shop-of-monday',
+    'sovra restore --project shop --to-time 2026-11-26T12:00:00 --as shop-at-noon',
+  ],
   flags: [
     ['--project <project>', 'only this project, into the running server; same ref, keys and rows'],
     ['--as <name>', 'as a new project of this name, with keys of its own'],
+    ['--to-time <time>', 'without a file: as the project was then, out of its archive (sovra backup archive)'],
     ['--org <organisation>', 'into this organisation; by default the one that it belonged to'],
     ['--data-dir <dir>', 'new data directory for a whole installation; by default the configured one'],
     ...OPEN_FLAGS,
   ],
   more: 'Everything is checked before anything is touched, and nothing is ever overwritten.',
   async run(context, options, file) {
+    if (file === undefined || options.toTime !== undefined) return await toTime(context, options)
     const { openBackup } = await backups()
     const archive = await openBackup(file)
     const single = options.project !== undefined || options.as !== undefined

@@ -43,6 +43,7 @@ function readText(key: Key, value: string, options: ReadOptions): Read {
     return wrong(key, value, `one of ${key.enum.join(', ')}`, `Write one of: ${key.enum.join(', ')}.`)
   if (key.minLength !== undefined && value.length < key.minLength)
     return { problem: `must have at least ${key.minLength} characters`, remedy: 'Make one with: openssl rand -hex 32' }
+  if (key['x-place'] && value.startsWith('s3://')) return { value }
   if (key['x-path']) return { value: isAbsolute(value) ? value : resolve(options.folder, value) }
   const wanted = key.format === undefined ? undefined : options.formats[key.format]?.(value)
   return wanted === undefined ? { value } : wrong(key, value, wanted, 'Correct the value.')

@@ -24,6 +24,8 @@ export interface Key {
   readonly 'x-off'?: number
   /** A relative path counts from the file's folder. */
   readonly 'x-path'?: boolean
+  /** A path, or s3://bucket/prefix. */
+  readonly 'x-place'?: boolean
   readonly 'x-secret'?: boolean
 }
 
@@ -48,6 +50,10 @@ export const path = (value: string, description: string) => key<string>({ type: 
 
 export const optionalPath = (description: string) =>
   key<string | null>({ type: ['string', 'null'], default: null, description, 'x-path': true })
+
+/** A path, or s3://bucket/prefix. */
+export const optionalPlace = (description: string) =>
+  Type.Unsafe<string | null>({ type: ['string', 'null'], default: null, description, 'x-path': true, 'x-place': true })
 
 export const whole = (value: number, description: string, range: { minimum?: number; maximum?: number } = {}) =>
   key<number>({ type: 'integer', default: value, minimum: 0, description, ...range })

@@ -11,6 +11,8 @@ import type { Metadata } from '../metadata/open.ts'
 import type { Tables } from '../metadata/tables.ts'
 import type { Letter } from '../realms/mail/smtp.ts'
 import type { PlatformRealm } from '../realms/platform.ts'
+import type { Archiver } from '../runtime/archive/archiver.ts'
+import type { Places } from '../runtime/archive/settings.ts'
 import type { Bases } from '../runtime/base.ts'
 import type { Connector } from '../runtime/connect.ts'
 import type { Driver } from '../runtime/driver.ts'
@@ -40,6 +42,8 @@ export interface Control {
   }
   readonly prepared: Prepared
   readonly bases: Bases
+  readonly places: Places
+  readonly archiver: Archiver
   readonly backup: BackupPlace
   readonly engines: ReadonlyMap<string, Engine>
   readonly drivers: ReadonlyMap<string, Pick<Driver, 'isolation' | 'log' | 'usage' | 'volumes'>>

@@ -17,6 +17,7 @@ const VIEWS: readonly ControlAction[] = [
   'service:list',
   'service:read',
   'setting:read',
+  'archive:read',
   'database:read',
   'project_event:list',
   'job:read',

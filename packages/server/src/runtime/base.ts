@@ -18,6 +18,8 @@ export interface Bases {
    * `volume_missing` where nothing was made yet.
    */
   take<R>(service: Service, use: (tar: Readable) => Promise<R>): Promise<Taken<R>>
+  /** The volume of a copy, out of a source that runs and goes on serving; false: it sleeps, or cannot be copied so. */
+  copyAwake(from: Service, to: Service): Promise<boolean>
   /** A new volume, whole or not there at all. */
   lay(driver: string, volume: string, tar: Readable): Promise<void>
   /** Removes a volume that no service has. */
@@ -62,6 +64,11 @@ export function makeBases({ connector, engine, driver }: BaseParts): Bases {
         const asleep = await connector.whileAsleep(service.id, cold)
         if (asleep) return { awake: false, value: asleep.value }
       }
+    },
+    async copyAwake(from, to) {
+      const { unpack } = driver(to.driver)
+      if (!unpack) return false
+      return (await awake(from, (tar) => unpack(to.volume, tar))) !== undefined
     },
     lay: (name, volume, tar) => packerOf(name).unpack(volume, tar),
     drop: (name, volume) => driver(name).remove(`restore/${volume}`, volume),

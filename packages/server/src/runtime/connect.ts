@@ -20,6 +20,8 @@ export interface ConnectorOptions {
   readonly find: (project: string, name: string) => Promise<Service | undefined>
   /** For a service that was made as a copy and never ran: what it was copied from. */
   readonly copied?: (service: Service) => Promise<Copied | undefined>
+  /** Fills the volume of a copy in a way of its own; false: its source is to be copied while it stands still. */
+  readonly copy?: (service: Service) => Promise<boolean>
   /** Writes what was seen; may fail when metadata is away: that stops no request. */
   readonly seen: (id: string, status: ServiceStatus, seen: SeenStatus) => Promise<void>
   readonly maxAwake: number
@@ -224,7 +226,9 @@ export class Connector {
 
   #partsOf(service: Service) {
     const driver = this.#options.driver(service.driver)
-    const copy = async ({ source, volume }: Service) => {
+    const copy = async (copied: Service) => {
+      const { source, volume } = copied
+      if (await this.#options.copy?.(copied)) return
       if (source) await this.still(source.service, () => driver.copy(source.volume, volume), { drain: this.#options.drain })
     }
     return { engine: this.#options.engine(service.engine), driver, copy, copied: this.#options.copied, log: this.#options.log }

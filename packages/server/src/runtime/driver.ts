@@ -98,6 +98,8 @@ export interface Driver {
   pack?(volume: string): Promise<Readable>
   /** A new volume from such a tar: whole and on disk when it resolves, absent when it rejects. `volume_exists`. */
   unpack?(volume: string, tar: Readable): Promise<void>
+  /** Renames a stopped volume. */
+  move?(from: string, to: string): Promise<void>
   /** Names of all volumes on this node. */
   volumes?(): Promise<string[]>
   /** What a volume takes; undefined where it is not here. */

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { TSchema } from 'typebox'
 import type { Endpoint, Workload } from './driver.ts'
+import type { History } from './history.ts'
 import type { Service } from './services.ts'
 
 /** *What* runs. One folder below engines/; added by `node.engine()`. Says how as pure data: a Workload. */
@@ -19,6 +20,8 @@ export interface Engine<Spec = unknown> {
   adopt?(at: Endpoint, service: Service<Spec>, copied: Copied): Promise<void>
   /** The data of a running service as a tar of its volume, while it goes on serving. Without it a service stops while it is copied. */
   base?(at: Endpoint, service: Service<Spec>): Promise<Readable>
+  /** For archives that reach back to any moment. */
+  readonly history?: History
   /** Names of the secrets that a service of this engine needs, made once at its creation (random, encrypted in metadata). */
   readonly secrets: readonly string[]
   /** What the runtime holds open while the service is awake (pools, catalogue); closed before it sleeps, or at its crash. */

@@ -46,6 +46,8 @@ export interface ServiceSource {
   readonly volume: string
   /** With rows, or the structure only. */
   readonly data: boolean
+  /** As it was at this moment (ms), out of its archive. */
+  readonly at?: number
 }
 
 /** Why a service is as it is. */

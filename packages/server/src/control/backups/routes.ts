@@ -6,6 +6,7 @@ import type { SealWith } from '../../base/archive/seal.ts'
 import { actorOf, projectRefOf } from '../actor.ts'
 import type { Control } from '../context.ts'
 import { oneProject } from '../projects/one.ts'
+import { archiveRoutes } from './archive-routes.ts'
 import { createBackup } from './create.ts'
 import { restoreProjectFrom } from './restore.ts'
 import { rootKeyRoutes } from './root-key.ts'
@@ -32,6 +33,7 @@ export const backupRoutes =
   (control: Control): FastifyPluginAsyncTypebox =>
   async (app) => {
     await app.register(rootKeyRoutes(control))
+    await app.register(archiveRoutes(control))
     app.addContentTypeParser(TAR, (_request, _payload, done) => done(null, undefined))
 
     app.post(

@@ -1,8 +1,11 @@
 import type { ProjectCreate } from '@sovrabase/contract/project'
+import type { Section } from '@sovrabase/contract/settings'
 import { fail } from '../../base/errors.ts'
 import { wrongWith } from '../../base/schema.ts'
 import type { Actor, Change } from '../../metadata/change.ts'
+import { readOwnSettings, writeSettings } from '../../metadata/settings.ts'
 import { createProjectKeys } from '../../realms/api-keys.ts'
+import { planRestore, rangesOf } from '../../runtime/archive/plan.ts'
 import type { Engine } from '../../runtime/engine.ts'
 import { reconcileJob } from '../../runtime/reconcile.ts'
 import type { Service } from '../../runtime/services.ts'
@@ -62,16 +65,20 @@ function servicesOf(control: Control, body: ProjectCreate, limits: Limits) {
 export async function createProject(control: Control, actor: Actor, organisation: string, body: ProjectCreate): Promise<string> {
   const region = body.region ?? control.node.region
   if (region !== control.node.region) throw fail('region_unknown', { name: region, known: control.node.region })
-  const services = servicesOf(control, body, await limitsOf(control.db, organisation, control.organisationLimits))
   const source = body.from ? await sourceOf(control, body.from.project) : undefined
+  const wanted = source && body.from?.settings ? { ...body, services: { [DATABASE]: likeSource(source), ...body.services } } : body
+  const services = servicesOf(control, wanted, await limitsOf(control.db, organisation, control.organisationLimits))
+  const at = body.from?.at === undefined ? {} : { at: await momentOf(control, body.from.project, body.from.at) }
   const claimed: string[] = []
   const ref = await control.change(actor, async (change) => {
     claimed.length = 0
     await refuseFull(control, change, organisation)
     const made = await insertProject(change, { organisation, name: body.name, region, labels: body.labels ?? {} }, control.now())
     await createProjectKeys(change, control.vault, made, control.now(), actor.kind === 'system' ? null : actor.id)
+    if (body.from?.settings) await copySettings(control, change, body.from.project, made)
     for (const { name, engine, driver, spec } of services) {
-      const copied = source && name === DATABASE ? { service: source.id, volume: source.volume, data: body.from?.data ?? false } : null
+      const copied =
+        source && name === DATABASE ? { service: source.id, volume: source.volume, data: body.from?.data ?? false, ...at } : null
       const prepared = copied
         ? undefined
         : await control.services.claimPrepared(change.trx, made, name, { engine: engine.name, node: control.node.id, spec })
@@ -92,6 +99,29 @@ export async function createProject(control: Control, actor: Actor, organisation
   }
   if (claimed.length > 0) control.prepared.refill()
   return ref
+}
+
+/** The spec of a copy that is to be like its source. */
+const likeSource = ({ engine, spec }: Service): { engine: string } => ({ ...(spec as object), engine })
+
+/** A copy archives nothing until somebody says so. */
+async function copySettings({ vault }: Control, change: Change, from: string, to: string): Promise<void> {
+  const { backup: _, ...own } = await readOwnSettings(change.trx, from, vault)
+  for (const [section, value] of Object.entries(own)) await writeSettings(change, to, section as Section, value as object, { vault })
+}
+
+/** ms; refused before anything is written where the archive does not reach there. `archive_off`, `archive_time_outside`. */
+async function momentOf(control: Control, ref: string, text: string): Promise<number> {
+  const time = Date.parse(text)
+  const store = await control.places.archive(ref)
+  const ranges = await rangesOf(store, ref)
+  if (ranges.length === 0) throw fail('archive_off', { ref })
+  if (time > control.now()) {
+    const known = ranges.map(({ from, to }) => `${new Date(from).toISOString()} to ${to === null ? 'now' : new Date(to).toISOString()}`)
+    throw fail('archive_time_outside', { time: text, ranges: known.join(', ') })
+  }
+  await planRestore(store, ref, time)
+  return time
 }
 
 async function sourceOf(control: Control, ref: string): Promise<Service> {

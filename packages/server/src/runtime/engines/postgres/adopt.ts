@@ -1,6 +1,7 @@
 import type pg from 'pg'
 import type { Service } from '../../services.ts'
 import { secretOf } from './connections.ts'
+import { SLOT } from './history/follow.ts'
 import { ADMIN } from './names.ts'
 import { adminVerifier } from './roles.ts'
 
@@ -55,6 +56,8 @@ export async function adoptCluster(client: pg.Client, service: Service, keepData
       await client.query(`drop database ${identifier(datname)} with (force)`)
     }
   }
+  // What the source's archive waits for is none of the copy's business.
+  await client.query(`select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = '${SLOT}' and not active`)
   await client.query(`delete from sovrabase.applied where name = 'owner_password'`)
   await client.query(`alter role ${ADMIN} password '${adminVerifier(secretOf(service, ADMIN))}'`)
 }

@@ -4,11 +4,9 @@ import { fail } from '../../../base/errors.ts'
 import type { Endpoint } from '../../driver.ts'
 import { adminConnection } from './connections.ts'
 
-/** WAL of the copy's own time rides in it: it needs nothing else to start. */
-const TEXT = `BASE_BACKUP (LABEL 'sovrabase', CHECKPOINT 'fast', WAL true, MANIFEST 'no')`
-
 /** Kinds of messages within the copy (PostgreSQL docs, "Streaming Replication Protocol", BASE_BACKUP). */
 const NEW_ARCHIVE = 0x6e
+const MANIFEST = 0x6d
 const DATA = 0x64
 
 interface Connection {
@@ -16,37 +14,59 @@ interface Connection {
   readonly stream: { pause(): void; resume(): void; destroy(): void }
 }
 
+export interface BaseCopyResult {
+  /** Position and timeline where the log begins that it needs. */
+  readonly start: readonly [lsn: string, timeline: string]
+  /** From here on it is consistent. */
+  readonly stop: readonly [lsn: string, timeline: string]
+  readonly manifest: Buffer
+}
+
 /** What pg's client calls of a query: it hands over the raw messages of a COPY to whoever asks for them. */
-class BaseBackup extends Readable {
+class BaseCopy extends Readable {
   readonly #client: pg.Client
+  readonly #text: string
+  readonly #rows: string[][] = []
+  readonly #manifest: Buffer[] = []
   #connection: Connection | null = null
   #archives = 0
+  #inManifest = false
+  readonly result = Promise.withResolvers<BaseCopyResult>()
 
-  constructor(client: pg.Client) {
+  constructor(client: pg.Client, text: string) {
     super({ highWaterMark: 1 << 20 })
     this.#client = client
+    this.#text = text
+    this.result.promise.catch(() => {})
     client.on('error', (error) => this.destroy(error))
   }
 
   submit(connection: Connection): void {
     this.#connection = connection
-    connection.query(TEXT)
+    connection.query(this.#text)
   }
 
   handleRowDescription(): void {}
-  handleDataRow(): void {}
   handleCommandComplete(): void {}
   handleEmptyQuery(): void {}
   handlePortalSuspended(): void {}
   handleCopyInResponse(): void {}
+
+  handleDataRow({ fields }: { fields: string[] }): void {
+    this.#rows.push(fields)
+  }
 
   handleCopyData({ chunk }: { chunk: Buffer }): void {
     if (chunk[0] === NEW_ARCHIVE && ++this.#archives > 1) {
       this.destroy(fail('parcel_failed', { reason: 'it has tablespaces' }))
       return
     }
+    if (chunk[0] === MANIFEST) this.#inManifest = true
+    if (chunk[0] !== DATA) return
     // The parser uses its buffer again.
-    if (chunk[0] === DATA && !this.push(Buffer.from(chunk.subarray(1)))) this.#connection?.stream.pause()
+    const data = Buffer.from(chunk.subarray(1))
+    if (this.#inManifest) this.#manifest.push(data)
+    else if (!this.push(data)) this.#connection?.stream.pause()
   }
 
   handleError(error: Error): void {
@@ -54,6 +74,10 @@ class BaseBackup extends Readable {
   }
 
   handleReadyForQuery(): void {
+    const [start, stop] = [this.#rows[0], this.#rows.at(-1)]
+    if (start?.[0] && start[1] && stop?.[0] && stop[1])
+      this.result.resolve({ start: [start[0], start[1]], stop: [stop[0], stop[1]], manifest: Buffer.concat(this.#manifest) })
+    else this.result.reject(fail('parcel_failed', { reason: 'its end is missing' }))
     this.push(null)
   }
 
@@ -64,9 +88,17 @@ class BaseBackup extends Readable {
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     // One that is broken off would send on to its end.
     if (error) this.#connection?.stream.destroy()
+    this.result.reject(error ?? fail('parcel_failed', { reason: 'it was broken off' }))
     this.#client.end().catch(() => {})
     done(error)
   }
+}
+
+/** A base backup on a connection of the replication protocol, which it closes at its end. */
+export function copyBase(client: pg.Client, options: string): { readonly tar: Readable; readonly result: Promise<BaseCopyResult> } {
+  const copy = new BaseCopy(client, `BASE_BACKUP (LABEL 'sovrabase', CHECKPOINT 'fast', ${options})`)
+  client.query(copy as unknown as pg.Submittable)
+  return { tar: copy, result: copy.result.promise }
 }
 
 /** The data directory of a running cluster as a tar, over the replication protocol: nothing stops, no tool is needed. */
@@ -74,7 +106,6 @@ export async function baseBackup(at: Endpoint, password: string): Promise<Readab
   const { options: _, ...connection } = adminConnection(at, password)
   const client = new pg.Client({ ...connection, replication: 'true' } as pg.ClientConfig)
   await client.connect()
-  const copy = new BaseBackup(client)
-  client.query(copy as unknown as pg.Submittable)
-  return copy
+  // WAL of the copy's own time rides in it: it needs nothing else to start.
+  return copyBase(client, `WAL true, MANIFEST 'no'`).tar
 }

@@ -7,6 +7,7 @@ import { adoptCluster } from './adopt.ts'
 import { baseBackup } from './base-backup.ts'
 import { type Cluster, openCluster, openPool } from './cluster.ts'
 import { secretOf } from './connections.ts'
+import { postgresHistory } from './history/history.ts'
 import { makeKnown } from './known.ts'
 import { readMigrations } from './migrations.ts'
 import { ADMIN, SECRETS } from './names.ts'
@@ -130,6 +131,7 @@ export function postgresEngine(options: PostgresEngineOptions): PostgresEngine {
     recovery: postgresRecovery(bootstrap, { template: template.name, ...settings }),
     workload: (service) => postgresWorkload(service, { template: template.name, ...settings }),
     base: (at, service) => baseBackup(at, secretOf(service, ADMIN)),
+    history: postgresHistory(bootstrap, { template: template.name, ...settings }),
     ...wakeSteps(options, migrations),
   }
 }
