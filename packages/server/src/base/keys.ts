@@ -53,7 +53,7 @@ export const optionalPath = (description: string) =>
 
 /** A path, or s3://bucket/prefix. */
 export const optionalPlace = (description: string) =>
-  Type.Unsafe<string | null>({ type: ['string', 'null'], default: null, description, 'x-path': true, 'x-place': true })
+  key<string | null>({ type: ['string', 'null'], default: null, description, 'x-path': true, 'x-place': true })
 
 export const whole = (value: number, description: string, range: { minimum?: number; maximum?: number } = {}) =>
   key<number>({ type: 'integer', default: value, minimum: 0, description, ...range })
