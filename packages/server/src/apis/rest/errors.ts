@@ -6,6 +6,8 @@ import { guardOf } from './plan/result.ts'
 /** The dialect's error envelope, its status and headers. */
 export interface RestError {
   readonly status: number
+  /** Reason phrase, where a raised error gives its own. */
+  readonly statusText?: string
   readonly headers: Readonly<Record<string, string>>
   readonly body: { readonly code: string; readonly details: unknown; readonly hint: string | null; readonly message: string }
 }
@@ -113,8 +115,10 @@ function raised(fields: DatabaseFields, caller: Caller, hintOf: (fields: Databas
       keys,
     )
   }
+  const reason = orNull(detail.status_text)
   return {
     status,
+    ...(reason !== null && /^[\x20-\x7e]+$/.test(reason) ? { statusText: reason } : {}),
     headers: texts(detail.headers),
     body: { code: message.code, details: orNull(message.details), hint: orNull(message.hint), message: message.message },
   }

@@ -46,12 +46,16 @@ export const header = (request: Asked, name: string): string | undefined => {
   return Array.isArray(value) ? value.join(', ') : value
 }
 
+export function queryOf(url: string): string {
+  const mark = url.indexOf('?')
+  return mark < 0 ? '' : url.slice(mark + 1)
+}
+
 /** The request as a plan (from the cache, for a shape that is known) and what it is bound to. */
 export function prepare(request: Asked, call: Call, space: Space, catalogue: Catalogue, schema: string) {
   const reads = call.method === 'GET' || call.method === 'HEAD'
-  const mark = request.url.indexOf('?')
   const range = call.method === 'GET' ? parseRange(header(request, 'range')) : null
-  const shaped = shapeQuery(mark < 0 ? '' : request.url.slice(mark + 1), { arguments: call.rpc && reads, range, meaning: request.meaning })
+  const shaped = shapeQuery(queryOf(request.url), { arguments: call.rpc && reads, range, meaning: request.meaning })
   const payload = reads || call.method === 'DELETE' ? null : payloadOf(request, call, shaped)
   const accept = header(request, 'accept') ?? ''
   const prefer = header(request, 'prefer') ?? ''

@@ -6,7 +6,8 @@ import type { Row } from './run.ts'
 
 export interface Answer {
   readonly status: number
-  readonly headers: Readonly<Record<string, string>>
+  /** Set-Cookie may come more than once. */
+  readonly headers: Readonly<Record<string, string | string[]>>
   readonly body: Buffer | null
 }
 
@@ -15,11 +16,22 @@ export function contentRange(first: number, page: number, total: number | null):
   return `${page > 0 && total !== 0 ? `${first}-${first + page - 1}` : '*'}/${total ?? '*'}`
 }
 
-/** The answer to a request whose statement answered `row`; `shared`: on an origin that is not the project's own. Pure. Throws PGRST103, 111, 112, 116. */
-export function answerOf(plan: Plan, row: Row, values: readonly string[], profile: string | null, shared = false): Answer {
+/**
+ * The answer to a request whose statement answered `row`; `shared`: on an origin that is not the project's own; `location`: where what was
+ * read is found again. Pure. Throws PGRST103, 111, 112, 116.
+ */
+export function answerOf(
+  plan: Plan,
+  row: Row,
+  values: readonly string[],
+  profile: string | null,
+  shared = false,
+  location: string | null = null,
+): Answer {
   const headers: Record<string, string> = {}
   if (plan.media.kind === 'plan') return { status: 200, headers: { 'content-type': contentType(plan.media) }, body: row.body }
   const status = STATUS[plan.action](plan, row, values, headers)
+  if (location !== null) headers['content-location'] = location
   if (plan.applied !== '') headers['preference-applied'] = plan.applied
   const body =
     status === 204 || (isWrite(plan) && plan.prefer.return !== 'representation') || plan.isVoid ? null : bytesOf(plan.media, row.body)
@@ -93,13 +105,16 @@ const SANDBOX = "sandbox; default-src 'none'"
 function own(answer: Answer, row: Row, shared: boolean): Answer {
   if (row.headers === null && row.status === null) return shared ? sandboxed(answer) : answer
   const headers = { ...answer.headers }
+  const cookies: string[] = []
   if (row.headers !== null)
     for (const [given, value] of ownHeaders(row.headers)) {
       const name = given.toLowerCase()
       if (NEVER_SET.has(name) || (shared && NEVER_SHARED.test(name))) continue
       // A cookie for the whole domain would be one of its neighbours and of the platform.
-      headers[name] = name === 'set-cookie' ? value.replace(COOKIE_DOMAIN, '') : value
+      if (name === 'set-cookie') cookies.push(value.replace(COOKIE_DOMAIN, ''))
+      else headers[name] = value
     }
+  if (cookies.length > 0) headers['set-cookie'] = cookies
   const made = { ...answer, headers, status: row.status === null ? answer.status : ownStatus(row.status) }
   return shared ? sandboxed(made) : made
 }
@@ -107,7 +122,7 @@ function own(answer: Answer, row: Row, shared: boolean): Answer {
 const HARMLESS = /^(?:application\/(?:json|vnd\.pgrst\.)|text\/csv)/
 
 function sandboxed(answer: Answer): Answer {
-  if (HARMLESS.test(answer.headers['content-type'] ?? 'application/json')) return answer
+  if (HARMLESS.test(String(answer.headers['content-type'] ?? 'application/json'))) return answer
   return { ...answer, headers: { ...answer.headers, 'content-security-policy': SANDBOX } }
 }
 

@@ -128,3 +128,8 @@ create cast (json as colour) with function colour(json) as implicit;
 create table paints (id int primary key, shade colour, kind text);
 insert into paints values (1, 255, 'a'), (2, 65280, 'a'), (3, null, 'b');
 grant select, insert, update, delete on paints to anon;
+
+-- called less often
+create function lengths(c char, cs char[], bs bit[]) returns table (c text, cs text[], bs varbit[]) language sql immutable as 'select $1, $2, $3';
+create function cookies() returns void language plpgsql as $$ begin perform set_config('response.headers', '[{"Set-Cookie": "a=1; HttpOnly"}, {"Set-Cookie": "b=2"}]', true); end $$;
+create function raise_own() returns void language plpgsql as $$ begin raise sqlstate 'PGRST' using message = '{"code":"x","message":"m"}', detail = '{"status":419,"status_text":"Page Expired","headers":{}}'; end $$;

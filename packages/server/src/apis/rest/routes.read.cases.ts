@@ -13,7 +13,7 @@ export const READS: readonly Case[] = [
   },
   { request: 'GET /clients?select=id', status: 200, json: [{ id: 1 }, { id: 2 }] },
   { request: 'GET /clients?select=title:name,id::text&id=eq.1', status: 200, json: [{ title: 'Microsoft', id: '1' }] },
-  { request: 'GET /clients?select=', status: 200, json: [{}, {}] },
+  { request: 'GET /clients?select=&id=eq.1', status: 200, json: [{ id: 1, name: 'Microsoft' }] },
   { request: 'GET /people?select=data->a->b->0,n:data->>n&id=eq.1', status: 200, json: [{ b: 10, n: '1' }] },
   { request: 'GET /people?select=data->a->b->>-1&id=eq.1', status: 200, json: [{ b: '20' }] },
   { request: 'GET /people?select=tags->0&id=eq.1', status: 200, json: [{ tags: 'math' }] },
@@ -305,7 +305,7 @@ export const READS: readonly Case[] = [
   {
     request: 'GET /clients?order=id.ac',
     status: 400,
-    error: { code: 'PGRST100', details: 'unexpected "a" expecting "asc", "desc", "nullsfirst" or "nullslast"' },
+    error: { code: 'PGRST100', details: 'unexpected "c" expecting "asc", "desc", "nullsfirst" or "nullslast"' },
   },
   { request: 'GET /clients?or=(id.eq.1', status: 400, error: { code: 'PGRST100' } },
   {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { type Case, startRest, type TestRest } from './rest.testing.ts'
+import { DIALECT } from './routes.dialect.cases.ts'
 import { DOMAINS } from './routes.domains.cases.ts'
 import { MEDIA } from './routes.media.cases.ts'
 import { READS } from './routes.read.cases.ts'
@@ -50,6 +51,7 @@ run('media types', MEDIA)
 run('domains', DOMAINS)
 run('writing', WRITES, 'tx=rollback')
 run('functions', CALLS)
+run('less often', DIALECT)
 
 describe('the catalogue and its plans', () => {
   const get = (url: string, headers: Record<string, string> = {}) => rest.app.inject({ method: 'GET', url, headers })
@@ -211,6 +213,12 @@ describe('the catalogue and its plans', () => {
     assert.deepEqual([refused.statusCode, refused.json().code], [507, '53100'])
     assert.deepEqual([(await send('GET', '/clients')).statusCode, (await send('DELETE', '/pairs?a=eq.99')).statusCode], [200, 204])
     rest.full = false
+  })
+
+  it('gives each cookie that a function sets, and its own reason phrase', async () => {
+    const cookies = await get('/rpc/cookies')
+    assert.deepEqual([cookies.statusCode, cookies.headers['set-cookie']], [204, ['a=1; HttpOnly', 'b=2']])
+    assert.deepEqual(await get('/rpc/raise_own').then((answer) => [answer.statusCode, answer.statusMessage]), [419, 'Page Expired'])
   })
 
   it('writes what it says', async () => {

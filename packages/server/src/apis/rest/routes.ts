@@ -9,9 +9,10 @@ import { renderError } from './errors.ts'
 import { grantHint } from './hints.ts'
 import { openApi } from './openapi.ts'
 import { mediaType } from './parse/body.ts'
+import { contentLocation } from './parse/canonical.ts'
 import { contentType, negotiate } from './parse/media.ts'
 import type { Plan } from './plan/types.ts'
-import { type Call, findTable, header, identityOf, prepare, schemaOf, type Verb } from './prepare.ts'
+import { type Call, findTable, header, identityOf, prepare, queryOf, schemaOf, type Verb } from './prepare.ts'
 import { type Answer, answerOf } from './reply.ts'
 import { checkRoom, type Database, runPlan, withFreshCatalogue } from './run.ts'
 import { spaceOf } from './space.ts'
@@ -188,7 +189,8 @@ async function attempt(
   checkRoom(database, plan)
   const identity = identityOf(request, options.principal(request), call, space.searchPaths.get(schema) ?? schema, plan.prefer.timezone)
   const row = await runPlan(database.pool, identity, plan, values, body, () => new ClientGone(reply), space.preparation(identity.role))
-  return answerOf(plan, row, values, profile, options.shared(request))
+  const location = plan.action === 'read' ? contentLocation(call.name, queryOf(request.url)) : null
+  return answerOf(plan, row, values, profile, options.shared(request), location)
 }
 
 /** Aborted when the client goes away before its answer: what an AbortSignal does for one listener, without its cost for each request. */
@@ -274,6 +276,7 @@ function render(options: RestOptions, error: SovraError, request: FastifyRequest
   )
   // RFC 9209, as the dialect's clients read it. A raised code may hold anything: only a plain one is named.
   if (/^\w{1,64}$/.test(rendered.body.code)) reply.header('proxy-status', `PostgREST; error=${rendered.body.code}`)
+  if (rendered.statusText !== undefined) reply.raw.statusMessage = rendered.statusText
   reply.code(rendered.status).headers(rendered.headers).header('content-type', 'application/json; charset=utf-8')
   const body = trace?.index === undefined ? rendered.body : { ...rendered.body, index: trace.index }
   return reply.send(request.method === 'HEAD' ? undefined : Buffer.from(JSON.stringify(body)))

@@ -17,6 +17,11 @@ export interface BodyOptions {
   readonly rpc: boolean
 }
 
+/** Where a form's body, made into JSON, has all values of a field. */
+export const eachOf = (key: string): string => `each ${key}`
+
+export const FORM_TYPE = 'application/x-www-form-urlencoded'
+
 const OBJECT = /^[ \t\r\n]*\{/
 export const mediaType = (header: string | undefined): string =>
   (header ?? 'application/json').split(';', 1)[0]!.trim().toLowerCase() || 'application/json'
@@ -31,8 +36,8 @@ export function parseBody(body: string, header: string | undefined, options: Bod
       return options.columns ? { text: body, isArray: !OBJECT.test(body), keys: [], type } : json(body, type, options.rpc)
     case 'text/csv':
       return csv(body)
-    case 'application/x-www-form-urlencoded':
-      return form(body, type)
+    case FORM_TYPE:
+      return form(body, type, options.rpc)
     case 'text/plain':
     case 'text/xml':
     case 'application/octet-stream':
@@ -82,9 +87,13 @@ function uniformKeys(rows: readonly unknown[]): string[] {
   return keys.sort()
 }
 
-function form(body: string, type: string): Payload {
-  const fields = new Map(new URLSearchParams(body))
-  return { text: JSON.stringify(Object.fromEntries(fields)), isArray: false, keys: [...fields.keys()].sort(), type }
+/** Of a field that comes more than once the last counts; `eachOf` has all, for a variadic argument. */
+function form(body: string, type: string, rpc: boolean): Payload {
+  const pairs = new URLSearchParams(body)
+  const fields = new Map<string, string>(pairs)
+  const lists = rpc ? [...fields.keys()].map((key) => [eachOf(key), pairs.getAll(key)] as const) : []
+  const text = JSON.stringify({ ...Object.fromEntries(fields), ...Object.fromEntries(lists) })
+  return { text, isArray: false, keys: [...fields.keys()].sort(), type }
 }
 
 /** CSV with a header line (RFC 4180) → JSON; the word NULL is null. */

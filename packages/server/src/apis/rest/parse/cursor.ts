@@ -6,9 +6,13 @@ export class Cursor {
   readonly what: string
   at = 0
 
-  constructor(text: string, what: string) {
+  /** What errors show of the text, where it is not the text itself. */
+  readonly shown: string
+
+  constructor(text: string, what: string, shown = text) {
     this.text = text
     this.what = what
+    this.shown = shown
   }
 
   get end(): boolean {
@@ -37,10 +41,28 @@ export class Cursor {
     while (this.text[this.at] === ' ' || this.text[this.at] === '\t') this.at++
   }
 
-  /** PGRST100 at this place. */
-  error(expected: string): SovraError {
-    const found = this.end ? 'unexpected end of input' : `unexpected "${String.fromCodePoint(this.text.codePointAt(this.at) ?? 0)}"`
-    return syntaxError(`"failed to parse ${this.what} (${this.text})" (line 1, column ${this.at + 1})`, `${found} expecting ${expected}`)
+  /** How many characters from here on are those of `word`. */
+  common(word: string): number {
+    let count = 0
+    while (count < word.length && this.text[this.at + count] === word[count]) count++
+    return count
+  }
+
+  /** PGRST100 at this place; `ahead`: what was not expected stands so many characters further on. */
+  error(expected: string, ahead = 0): SovraError {
+    return this.#error(expected, ahead, '"')
+  }
+
+  /** The same for one character that ends what could go on: PostgREST's parser writes it in other quotes. */
+  stray(expected: string): SovraError {
+    return this.#error(expected, 0, "'")
+  }
+
+  #error(expected: string, ahead: number, quote: string): SovraError {
+    const code = this.text.codePointAt(this.at + ahead)
+    const found = code === undefined ? 'end of input' : `${quote}${String.fromCodePoint(code)}${quote}`
+    const message = `"failed to parse ${this.what} (${this.shown})" (line 1, column ${this.at + 1})`
+    return syntaxError(message, `unexpected ${found} expecting ${expected}`)
   }
 }
 

@@ -1,7 +1,8 @@
 import type { Condition, Filter, Is, Logic, Operation, Operator, TextSearch } from './ast.ts'
 import { Cursor } from './cursor.ts'
 import { LIMITS } from './limits.ts'
-import { field, quoted } from './names.ts'
+import { LOGIC, notIs, notOperator, notTerm } from './mistakes.ts'
+import { FIELD, field, quoted } from './names.ts'
 
 /** Takes values out of what is parsed: `slot` keeps one and returns its place. */
 export interface Values {
@@ -19,9 +20,8 @@ export const slot = (values: Values, value: string): number => values.list.push(
 const QUANTIFIED = new Set(['eq', 'gt', 'gte', 'lt', 'lte', 'like', 'ilike', 'match', 'imatch'])
 const COMPARE = new Set([...QUANTIFIED, 'neq', 'cs', 'cd', 'ov', 'sl', 'sr', 'nxr', 'nxl', 'adj'])
 const SEARCH = new Set(['fts', 'plfts', 'phfts', 'wfts'])
-const HEAD = /(not\.)?([a-z]+)(?:\(([^().]*)\))?\./y
+const HEAD = /(not\.)?([a-z]+)(?:\(([^().]+)\))?\./y
 const IS = /(null|not_null|true|false|unknown)/iy
-const OPERATOR = 'operator (eq, gt, ...)'
 
 /** Whether a value of the query string is a filter, and not the argument of a function. */
 export function isOperation(text: string): boolean {
@@ -41,7 +41,7 @@ interface Parsed {
 function operation(cursor: Cursor, values: Values, value: (cursor: Cursor) => string): Parsed {
   const start = cursor.at
   const head = cursor.match(HEAD)
-  if (!head) throw cursor.error(`"not" or ${OPERATOR}`)
+  if (!head) throw notOperator(cursor)
   const [, negation, word = '', extra] = head
   const not = negation !== undefined
   const done = (made: Operation): Parsed => ({ not, operation: made, shape: head[0] })
@@ -49,7 +49,7 @@ function operation(cursor: Cursor, values: Values, value: (cursor: Cursor) => st
   if (word === 'in' && extra === undefined) return done({ kind: 'in', value: slot(values, arrayLiteral(listOf(cursor, values))) })
   if (word === 'is' && extra === undefined) {
     const found = cursor.match(IS)
-    if (!found) throw cursor.error('null or trilean value (unknown, true, false)')
+    if (!found) throw notIs(cursor)
     const is = found[0].toLowerCase() as Is
     return { not, operation: { kind: 'is', is }, shape: head[0] + is }
   }
@@ -73,8 +73,8 @@ function operation(cursor: Cursor, values: Values, value: (cursor: Cursor) => st
       value: slot(values, meant(values, pattern)),
     })
   }
-  cursor.at = start + (negation?.length ?? 0)
-  throw cursor.error(not ? OPERATOR : `"not" or ${OPERATOR}`)
+  cursor.at = start
+  throw notOperator(cursor)
 }
 
 /** The operation of a whole parameter of the query string. */
@@ -106,6 +106,7 @@ function termValue(cursor: Cursor): string {
 function listOf(cursor: Cursor, { meaning }: Values): string[] {
   cursor.spaces()
   if (!cursor.take('(')) throw cursor.error('"("')
+  cursor.spaces()
   const items: string[] = []
   do {
     const start = cursor.at
@@ -127,14 +128,17 @@ function arrayLiteral(items: readonly string[]): string {
   return `{${items.map((item) => `"${item.replace(/[\\"]/g, '\\$&')}"`).join(',')}}`
 }
 
+const CLOSED = /[) \t]*$/y
 const TREE = /(not\.)?(and|or)(?=[ \t]*\()/y
 
 /** A tree of conditions; `text` begins with its operator: `and(a.eq.1,or(b.is.null,not.and(…)))`. */
 export function parseLogic(text: string, shown: string, values: Values): { condition: Logic; shape: string } {
-  const cursor = new Cursor(text, `logic tree (${shown})`)
+  const cursor = new Cursor(text, 'logic tree', shown)
   const shape: string[] = []
   const tree = logic(cursor, values, shape, 0)
-  if (tree === null || !cursor.end) throw cursor.error('logic operator (and, or)')
+  if (tree === null) throw notTerm(cursor, cursor.error(LOGIC))
+  // One parenthesis too many does no harm, and clients of PostgREST send it.
+  if (!cursor.match(CLOSED)) throw cursor.error('end of input')
   return { condition: tree, shape: shape.join('') }
 }
 
@@ -148,7 +152,7 @@ function logic(cursor: Cursor, values: Values, shape: string[], depth: number): 
   const terms: Condition[] = []
   do {
     cursor.spaces()
-    terms.push(logic(cursor, values, shape, depth + 1) ?? filterTerm(cursor, values, shape))
+    terms.push(logic(cursor, values, shape, depth + 1) ?? term(cursor, values, shape))
     cursor.spaces()
     shape.push(',')
   } while (cursor.take(','))
@@ -156,6 +160,17 @@ function logic(cursor: Cursor, values: Values, shape: string[], depth: number): 
   cursor.spaces()
   shape.push(')')
   return { kind: head[2] as 'and' | 'or', not: head[1] !== undefined, terms }
+}
+
+function term(cursor: Cursor, values: Values, shape: string[]): Filter {
+  const start = cursor.at
+  try {
+    return filterTerm(cursor, values, shape)
+  } catch (error) {
+    const reached = cursor.at
+    cursor.at = start
+    throw reached === start ? cursor.error(`${FIELD}, negation operator (not) or ${LOGIC}`) : notTerm(cursor, error)
+  }
 }
 
 function filterTerm(cursor: Cursor, values: Values, shape: string[]): Filter {

@@ -40,10 +40,25 @@ export function tryName(cursor: Cursor): string | null {
   return null
 }
 
-export function name(cursor: Cursor, expected = 'field name (* or [a..z0..9_$])'): string {
+export const FIELD = 'field name (* or [a..z0..9_$])'
+
+export function name(cursor: Cursor, expected = FIELD): string {
   const found = tryName(cursor)
   if (found === null) throw cursor.error(expected)
   return found
+}
+
+/** Anything that means nothing in a path, or quoted; dashes may be inside. */
+const KEY = /[^(\-:.,>)]+(?:-(?!>)[^(\-:.,>)]+)*/uy
+const MINUS = /-(\d*)/y
+
+function jsonKey(cursor: Cursor): string {
+  const key = quoted(cursor) ?? cursor.match(KEY)?.[0].trim()
+  if (key !== undefined) return key
+  if (!cursor.peek('-')) throw cursor.error('"-", digit or any non reserved character different from: .,>()')
+  // Begun as a negative index.
+  if (cursor.match(MINUS)?.[1] === '') throw cursor.error('digit')
+  throw cursor.stray('digit, "->", "::", ".", "," or end of input')
 }
 
 /** `->key->>0`: as many steps as there are. */
@@ -54,7 +69,7 @@ export function jsonPath(cursor: Cursor): readonly JsonStep[] {
     if (!text && !cursor.take('->')) return steps
     const index = cursor.match(INDEX)
     if (index) steps.push({ text, key: Number(index[1]) })
-    else steps.push({ text, key: name(cursor, 'json key or index') })
+    else steps.push({ text, key: jsonKey(cursor) })
   }
 }
 

@@ -8,24 +8,38 @@ export function parseOrder(text: string): readonly OrderTerm[] {
   const terms: OrderTerm[] = []
   do {
     cursor.spaces()
-    terms.push(term(cursor))
+    terms.push(related(cursor) ?? plain(cursor))
     cursor.spaces()
   } while (cursor.take(','))
-  if (!cursor.end) throw cursor.error('delimiter (.), "," or end of input')
   return terms
 }
 
-function term(cursor: Cursor): OrderTerm {
-  const target = field(cursor)
-  let relation: string | null = null
-  let inner = target
-  if (target.path.length === 0 && cursor.take('(')) {
-    relation = target.name
-    cursor.spaces()
-    inner = field(cursor)
-    cursor.spaces()
-    if (!cursor.take(')')) throw cursor.error('"->>", "->" or ")"')
+/** `clients(name).desc`; null, and nothing taken, for anything else. */
+function related(cursor: Cursor): OrderTerm | null {
+  const start = cursor.at
+  try {
+    const relation = name(cursor)
+    if (cursor.take('(')) {
+      cursor.spaces()
+      const inner = field(cursor)
+      cursor.spaces()
+      if (cursor.take(')')) return { relation, field: inner, ...direction(cursor) }
+    }
+  } catch {
+    // Said of the whole term, below.
   }
+  cursor.at = start
+  return null
+}
+
+function plain(cursor: Cursor): OrderTerm {
+  const target = field(cursor)
+  if (target.path.length === 0 && !cursor.end && !cursor.peek('.') && !cursor.peek(',') && !cursor.peek(' ') && !cursor.peek('\t'))
+    throw cursor.stray('letter, digit, "-", "->>", "->", delimiter (.), "," or end of input')
+  return { relation: null, field: target, ...direction(cursor) }
+}
+
+function direction(cursor: Cursor): Pick<OrderTerm, 'descending' | 'nulls'> {
   let descending: boolean | null = null
   let nulls: 'first' | 'last' | null = null
   if (cursor.take('.asc')) descending = false
@@ -33,12 +47,11 @@ function term(cursor: Cursor): OrderTerm {
   if (cursor.take('.nullsfirst')) nulls = 'first'
   else if (cursor.take('.nullslast')) nulls = 'last'
   cursor.spaces()
-  if (!cursor.end && !cursor.peek(',')) {
-    if (descending === null && nulls === null && cursor.take('.')) throw cursor.error('"asc", "desc", "nullsfirst" or "nullslast"')
-    if (nulls === null && cursor.take('.')) throw cursor.error('"nullsfirst" or "nullslast"')
-    throw cursor.error('delimiter (.), "," or end of input')
-  }
-  return { relation, field: inner, descending, nulls }
+  if (cursor.end || cursor.peek(',')) return { descending, nulls }
+  if (nulls !== null) throw cursor.stray('"," or end of input')
+  if (!cursor.take('.')) throw cursor.stray('delimiter (.), "," or end of input')
+  if (descending !== null) throw cursor.error('"nullsfirst" or "nullslast"', cursor.common('nullsfirst'))
+  throw cursor.error('"asc", "desc", "nullsfirst" or "nullslast"', cursor.common('asc'))
 }
 
 /** `columns=`, `on_conflict=` → names. */

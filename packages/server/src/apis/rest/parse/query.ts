@@ -1,5 +1,6 @@
 import { fail } from '../../../base/errors.ts'
 import type { Condition, Query, Rows, SelectItem } from './ast.ts'
+import { decode } from './canonical.ts'
 import { Cursor, syntaxError } from './cursor.ts'
 import { isOperation, type Meaning, meant, newValues, parseLogic, parseOperation, slot } from './filter.ts'
 import { name, treePath } from './names.ts'
@@ -98,7 +99,8 @@ function build(parts: readonly Part[], root: Pick<MutableQuery, 'limit' | 'offse
     args: [],
   }
   for (const part of parts) part(query)
-  return { ...query, select: query.select ?? EVERYTHING }
+  // An empty one asks for everything as well.
+  return { ...query, select: query.select === null || query.select.length === 0 ? EVERYTHING : query.select }
 }
 
 interface Window {
@@ -256,14 +258,4 @@ function embedPath(key: string): string[] {
 function wholeNumber(text: string): bigint | undefined {
   if (/^-\d+$/.test(text)) throw fail('PGRST103', {}, { details: 'Limit should be greater than or equal to zero.' })
   return /^\d{1,18}$/.test(text) ? BigInt(text) : undefined
-}
-
-function decode(text: string): string {
-  if (!text.includes('%') && !text.includes('+')) return text
-  const spaced = text.replaceAll('+', ' ')
-  try {
-    return decodeURIComponent(spaced)
-  } catch {
-    return spaced
-  }
 }

@@ -11,7 +11,8 @@ export function parseSelect(text: string): readonly SelectItem[] {
   const cursor = new Cursor(text, 'select parameter')
   if (text === '') return []
   const items = list(cursor, 0)
-  if (!cursor.end) throw cursor.error('"," or end of input')
+  // What follows an embedded resource without a comma is not looked at, as in PostgREST.
+  if (!cursor.end && items.at(-1)?.kind !== 'embed') throw cursor.error('"," or end of input')
   return items
 }
 
@@ -30,7 +31,7 @@ function item(cursor: Cursor, depth: number): SelectItem {
   const start = cursor.at
   const dots = cursor.take('...') || cursor.take('..')
   if (dots) return embed(cursor, name(cursor), null, true, depth)
-  if (cursor.take('*')) return end(cursor, column('*'))
+  if (cursor.take('*')) return end(cursor, column('*'), '")", "," or end of input')
   if (cursor.match(COUNT)) return end(cursor, counted(cursor, null))
   const first = tryName(cursor)
   if (first === null) throw cursor.error('field name (* or [a..z0..9_$])')
@@ -68,9 +69,11 @@ function plain(cursor: Cursor, target: string, alias: string | null): SelectFiel
   return { kind: 'field', field: { name: target, path }, alias, cast: type, aggregate, aggregateCast }
 }
 
-function end<T>(cursor: Cursor, value: T): T {
+const AFTER_FIELD = 'letter, digit, "-", "->>", "->", "::", ".", ")", "," or end of input'
+
+function end<T>(cursor: Cursor, value: T, expected = AFTER_FIELD): T {
   cursor.spaces()
-  if (!cursor.end && !cursor.peek(',') && !cursor.peek(')')) throw cursor.error('"->>", "->", "::", ".", ")", "," or end of input')
+  if (!cursor.end && !cursor.peek(',') && !cursor.peek(')')) throw cursor.stray(expected)
   return value
 }
 
@@ -83,8 +86,11 @@ function embed(cursor: Cursor, target: string, alias: string | null, spread: boo
     else hint = word
   }
   if (!cursor.take('(')) {
-    if (cursor.at === start) throw cursor.error('"("')
-    throw cursor.error('"!" or "("')
+    // Not followed by a list, it is no embedded resource: then the mark is what cannot be.
+    const mark = spread ? -1 : cursor.text.indexOf('!', start)
+    if (mark < 0) throw cursor.error('"!" or "("')
+    cursor.at = mark
+    throw cursor.stray(AFTER_FIELD)
   }
   cursor.spaces()
   const select = cursor.peek(')') ? [] : list(cursor, depth + 1)

@@ -1,5 +1,7 @@
 import { fail } from '../../../base/errors.ts'
 import type { Argument, Catalogue, Routine, Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
+import type { Query } from '../parse/ast.ts'
+import { eachOf, FORM_TYPE } from '../parse/body.ts'
 import { appliedPreferences } from './applied.ts'
 import { nearest } from './nearest.ts'
 import { explainStatement, readNeeds, totalSql } from './read.ts'
@@ -77,7 +79,7 @@ export function rowTable(catalogue: Catalogue, routine: Routine): Table | null {
 function resultSql(input: PlanInput, routine: Routine): string {
   const media = shownMedia(input.media)
   if (media.kind === 'raw' || (media.kind === 'custom' && !media.handler.aggregate)) {
-    return `coalesce((select s."_sovra_scalar"::text from ${SOURCE} as s limit 1), '')`
+    return `coalesce((select s."pgrst_scalar"::text from ${SOURCE} as s limit 1), '')`
   }
   if (media.kind === 'custom' || media.kind === 'geojson') return bodySql(media)
   if (routine.returns === 'composite') {
@@ -85,7 +87,7 @@ function resultSql(input: PlanInput, routine: Routine): string {
     return bodySql({ kind: 'object', stripped: media.kind === 'array' || (media.kind === 'object' && media.stripped) })
   }
   if (media.kind === 'csv') return bodySql(media)
-  const list = `json_agg(${ROWS}."_sovra_scalar")`
+  const list = `json_agg(${ROWS}."pgrst_scalar")`
   return routine.returnsSet && media.kind !== 'object' ? `coalesce(${list}, '[]')::text` : `coalesce((${list} -> 0)::text, 'null')`
 }
 
@@ -99,20 +101,22 @@ function pageSql({ media, prefer }: PlanInput, routine: Routine, readOnly: boole
 
 function callSql(input: PlanInput, routine: Routine, body: BodyShape | null, params: Params, scalar: boolean): string {
   const name = qualified(routine.schema, routine.name)
-  const wrap = (args: string) => (scalar ? `(select ${name}(${args}) as "_sovra_scalar") as ${CALL}` : `${name}(${args}) as ${CALL}`)
-  const select = `select ${scalar ? `${CALL}."_sovra_scalar"` : `${CALL}.*`} from`
+  const wrap = (args: string) => (scalar ? `(select ${name}(${args}) as "pgrst_scalar") as ${CALL}` : `${name}(${args}) as ${CALL}`)
+  const select = `select ${scalar ? `${CALL}."pgrst_scalar"` : `${CALL}.*`} from`
   const [only] = routine.args
   if (body !== null && only !== undefined && only.name === '') {
     return `${select} ${wrap(`${only.type === 'bytea' ? params.bytes() : params.body()}::${only.type}`)}`
   }
   if (body === null) return `${select} ${wrap(queryArguments(input, routine, params))}`
-  const given = routine.args.filter((argument) => body.keys.includes(argument.name))
+  const keys = argumentKeys(input.query, body)
+  const given = routine.args.filter((argument) => keys.includes(argument.name))
   if (given.length === 0) return `${select} ${wrap('')}`
-  const list = given.map((argument) => `${ident(argument.name)} ${argument.type}`).join(', ')
+  const key = ({ name, variadic }: Argument) => (variadic && body.type === FORM_TYPE ? eachOf(name) : name)
+  const list = given.map((argument) => `${ident(key(argument))} ${argument.type}`).join(', ')
   const record = body.isArray
     ? `(select * from json_to_recordset(${params.body()}::json) as r(${list}) limit 1) as ${BODY}`
     : `json_to_record(${params.body()}::json) as ${BODY}(${list})`
-  return `${select} ${record}, lateral ${wrap(given.map((argument) => `${label(argument)}${BODY}.${ident(argument.name)}`).join(', '))}`
+  return `${select} ${record}, lateral ${wrap(given.map((argument) => `${label(argument)}${BODY}.${ident(key(argument))}`).join(', '))}`
 }
 
 const label = (argument: Argument) => `${argument.variadic ? 'variadic ' : ''}${ident(argument.name)} := `
@@ -128,12 +132,16 @@ function queryArguments({ query }: PlanInput, routine: Routine, params: Params):
   return given.join(', ')
 }
 
+/** Names of the arguments in a body: `columns=` says them for JSON, which is not looked into then. */
+const argumentKeys = (query: Query, body: BodyShape): readonly string[] =>
+  query.columns !== null && /json$/.test(body.type) ? query.columns : body.keys
+
 type Lookup = Pick<PlanInput, 'catalogue' | 'schema' | 'query'>
 
 /** The overload that the names of the arguments mean. Throws PGRST202 for none, PGRST203 for several. */
 export function findRoutine(input: Lookup, name: string, body: BodyShape | null): Routine {
   const overloads = input.catalogue.schemas.get(input.schema)?.functions.get(name) ?? []
-  const keys = [...new Set(body === null ? input.query.args.map((argument) => argument.name) : (input.query.columns ?? body.keys))].sort()
+  const keys = [...new Set(body === null ? input.query.args.map((argument) => argument.name) : argumentKeys(input.query, body))].sort()
   const raw = body !== null && body.type !== 'application/json' && body.type in RAW_TYPES
   const named = overloads.filter((routine) => !raw && accepts(routine, keys))
   const unnamed = overloads.filter(

@@ -99,9 +99,11 @@ export type EmbedTest = (child: Node, isNull: boolean) => string
 
 function filterSql(filter: Filter, node: Node, params: Params, embedTest: EmbedTest): string {
   const child = filter.field.path.length === 0 ? node.children.find(({ name }) => name === filter.field.name) : undefined
-  if (child && !node.table?.columns.has(filter.field.name)) {
-    const { operation } = filter
-    if (operation.kind !== 'is' || (operation.is !== 'null' && operation.is !== 'not_null')) {
+  const { operation } = filter
+  const onNull = operation.kind === 'is' && (operation.is === 'null' || operation.is === 'not_null')
+  // A column of the same name is meant by every other operator.
+  if (child && (onNull || !node.table?.columns.has(filter.field.name))) {
+    if (!onNull) {
       throw fail('PGRST120', { name: child.name }, { details: 'Only is null or not is null filters are allowed on embedded resources' })
     }
     return embedTest(child, (operation.is === 'null') !== filter.not)

@@ -167,11 +167,14 @@ function noRelation(
   const using = hint === null ? '' : ` using the hint '${hint}'`
   const near =
     catalogue.schemas.get(schema)?.tables.has(parent) === true
-      ? nearest(
-          child,
-          all.map((relation) => relation.target.name).filter((name) => name !== child),
-          0.33,
-        )
+      ? // Where the child is right, the hint is not.
+        all.some(({ target }) => target.name === child)
+        ? null
+        : nearest(
+            child,
+            all.map(({ target }) => target.name),
+            0.33,
+          )
       : null
   return fail(
     'PGRST200',

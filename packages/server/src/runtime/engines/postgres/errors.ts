@@ -45,8 +45,10 @@ export function statusOfSqlState(sqlstate: string, message: string, authenticate
     case '22023':
       return message.startsWith('role') && message.endsWith('does not exist') ? 401 : 400
   }
-  const own = /^PT(\d{3})$/.exec(sqlstate)
-  if (own) return Number(own[1]) >= 200 ? Math.min(Number(own[1]), 599) : 500
+  if (sqlstate.startsWith('PT')) {
+    const own = Number(sqlstate.slice(2))
+    return own >= 200 ? Math.min(own, 599) : 500
+  }
   return CODES[sqlstate] ?? CLASSES[sqlstate.slice(0, 2)] ?? 400
 }
 

@@ -257,8 +257,7 @@ const VOLATILITY = { i: 'immutable', s: 'stable', v: 'volatile' } as const
 const RETURNS = { v: 'void', s: 'scalar', c: 'composite' } as const
 
 /** `character` and `bit` without a length would mean length 1 where an argument is named in a column list. */
-const argumentType = (type: string) =>
-  type === 'character' || type === 'bit' ? (type === 'bit' ? 'bit varying' : 'character varying') : type
+const argumentType = (type: string) => type.replace(/^(character|bit)(?=$|\[)/, '$1 varying')
 
 function toRoutine(raw: RawRoutine, share: Share): Routine {
   const [schema, name, args, volatility, returns, returnSchema, returnType, returnsSet, rows, execute, comment] = raw

@@ -1,0 +1,40 @@
+import type { Case } from './rest.testing.ts'
+
+const form = { 'content-type': 'application/x-www-form-urlencoded' }
+
+/** What PostgREST's users meet less often, row by row. */
+export const DIALECT: readonly Case[] = [
+  { request: 'GET /clients?name=like.M*&id=gt.0', status: 200, answers: { 'content-location': '/clients?id=gt.0&name=like.M%2A' } },
+  { request: 'GET /clients', status: 200, answers: { 'content-location': '/clients' } },
+  { request: 'GET /rpc/tabled', status: 200, answers: { 'content-location': undefined } },
+  { request: 'GET /rpc/get_projects?client=2&select=&id=eq.4', status: 200, json: [{ id: 4, name: 'OSX', client_id: 2 }] },
+  // a form's fields are texts: the last counts, a variadic argument takes all
+  { request: 'POST /rpc/total', headers: form, body: 'v=1&v=2', status: 200, text: '3' },
+  { request: 'POST /rpc/total', headers: form, body: 'v=1', status: 200, text: '1' },
+  { request: 'POST /rpc/list_sum', headers: form, body: 'l={4,5}', status: 200, text: '9' },
+  { request: 'POST /rpc/add_them', headers: form, body: 'a=1&a=2', status: 200, text: '12' },
+  { request: 'POST /rpc/add_them?columns=a', body: { a: 1, b: 2, c: 3 }, status: 200, text: '11' },
+  { request: 'POST /rpc/add_them?columns=a', body: [{ a: 1, b: 2 }, { z: 1 }], status: 200, text: '11' },
+  // char and bit without a length mean any length
+  { request: 'GET /rpc/lengths?c=abc&cs={abc,de}&bs={101,1}', status: 200, json: [{ c: 'abc', cs: ['abc', 'de'], bs: ['101', '1'] }] },
+  { request: 'GET /rpc/many?n=2', headers: { accept: 'text/csv' }, status: 200, text: 'pgrst_scalar\n1\n2' },
+  { request: 'POST /rpc/raise_it', body: { code: 'PT40A', msg: 'Wrong' }, status: 500, error: { code: 'PT40A', message: 'Wrong' } },
+  {
+    request: 'GET /projects?select=id,clients!wrong(name)',
+    status: 400,
+    error: {
+      code: 'PGRST200',
+      hint: null,
+      details:
+        "Searched for a foreign key relationship between 'projects' and 'clients' using the hint 'wrong' in the schema 'public', but no matches were found.",
+    },
+  },
+  // an embedded resource called like a column
+  {
+    request: 'GET /projects?select=id,client_id(name)&client_id=eq.2&limit=1',
+    status: 200,
+    json: [{ id: 3, client_id: { name: 'Apple' } }],
+  },
+  { request: 'GET /projects?select=id,client_id(name)&client_id=is.null', status: 200, json: [{ id: 5, client_id: null }] },
+  { request: "GET /clients?select=id,projects(count)'&id=eq.1", status: 200, json: [{ id: 1, projects: [{ count: 2 }] }] },
+]
