@@ -46,7 +46,12 @@ export interface StartOptions {
   readonly dataDir?: string
   /** The script of another version. */
   readonly program?: string
+  /** Options of setpriv: started as another user, the server is one process without a keeper. */
+  readonly rights?: readonly string[]
 }
+
+/** As nobody in particular. */
+export const WITHOUT_RIGHTS: readonly string[] = ['--reuid=65534', '--regid=65534', '--clear-groups']
 
 /** ms until the first start has built its template and demo. */
 const PATIENCE = 90_000
@@ -98,7 +103,11 @@ export async function startServer(options: StartOptions = {}): Promise<TestServe
   }
   const command = [process.execPath, '--no-warnings', options.program ?? main]
   // The kernel ends the server when this process dies, however it dies.
-  const child = spawn('setpriv', ['--pdeathsig=KILL', '--', ...command], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn('setpriv', [...(options.rights ?? []), '--pdeathsig=KILL', '--', ...command], {
+    cwd: root,
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
   process.once('exit', () => showErrors(text))
   const ended = new Promise<number | null>((done) => child.once('exit', (code) => done(code)))

@@ -1,11 +1,11 @@
 /** A new server takes over from the one before it: under the keeper the clusters stay, nobody is refused, and nothing that was answered is lost. */
 import assert from 'node:assert/strict'
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import pg from 'pg'
-import { startServer, type TestServer } from '../node.ts'
+import { startServer, type TestServer, WITHOUT_RIGHTS } from '../node.ts'
 import { everything, postmasters } from '../processes.ts'
 import { createProject, rest, type TestProject } from '../project.ts'
 import { until } from '../until.ts'
@@ -112,9 +112,12 @@ describe('under the keeper', { skip: !isRoot && 'without root there is no keeper
   })
 })
 
-test('without the keeper the signal does not end the server', { skip: isRoot && 'root has a keeper' }, async (t) => {
-  const server = await startServer()
-  t.after(() => server.stop())
+test('without the keeper the signal does not end the server', async (t) => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'sovra-takeover-'))
+  t.after(() => rmSync(dataDir, { recursive: true, force: true }))
+  if (isRoot) chownSync(dataDir, 65_534, 65_534)
+  const server = await startServer({ dataDir, env: { SOVRABASE_DEMO: 'off' }, ...(isRoot ? { rights: WITHOUT_RIGHTS } : {}) })
+  t.after(() => server.kill())
   process.kill(server.child.pid ?? 0, 'SIGUSR2')
   await until(() => server.output().includes('taking over needs the keeper'), LONG)
   assert.equal((await server.api('GET', '/status')).status, 200)

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { restApi } from './apis/rest/routes.ts'
 import type { WireListener } from './apis/wire/options.ts'
 import { type Auth, makeAuth } from './auth.ts'
@@ -78,6 +79,8 @@ export interface Node {
 
 const DRIVER = 'embedded'
 const DATABASE = 'db'
+/** ms in which busy connections get an answer that ends them, before the sockets are handed over. */
+const SHED = 1_000
 /** ms between two looks for idle connections while draining. */
 const IDLE_LOOK = 50
 
@@ -331,7 +334,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   async function handOver(): Promise<(readonly [string, Handle])[]> {
     // Kept connections end with their next answer: what comes by them then would be lost.
     app.server.maxRequestsPerSocket = 1
-    await Promise.all([runtime.close(), queue.close()])
+    await Promise.all([runtime.close(), queue.close(), pause(SHED)])
     const all: (readonly [string, Handle | null | undefined])[] = [
       [handleName('api', config.api.host, config.api.port), handleOf(app.server)],
       [handleName('admin', config.admin.host, config.admin.port), admin?.handle()],
