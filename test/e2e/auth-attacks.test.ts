@@ -96,16 +96,13 @@ test('what was signed out, used or meant for something else does nothing more', 
 
 test('nobody writes a header, a receiver or a script into a mail', async () => {
   const [before_] = [(await outbox(server, project)).items.length]
-  for (const email of [
-    'a@example.org\r\nBcc: eve@example.org',
-    'a@example.org,eve@example.org',
-    '"a b"@example.org',
-    'a@example.org>',
-    ['a@example.org'],
-    { a: 1 },
-  ]) {
+  for (const email of ['a@example.org\r\nBcc: eve@example.org', 'a@example.org,eve@example.org', '"a b"@example.org', 'a@example.org>']) {
     const refused = await auth(project, 'POST', '/signup', { body: { email, password: PASSWORD } })
     assert.deepEqual([refused.status, refused.body.error_code], [400, 'validation_failed'], JSON.stringify(email))
+  }
+  for (const email of [['a@example.org'], { a: 1 }]) {
+    const refused = await auth(project, 'POST', '/signup', { body: { email, password: PASSWORD } })
+    assert.deepEqual([refused.status, refused.body.error_code], [400, 'bad_json'], JSON.stringify(email))
   }
   assert.equal((await outbox(server, project)).items.length, before_)
   await settings(server, project, {

@@ -201,7 +201,7 @@ describe('sign-up and sign-in', () => {
     const own = client(project)
     const { user } = must(await own.auth.signInAnonymously({ options: { data: { cart: 3 } } }))
     assert.deepEqual([user?.is_anonymous, user?.email, user?.user_metadata], [true, '', { cart: 3 }])
-    refused(await own.auth.updateUser({ password: PASSWORD }), 'validation_failed', 400)
+    refused(await own.auth.updateUser({ password: PASSWORD }), 'validation_failed', 422)
     const email = address()
     assert.equal(must(await own.auth.updateUser({ email })).user.new_email, email)
     const { code } = await lastMail(server, project, email)
@@ -390,7 +390,10 @@ describe('sessions', () => {
       email_confirm: true,
       is_super_admin: true,
     }
-    const changed = await auth(project, 'PUT', '/user', { token: session.access_token, body })
+    const whole = await auth(project, 'PUT', '/user', { token: session.access_token, body })
+    assert.deepEqual([whole.status, whole.body.error_code], [403, 'not_admin'])
+    const { app_metadata: _, ...rest } = body
+    const changed = await auth(project, 'PUT', '/user', { token: session.access_token, body: rest })
     assert.deepEqual([changed.status, changed.body.role, changed.body.id], [200, 'authenticated', id])
     assert.deepEqual(changed.body.app_metadata, { provider: 'email', providers: ['email'] })
     const email = address()

@@ -1,8 +1,18 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { auditLog, changeUser, createUser, deleteUser, listUsers, readUserById, removeFactor } from '../../realms/auth/admin.ts'
+import { fail } from '../../base/errors.ts'
+import {
+  auditLog,
+  changeFactor,
+  changeUser,
+  createUser,
+  deleteUser,
+  listUsers,
+  readUserById,
+  removeFactor,
+} from '../../realms/auth/admin.ts'
 import { generateLink, invite } from '../../realms/auth/admin-links.ts'
 import { endSessionOfUser, sessionsOfUser } from '../../realms/auth/sessions.ts'
-import { bodyOf, pageOf, paramOf, queryOf, redirectOf } from './input.ts'
+import { bodyOf, pageOf, paramOf, paramsOf, queryOf, redirectOf } from './input.ts'
 import type { AuthOptions } from './options.ts'
 import { realmOf } from './realm.ts'
 import { auditView, factorView, userSessionView, userView } from './view.ts'
@@ -18,16 +28,28 @@ function paged(request: FastifyRequest, reply: FastifyReply, url: string, total:
   reply.header('x-total-count', String(total)).header('link', links.join(', '))
 }
 
+/** `?sort=created_at asc`; newest first where nothing is said. */
+function oldestFirst(request: FastifyRequest): boolean {
+  const text = queryOf(request, 'sort')
+  if (!text) return false
+  const [field = '', way = 'asc', more] = text.trim().split(/\s+/)
+  const bad = (reason: string) => fail('auth_validation_failed', { reason: `Bad Sort Parameters: ${reason}` })
+  if (field !== 'created_at') throw bad(`bad field for sort '${field.slice(0, 40)}'`)
+  if ((way !== 'asc' && way !== 'desc') || more !== undefined)
+    throw bad(`bad direction for sort '${way.slice(0, 40)}', only 'asc' and 'desc' allowed`)
+  return way === 'asc'
+}
+
 export function adminRoutes(app: FastifyInstance, options: AuthOptions): void {
   app.addHook('onRequest', async (_request, reply) => void reply.header('cache-control', 'no-store'))
 
   app.post('/invite', ADMINISTER, async (request) => {
-    const { email, data } = bodyOf(request)
+    const { email, data } = paramsOf(request)
     return userView(await invite(realmOf(options, request), { email, data, redirectTo: redirectOf(request) }))
   })
 
   app.post('/admin/generate_link', ADMINISTER, async (request) => {
-    const body = bodyOf(request)
+    const body = paramsOf(request)
     const made = await generateLink(realmOf(options, request), {
       type: body.type,
       email: body.email,
@@ -46,11 +68,12 @@ export function adminRoutes(app: FastifyInstance, options: AuthOptions): void {
     }
   })
 
-  app.post('/admin/users', ADMINISTER, async (request) => userView(await createUser(realmOf(options, request), bodyOf(request))))
+  app.post('/admin/users', ADMINISTER, async (request) => userView(await createUser(realmOf(options, request), paramsOf(request))))
 
   app.get('/admin/users', ADMINISTER, async (request, reply) => {
     const realm = realmOf(options, request)
-    const { people, total } = await listUsers(realm, pageOf(request))
+    const filter = queryOf(request, 'filter') ?? ''
+    const { people, total } = await listUsers(realm, pageOf(request), { text: filter.slice(0, 200), oldestFirst: oldestFirst(request) })
     paged(request, reply, `${realm.issuer}/admin/users`, total)
     return { users: people.map(userView), aud: 'authenticated' }
   })
@@ -60,7 +83,7 @@ export function adminRoutes(app: FastifyInstance, options: AuthOptions): void {
   )
 
   app.put('/admin/users/:id', ADMINISTER, async (request) =>
-    userView(await changeUser(realmOf(options, request), paramOf(request, 'id'), bodyOf(request))),
+    userView(await changeUser(realmOf(options, request), paramOf(request, 'id'), paramsOf(request))),
   )
 
   app.delete('/admin/users/:id', ADMINISTER, async (request) => {
@@ -91,6 +114,10 @@ export function adminRoutes(app: FastifyInstance, options: AuthOptions): void {
 
   app.get('/admin/users/:id/factors', ADMINISTER, async (request) =>
     (await readUserById(realmOf(options, request), paramOf(request, 'id'))).factors.map(factorView),
+  )
+
+  app.put('/admin/users/:id/factors/:factor', ADMINISTER, async (request) =>
+    factorView(await changeFactor(realmOf(options, request), paramOf(request, 'id'), paramOf(request, 'factor'), paramsOf(request))),
   )
 
   app.delete('/admin/users/:id/factors/:factor', ADMINISTER, async (request) => ({

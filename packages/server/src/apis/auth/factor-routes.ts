@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { verifyFactor } from '../../realms/auth/factor-verify.ts'
 import { challenge, enroll, unenroll } from '../../realms/auth/factors.ts'
 import { makeRecoveryCodes, useRecoveryCode } from '../../realms/auth/recovery-codes.ts'
-import { bodyOf, holderOf, paramOf } from './input.ts'
+import { bodyOf, holderOf, paramOf, paramsOf } from './input.ts'
 import type { AuthOptions } from './options.ts'
 import { realmOf } from './realm.ts'
 import { sessionView } from './view.ts'
@@ -14,7 +14,7 @@ export function factorRoutes(app: FastifyInstance, options: AuthOptions): void {
   app.addHook('onRequest', async (_request, reply) => void reply.header('cache-control', 'no-store'))
 
   app.post('/factors', USE, async (request) => {
-    const { factor_type, friendly_name, issuer, phone } = bodyOf(request)
+    const { factor_type, friendly_name, issuer, phone } = paramsOf(request)
     const holder = holderOf(options, request)
     const { factor, qrCode, uri } = await enroll(realmOf(options, request), holder, {
       type: factor_type,
@@ -27,7 +27,7 @@ export function factorRoutes(app: FastifyInstance, options: AuthOptions): void {
       type: factor.type,
       friendly_name: factor.name ?? '',
       ...(factor.secret === null ? {} : { totp: { qr_code: qrCode, secret: factor.secret, uri } }),
-      ...(factor.phone === null ? {} : { phone: factor.phone }),
+      ...(factor.phone === null ? {} : { phone }),
     }
   })
 
@@ -38,7 +38,7 @@ export function factorRoutes(app: FastifyInstance, options: AuthOptions): void {
   })
 
   app.post('/factors/:id/verify', USE, async (request) => {
-    const { challenge_id, code, webauthn } = bodyOf(request)
+    const { challenge_id, code, webauthn } = paramsOf(request)
     const given = { challengeId: challenge_id, code, webauthn }
     return sessionView(await verifyFactor(realmOf(options, request), holderOf(options, request), paramOf(request, 'id'), given))
   })

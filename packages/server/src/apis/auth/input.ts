@@ -1,18 +1,27 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { fail } from '../../base/errors.ts'
 import { isUuid } from '../../base/ids.ts'
+import { bearerOf } from '../../gateway/authenticate.ts'
 import type { Holder } from '../../realms/auth/account.ts'
 import type { AuthOptions } from './options.ts'
 
 export type Body = Readonly<Record<string, unknown>>
 
+/** What the fields of bodies are, wherever they come: clients of typed languages send nothing else. */
+const TYPES: readonly (readonly [type: 'string' | 'boolean' | 'object', names: readonly string[]])[] = [
+  ['string', ['email', 'phone', 'password', 'current_password', 'nonce', 'channel', 'code_challenge', 'code_challenge_method']],
+  ['string', ['type', 'token', 'token_hash', 'redirect_to', 'refresh_token', 'auth_code', 'code_verifier', 'code', 'challenge_id']],
+  ['string', ['friendly_name', 'factor_type', 'issuer', 'new_email', 'password_hash', 'role', 'ban_duration']],
+  ['boolean', ['create_user', 'email_confirm', 'phone_confirm', 'should_soft_delete']],
+  ['object', ['data', 'user_metadata', 'app_metadata', 'gotrue_meta_security']],
+]
 const NUL = '\\u0000'
 
 /** Clients send JSON whatever they call it, and nothing at all where there is nothing to say. */
 export function readsJson(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'string' }, (_request, text, done) => {
-    if (text === '') return done(null, {})
+    if (text === '') return done(null)
     try {
       // PostgreSQL keeps no NUL in a text.
       if (String(text).includes(NUL)) throw fail('auth_bad_json', { reason: 'a text holds a NUL' })
@@ -27,7 +36,19 @@ export function bodyOf(request: FastifyRequest): Body {
   const { body } = request
   if (body === undefined || body === null) return {}
   if (typeof body !== 'object' || Array.isArray(body)) throw fail('auth_bad_json', { reason: 'it is not an object' })
+  for (const [type, names] of TYPES)
+    for (const name of names) {
+      const value = (body as Body)[name]
+      if (value === undefined || value === null) continue
+      if (typeof value !== type || Array.isArray(value)) throw fail('auth_bad_json', { reason: `cannot read ${name} as ${type}` })
+    }
   return body as Body
+}
+
+/** The same where there must be one. */
+export function paramsOf(request: FastifyRequest): Body {
+  if (request.body === undefined) throw fail('auth_bad_json', { reason: 'unexpected end of JSON input' })
+  return bodyOf(request)
 }
 
 export function queryOf(request: FastifyRequest, name: string): string | null {
@@ -46,7 +67,7 @@ export function redirectOf(request: FastifyRequest): string | null {
 /** The user whose token the request carries. An API key is nobody's. */
 export function holderOf(options: AuthOptions, request: FastifyRequest): Holder {
   const principal = options.principal(request)
-  if (principal === null || request.headers.authorization === undefined) throw fail('auth_no_authorization')
+  if (principal === null || bearerOf(request.headers.authorization) === undefined) throw fail('auth_no_authorization')
   // Their ids may look like those of users here.
   if (principal.trust === 'third')
     throw fail('auth_bad_jwt', { reason: 'invalid JWT: it is of another issuer, whose users have no account here' })

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { fail, type SovraError } from '../../base/errors.ts'
+import { bearerOf } from '../../gateway/authenticate.ts'
 
 /** From this version on, errors have the new shape. */
 const VERSION = '2024-01-01'
@@ -9,6 +10,18 @@ const HEADER = 'x-supabase-api-version'
 const NAMES: Readonly<Record<string, string>> = {
   auth_user_gone: 'user_not_found',
   auth_sign_in_banned: 'user_banned',
+  auth_refresh_banned: 'user_banned',
+  auth_app_metadata_refused: 'not_admin',
+  auth_anonymous_refused: 'no_authorization',
+  auth_unprocessable: 'validation_failed',
+  auth_address_not_found: 'user_not_found',
+  auth_logins_disabled_email: 'email_provider_disabled',
+  auth_logins_disabled_phone: 'phone_provider_disabled',
+  auth_id_taken: 'user_already_exists',
+  auth_phone_taken: 'phone_exists',
+  auth_link_expired: 'otp_expired',
+  auth_insufficient_aal_to_enroll: 'insufficient_aal',
+  auth_insufficient_aal_to_unenroll: 'insufficient_aal',
   auth_id_malformed: 'validation_failed',
   auth_mfa_challenge_not_found: 'mfa_factor_not_found',
   auth_mfa_recovery_code_invalid: 'mfa_verification_failed',
@@ -30,6 +43,8 @@ const NAMES: Readonly<Record<string, string>> = {
 
 export const wireCode = (code: string): string => NAMES[code] ?? (code.startsWith('auth_') ? code.slice('auth_'.length) : code)
 
+const shows = ({ headers }: FastifyRequest): boolean => headers.apikey !== undefined || bearerOf(headers.authorization) !== undefined
+
 /** What the gateway and the layers below say, in the dialect's words. */
 function translated(error: SovraError, request: FastifyRequest): SovraError {
   switch (error.code) {
@@ -45,7 +60,8 @@ function translated(error: SovraError, request: FastifyRequest): SovraError {
     case 'keyless_refused':
       return fail('auth_no_authorization')
     case 'forbidden':
-      return fail('auth_not_admin')
+      // Whoever shows nothing is asked to; whoever shows too little is refused.
+      return fail(shows(request) ? 'auth_not_admin' : 'auth_no_authorization')
     case 'not_found':
       return fail('auth_not_found')
     case 'rate_limited':
@@ -74,6 +90,7 @@ export function render(thrown: SovraError, request: FastifyRequest, reply: Fasti
   const code = wireCode(error.code)
   reply.code(error.status).header('content-type', 'application/json; charset=utf-8').header('x-sb-error-code', code)
   if (error.code === 'auth_unsupported_grant_type') return reply.send(JSON.stringify({ error: code, error_description: '' }))
+  if (error.code === 'auth_invalid_request') return reply.send(JSON.stringify({ error: code, error_description: error.message }))
   const weak = error.code === 'auth_weak_password' ? { weak_password: error.details } : {}
   if (isNew(request.headers[HEADER])) {
     reply.header(HEADER, VERSION)

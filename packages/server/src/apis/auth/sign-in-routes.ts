@@ -7,7 +7,7 @@ import { challengeOf } from '../../realms/auth/pkce.ts'
 import { refresh } from '../../realms/auth/refresh.ts'
 import { signInByPassword } from '../../realms/auth/sign-in.ts'
 import { signInAnonymously, signUp } from '../../realms/auth/sign-up.ts'
-import { bodyOf, holderOf, queryOf, redirectOf } from './input.ts'
+import { holderOf, paramsOf, queryOf, redirectOf } from './input.ts'
 import type { AuthOptions } from './options.ts'
 import { realmOf } from './realm.ts'
 import { carriedView, sessionView, userView } from './view.ts'
@@ -19,17 +19,18 @@ const provided = (value: unknown): boolean => value !== undefined && value !== n
 export function signInRoutes(app: FastifyInstance, options: AuthOptions): void {
   app.post('/signup', USE, async (request, reply) => {
     const realm = realmOf(options, request)
-    const body = bodyOf(request)
+    const body = paramsOf(request)
     reply.header('cache-control', 'no-store')
     await demandCaptcha(realm, body)
     if (provided(body.phone) && !provided(body.email)) {
-      const { phone, password, data, channel } = body
-      const made = await signUpByPhone(realm, { phone, password, data, channel })
+      const { phone, password, data, channel, code_challenge } = body
+      const made = await signUpByPhone(realm, { phone, password, data, channel, pkce: provided(code_challenge) })
       return 'grant' in made ? sessionView(made.grant) : userView(made.person)
     }
     if (!provided(body.email)) return sessionView(await signInAnonymously(realm, body.data))
     const made = await signUp(realm, {
       email: body.email,
+      phone: body.phone,
       password: body.password,
       data: body.data,
       redirectTo: redirectOf(request),
@@ -50,22 +51,22 @@ type GrantType = (options: AuthOptions, request: FastifyRequest, reply: FastifyR
 
 const GRANTS: Readonly<Record<string, GrantType | undefined>> = {
   async password(options, request) {
-    const { email, phone, password } = bodyOf(request)
+    const { email, phone, password } = paramsOf(request)
     const realm = realmOf(options, request)
-    await demandCaptcha(realm, bodyOf(request))
+    await demandCaptcha(realm, paramsOf(request))
     const { grant, weakness } = await signInByPassword(realm, { email, phone, password })
     return sessionView(grant, weakness)
   },
   async refresh_token(options, request) {
-    return sessionView(await refresh(realmOf(options, request), bodyOf(request).refresh_token))
+    return sessionView(await refresh(realmOf(options, request), paramsOf(request).refresh_token))
   },
   async pkce(options, request) {
-    const { auth_code, code_verifier } = bodyOf(request)
+    const { auth_code, code_verifier } = paramsOf(request)
     const { grant, carried } = await exchangeCode(realmOf(options, request), auth_code, code_verifier)
     return { ...sessionView(grant), ...carriedView(carried) }
   },
   async id_token(options, request) {
-    const body = bodyOf(request)
+    const body = paramsOf(request)
     const realm = realmOf(options, request)
     await demandCaptcha(realm, body)
     const { provider, id_token, access_token, nonce, link_identity } = body

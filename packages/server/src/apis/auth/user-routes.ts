@@ -3,7 +3,7 @@ import { fail } from '../../base/errors.ts'
 import { type LogoutScope, logout, readUser, reauthenticate, updateUser } from '../../realms/auth/account.ts'
 import { challengeOf } from '../../realms/auth/pkce.ts'
 import { endOwnSession, ownSessions } from '../../realms/auth/sessions.ts'
-import { bodyOf, holderOf, paramOf, queryOf, redirectOf } from './input.ts'
+import { holderOf, paramOf, paramsOf, queryOf, redirectOf } from './input.ts'
 import type { AuthOptions } from './options.ts'
 import { realmOf } from './realm.ts'
 import { userSessionView, userView } from './view.ts'
@@ -21,7 +21,8 @@ export function userRoutes(app: FastifyInstance, options: AuthOptions): void {
 
   app.put('/user', USE, async (request) => {
     const holder = holderOf(options, request)
-    const body = bodyOf(request)
+    const body = paramsOf(request)
+    if (body.app_metadata !== undefined && body.app_metadata !== null) throw fail('auth_app_metadata_refused')
     const { email, password, data, nonce, current_password, phone, channel } = body
     const change = {
       email,

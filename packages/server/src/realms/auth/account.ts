@@ -63,7 +63,7 @@ export async function updateUser(realm: Realm, holder: Holder, change: UserChang
   const before = await realm.transact((store) =>
     allowed(realm, store, holder, newEmail !== null || newPhone !== null || given(change.password)),
   )
-  const passwordHash = given(change.password) ? await newPassword(realm, before, change) : null
+  const passwordHash = typeof change.password === 'string' ? await newPassword(realm, before, change) : null
   const asks = newEmail !== null && newEmail !== before.user.email
   const sends = asks && !realm.rules.email_autoconfirm
   if (sends) await limitMails(realm, 'email_change', newEmail)
@@ -110,8 +110,8 @@ async function allowed(realm: Realm, store: RealmStore, holder: Holder, guarded:
 /** The hash of a new password that the holder may set. Hashes outside of any transaction. */
 async function newPassword(realm: Realm, { user, session }: Present, change: UserChange): Promise<string> {
   demandStrong(realm.rules, change.password)
-  if (user.anonymous)
-    throw fail('auth_validation_failed', { reason: 'Updating password of an anonymous user without an email or phone is not allowed' })
+  if (user.anonymous && !given(change.email) && !given(change.phone))
+    throw fail('auth_unprocessable', { reason: 'Updating password of an anonymous user without an email or phone is not allowed' })
   await demandFresh(realm, user, session, change)
   const same = user.passwordHash !== null && (await busy(realm.hasher.verify(change.password, user.passwordHash))).ok
   if (same) throw fail('auth_same_password')
@@ -157,7 +157,8 @@ export async function logout(realm: Realm, holder: Holder, scope: LogoutScope): 
   await realm.transact(async (store) => {
     const { user, session } = await present(realm, store, holder)
     const all = (await store.sessionsOf(user.id)).map(({ id }) => id)
-    const ending = scope === 'global' ? all : all.filter((id) => (id === session?.id) === (scope === 'local'))
+    // A token that the project's people signed is of no session: it ends them all.
+    const ending = scope === 'global' || session === null ? all : all.filter((id) => (id === session?.id) === (scope === 'local'))
     await endSessions(realm, store, ending)
     await audit(realm, store, 'logout', user)
   })

@@ -2,7 +2,7 @@ import { fail } from '../../base/errors.ts'
 import type { RealmStore, RealmUser } from '../store/types.ts'
 import { linkOf, write } from './mails.ts'
 import { type Sent, sendToken, type TokenKind } from './one-time.ts'
-import { hashedNew } from './passwords.ts'
+import { demandPassword, hashedNew } from './passwords.ts'
 import { emailOf, insertPerson, mergedMetadata, type Person, personOf } from './people.ts'
 import { audit, type Realm } from './realm.ts'
 import { redirectOf } from './redirects.ts'
@@ -64,7 +64,7 @@ type Maker = (realm: Realm, store: RealmStore, email: string, wish: LinkWish, pa
 
 async function known(store: RealmStore, email: string): Promise<RealmUser> {
   const user = await store.userByEmail(email)
-  if (!user) throw fail('auth_user_not_found')
+  if (!user) throw fail('auth_address_not_found')
   return user
 }
 
@@ -72,8 +72,8 @@ const recovery =
   (type: 'magiclink' | 'recovery'): Maker =>
   async (realm, store, email, wish) => {
     const found = await store.userByEmail(email)
-    // A magic link invites who is not known yet, as GoTrue does.
-    if (!found && type === 'magiclink') return MAKERS.invite!(realm, store, email, wish, null)
+    // A magic link signs up who is not known yet, as GoTrue does.
+    if (!found && type === 'magiclink') return MAKERS.signup!(realm, store, email, wish, null)
     const user = found ?? (await known(store, email))
     await store.updateUser(user.id, { recoverySentAt: realm.now() }, realm.now())
     return { user, sent: await sendToken(realm, store, user, 'recovery_token', email), type }
@@ -100,7 +100,7 @@ const MAKERS: Readonly<Record<string, Maker>> = {
     const now = realm.now()
     const metadata = mergedMetadata(found?.userMetadata ?? {}, wish.data)
     const user = found ?? (await insertPerson(store, { email, passwordHash, metadata, confirmedAt: null }, now))
-    const patch = { userMetadata: metadata, confirmationSentAt: now, ...(passwordHash === null ? {} : { passwordHash }) }
+    const patch = { userMetadata: metadata, confirmationSentAt: now }
     await store.updateUser(user.id, patch, now)
     return { user: { ...user, ...patch }, sent: await sendToken(realm, store, user, 'confirmation_token', email), type: 'signup' }
   },
@@ -114,14 +114,22 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   email_change_new: change('email_change_token_new'),
 }
 
+/** Who is there already has theirs, whatever is said. */
+async function firstPassword(realm: Realm, email: string, password: unknown): Promise<string | null> {
+  if (await realm.transact((store) => store.userByEmail(email))) return null
+  demandPassword(realm.rules, password)
+  return hashedNew(realm, password)
+}
+
 /** POST /admin/generate_link: nothing is sent, the administrator does that. */
 export async function generateLink(realm: Realm, wish: LinkWish): Promise<MadeLink> {
   const maker = typeof wish.type === 'string' && Object.hasOwn(MAKERS, wish.type) ? MAKERS[wish.type] : undefined
   if (!maker)
     throw fail('auth_validation_failed', { reason: `Invalid email action link type requested: ${String(wish.type).slice(0, 40)}` })
   const email = emailOf(wish.email)
-  let passwordHash: string | null = null
-  if (wish.type === 'signup') passwordHash = await hashedNew(realm, wish.password)
+  const passwordHash = wish.type === 'signup' ? await firstPassword(realm, email, wish.password) : null
+  if (wish.type === 'email_change_current' && !realm.rules.secure_email_change)
+    throw fail('auth_validation_failed', { reason: 'Enable secure email change to generate link for current email' })
   return realm.transact(async (store) => {
     const { user, sent, type } = await maker(realm, store, email, wish, passwordHash)
     return {
@@ -129,7 +137,7 @@ export async function generateLink(realm: Realm, wish: LinkWish): Promise<MadeLi
       link: linkOf(realm, type, sent.token, wish.redirectTo),
       otp: sent.otp,
       token: sent.token,
-      type: String(wish.type),
+      type: String(type === 'signup' ? type : wish.type),
       redirectTo: redirectOf(realm.rules, realm.url, wish.redirectTo),
     }
   })

@@ -1,10 +1,23 @@
 import { fail } from '../../base/errors.ts'
 import { isUuid } from '../../base/ids.ts'
 import { isKnownHash } from '../hashing.ts'
-import type { Json, RealmStore, RealmUser, UserPatch } from '../store/types.ts'
+import type { Factor, Json, Page, RealmIdentity, RealmStore, RealmUser, UserFilter, UserPatch } from '../store/types.ts'
+import { ownFactor } from './factor-session.ts'
 import { endSessionsOf } from './grants.ts'
 import { hashedNew } from './passwords.ts'
-import { confirmEmail, emailIdentity, emailOf, insertPerson, mergedMetadata, type Person, personOf, phoneOf, userId } from './people.ts'
+import {
+  confirmEmail,
+  confirmPhone,
+  emailIdentity,
+  emailOf,
+  insertPerson,
+  mergedMetadata,
+  type Person,
+  personOf,
+  phoneIdentity,
+  phoneOf,
+  userId,
+} from './people.ts'
 import { audit, type Realm } from './realm.ts'
 
 /** What an administrator may say of a user; whatever else a body holds is not looked at. */
@@ -50,11 +63,21 @@ async function passwordOf(realm: Realm, body: AdminBody): Promise<string | undef
   return hashedNew(realm, body.password)
 }
 
+const NIL = '00000000-0000-0000-0000-000000000000'
+
+function newId(value: unknown): string | undefined {
+  if (!given(value)) return undefined
+  const id = typeof value === 'string' ? value.toLowerCase() : ''
+  if (id === NIL) throw invalid('ID cannot be a nil uuid')
+  if (!isUuid(id)) throw invalid('ID must conform to the uuid v4 format')
+  return id
+}
+
 export async function createUser(realm: Realm, body: AdminBody): Promise<Person> {
   const email = given(body.email) ? emailOf(body.email) : null
   const phone = given(body.phone) ? phoneOf(body.phone) : null
   if (email === null && phone === null) throw invalid('Cannot create a user without either an email or phone')
-  if (given(body.id) && (typeof body.id !== 'string' || !isUuid(body.id))) throw invalid('ID must conform to the uuid v4 format')
+  const id = newId(body.id)
   const passwordHash = (await passwordOf(realm, body)) ?? null
   const now = realm.now()
   const bannedUntil = given(body.ban_duration) ? banEnd(body.ban_duration, now) : null
@@ -62,11 +85,12 @@ export async function createUser(realm: Realm, body: AdminBody): Promise<Person>
   const appMetadata = objectOf(body.app_metadata, 'app_metadata')
   return realm.transact(async (store) => {
     if (email !== null && (await store.userByEmail(email))) throw fail('auth_email_exists')
-    if (phone !== null && (await store.userByPhone(phone))) throw fail('auth_phone_exists')
+    if (phone !== null && (await store.userByPhone(phone))) throw fail('auth_phone_taken')
+    if (id !== undefined && (await store.userById(id))) throw fail('auth_id_taken')
     const user = await insertPerson(
       store,
       {
-        ...(given(body.id) ? { id: String(body.id) } : {}),
+        ...(id === undefined ? {} : { id }),
         email,
         phone,
         passwordHash,
@@ -99,14 +123,14 @@ export interface Listed {
   readonly total: number
 }
 
-export const listUsers = (realm: Realm, page: { limit: number; offset: number }): Promise<Listed> =>
+export const listUsers = (realm: Realm, page: Page, of: UserFilter = {}): Promise<Listed> =>
   realm.transact(async (store) => {
-    const users = await store.users(page)
+    const users = await store.users(page, of)
     const ids = users.map(({ id }) => id)
     const identities = Map.groupBy(await store.identitiesOfAll(ids), ({ userId: of }) => of)
     const factors = Map.groupBy(await store.factorsOfAll(ids), ({ userId: of }) => of)
     const people = users.map((user) => ({ user, identities: identities.get(user.id) ?? [], factors: factors.get(user.id) ?? [] }))
-    return { people, total: await store.countUsers() }
+    return { people, total: await store.countUsers(of) }
   })
 
 /** The changes of the columns that need nothing but writing. */
@@ -135,13 +159,11 @@ export async function changeUser(realm: Realm, id: string, body: AdminBody): Pro
     const patch = {
       ...patchOf(user, body, now),
       ...(passwordHash === undefined ? {} : { passwordHash }),
-      ...(phone === undefined ? {} : { phone, phoneConfirmedAt: body.phone_confirm === true ? now : null }),
-      ...(email === undefined || email === user.email ? {} : { email, emailConfirmedAt: null }),
+      ...(phone === undefined ? {} : { phone }),
+      ...(email === undefined ? {} : { email }),
     }
     await store.updateUser(user.id, patch, now)
-    const changed = { ...user, ...patch }
-    if (body.email_confirm === true && changed.email !== null) await confirmEmail(store, changed, now)
-    else if (changed.email !== user.email) await moveIdentity(store, changed, now)
+    await moveAddresses(store, user, { ...user, ...patch }, body, now)
     // Who may not enter, or whose password somebody else has set, is signed out.
     if ((patch.bannedUntil ?? null) !== null || passwordHash !== undefined) await endSessionsOf(realm, store, user.id)
     await audit(realm, store, 'user_modified', user)
@@ -149,11 +171,18 @@ export async function changeUser(realm: Realm, id: string, body: AdminBody): Pro
   })
 }
 
-async function moveIdentity(store: RealmStore, user: RealmUser, now: number): Promise<void> {
-  const known = (await store.identitiesOf(user.id)).find(({ provider }) => provider === 'email')
-  const data = { ...known?.data, sub: user.id, email: user.email, email_verified: user.emailConfirmedAt !== null }
-  if (known) await store.updateIdentity(known.id, { data }, now)
-  else await store.insertIdentity(emailIdentity(user, now))
+/** Addresses that an administrator has set, and counts as proved: on the user and on their identities. */
+async function moveAddresses(store: RealmStore, before: RealmUser, user: RealmUser, body: AdminBody, now: number): Promise<void> {
+  if (body.email_confirm === true && user.email !== null) await confirmEmail(store, user, now)
+  else if (user.email !== before.email) await moveIdentity(store, 'email', emailIdentity(user, now), now)
+  if (body.phone_confirm === true && user.phone !== null) await confirmPhone(store, user, now)
+  else if (user.phone !== before.phone) await moveIdentity(store, 'phone', phoneIdentity(user, now), now)
+}
+
+async function moveIdentity(store: RealmStore, name: 'email' | 'phone', made: RealmIdentity, now: number): Promise<void> {
+  const known = (await store.identitiesOf(made.userId)).find(({ provider }) => provider === name)
+  if (!known) await store.insertIdentity(made)
+  else await store.updateIdentity(known.id, { data: { ...known.data, [name]: made.data[name], [`${name}_verified`]: false } }, now)
 }
 
 const SEARCH = /^(?:(action|author|type):)?(.{1,200})$/
@@ -185,12 +214,28 @@ export async function deleteUser(realm: Realm, id: string, soft: boolean): Promi
   })
 }
 
+/** An administrator gives a factor another name, or number. */
+export async function changeFactor(realm: Realm, id: string, factorId: string, body: AdminBody): Promise<Factor> {
+  const name = given(body.friendly_name) ? String(body.friendly_name).trim().slice(0, 255) : undefined
+  const phone = given(body.phone) ? phoneOf(body.phone) : undefined
+  return realm.transact(async (store) => {
+    const user = await needUser(store, id)
+    const factor = await ownFactor(store, user, factorId)
+    const moves = phone !== undefined && factor.type === 'phone'
+    const patch = { ...(name === undefined ? {} : { name }), ...(moves ? { phone } : {}) }
+    const others = (await store.factorsOf(user.id)).filter((other) => other.id !== factor.id)
+    if (name !== undefined && others.some((other) => other.name === name)) throw fail('auth_mfa_factor_name_conflict', { name })
+    await store.updateFactor(factor.id, patch, realm.now())
+    await audit(realm, store, 'factor_updated', user, { factor_id: factor.id })
+    return { ...factor, ...patch, updatedAt: realm.now() }
+  })
+}
+
 /** An administrator removes a factor. */
 export async function removeFactor(realm: Realm, id: string, factorId: string): Promise<string> {
   return realm.transact(async (store) => {
     const user = await needUser(store, id)
-    const factor = isUuid(factorId) ? await store.factorById(factorId) : null
-    if (!factor || factor.userId !== user.id) throw fail('auth_mfa_factor_not_found')
+    const factor = await ownFactor(store, user, factorId)
     await store.deleteFactor(factor.id)
     await audit(realm, store, 'factor_deleted', user, { factor_id: factor.id })
     return factor.id

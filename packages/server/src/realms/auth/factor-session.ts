@@ -17,15 +17,17 @@ export async function inSession(realm: Realm, store: RealmStore, holder: Holder)
 }
 
 export async function ownFactor(store: RealmStore, user: RealmUser, id: string): Promise<Factor> {
-  const factor = isUuid(id) ? await store.factorById(id) : null
+  if (!isUuid(id)) throw fail('auth_id_malformed', { what: 'factor_id' })
+  const factor = await store.factorById(id)
   if (!factor || factor.userId !== user.id) throw fail('auth_mfa_factor_not_found')
   return factor
 }
 
 /** A second factor is guarded by those that are there already. */
-export function demandAal2(factors: readonly Factor[], session: RealmSession, what: string): void {
-  if (session.aal !== 'aal2' && factors.some(({ status }) => status === 'verified'))
-    throw fail('auth_insufficient_aal', { reason: `AAL2 required to ${what}` })
+export function demandAal2(factors: readonly Factor[], session: RealmSession, to: 'enroll' | 'unenroll'): void {
+  if (session.aal === 'aal2' || factors.every(({ status }) => status !== 'verified')) return
+  if (to === 'enroll') throw fail('auth_insufficient_aal_to_enroll', { reason: 'AAL2 required to enroll a new factor' })
+  throw fail('auth_insufficient_aal_to_unenroll', { reason: 'AAL2 required to unenroll verified factor' })
 }
 
 /** Keyed and bound to the challenge, as the codes of mails are. */

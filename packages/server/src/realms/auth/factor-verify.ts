@@ -77,6 +77,8 @@ async function credentialOf(realm: Realm, { factor, open, valid }: Look, given: 
 /** An answer raises the session to aal2; the first one also completes the factor. Each is good once. */
 export async function verifyFactor(realm: Realm, holder: Holder, factorId: string, given: Answer): Promise<Grant> {
   await limitAddress(realm, 'verifications')
+  if ((given.code ?? '') === '' && given.webauthn === undefined)
+    throw fail('auth_validation_failed', { reason: 'Code needs to be non-empty' })
   const look = await realm.transact((store) => lookAt(realm, store, holder, factorId, given))
   if (typeof look === 'number') throw tooMany(look)
   const { user, factor } = look
@@ -105,6 +107,8 @@ export async function verifyFactor(realm: Realm, holder: Holder, factorId: strin
 /** The first factor: sessions that know only the password end, since it is no longer enough. */
 async function complete(realm: Realm, store: RealmStore, factor: Factor, session: RealmSession): Promise<void> {
   await store.updateFactor(factor.id, { status: 'verified' }, realm.now())
+  for (const other of await store.factorsOf(factor.userId))
+    if (other.type === factor.type && other.status !== 'verified' && other.id !== factor.id) await store.deleteFactor(other.id)
   const others = (await store.sessionsOf(factor.userId)).filter(({ id, aal }) => id !== session.id && aal === 'aal1')
   await endSessions(
     realm,

@@ -33,6 +33,7 @@ function startOf({ rules }: Realm, given: Enrolling): { type: 'totp' | 'phone' |
   }
   if (given.type === 'phone') {
     if (!rules.mfa_phone) throw fail('auth_mfa_phone_enroll_not_enabled')
+    if ((given.phone ?? '') === '') throw fail('auth_validation_failed', { reason: 'Phone number required to enroll Phone factor' })
     return { type: 'phone', secret: null, phone: phoneOf(given.phone) }
   }
   if (given.type !== 'totp') throw fail('auth_validation_failed', { reason: 'factor_type needs to be totp, phone, or webauthn' })
@@ -55,9 +56,10 @@ export async function enroll(realm: Realm, holder: Holder, given: Enrolling): Pr
   const name = typeof given.name === 'string' && given.name.trim() !== '' ? given.name.trim().slice(0, 255) : null
   return realm.transact(async (store) => {
     const { user, session } = await inSession(realm, store, holder)
+    if (user.anonymous) throw fail('auth_anonymous_refused')
     const now = realm.now()
     const all = await store.factorsOf(user.id)
-    demandAal2(all, session, 'enroll a new factor')
+    demandAal2(all, session, 'enroll')
     await makeRoom(realm, store, all, start.phone)
     const times = { createdAt: now, updatedAt: now, lastChallengedAt: null }
     const factor: Factor = { id: uuid(), userId: user.id, name, status: 'unverified', credential: null, ...start, ...times }
@@ -121,13 +123,16 @@ export async function unenroll(realm: Realm, holder: Holder, factorId: string): 
   return realm.transact(async (store) => {
     const { user, session } = await inSession(realm, store, holder)
     const factor = await ownFactor(store, user, factorId)
-    if (factor.status === 'verified') demandAal2([factor], session, 'unenroll verified factor')
+    if (factor.status === 'verified') demandAal2([factor], session, 'unenroll')
     await store.deleteFactor(factor.id)
     const left = (await store.factorsOf(user.id)).filter(({ status }) => status === 'verified')
     if (left.length === 0) {
       await store.replaceRecoveryCodes(user.id, [], realm.now())
       await store.updateSession(session.id, { aal: 'aal1' }, realm.now())
     }
+    // What it has proved counts no more, in none of the sessions.
+    for (const each of await store.sessionsOf(user.id))
+      if (each.factorId === factor.id) await store.updateSession(each.id, { aal: 'aal1', factorId: null }, realm.now())
     await audit(realm, store, 'factor_unenrolled', user, { factor_id: factor.id })
     return factor.id
   })

@@ -6,7 +6,7 @@ import { write } from './mails.ts'
 import { limitMails, sendToken } from './one-time.ts'
 import { emailOf, insertPerson, mergedMetadata } from './people.ts'
 import { type PkceChallenge, startFlow } from './pkce.ts'
-import { audit, level, limitAddress, type Realm } from './realm.ts'
+import { audit, level, limitAddress, newcomer, type Realm } from './realm.ts'
 import { askBefore, sendConfirmation } from './sign-up.ts'
 
 export interface LinkRequest {
@@ -17,6 +17,7 @@ export interface LinkRequest {
 
 /** The checks of every door that sends a mail to an address that anybody may name. */
 async function atTheDoor(realm: Realm, email: unknown, kind: string): Promise<string> {
+  if (!realm.rules.email_enabled) throw fail('auth_email_provider_disabled', { what: 'logins' })
   const address = emailOf(email)
   await limitAddress(realm, 'otps')
   await limitMails(realm, kind, address)
@@ -42,7 +43,7 @@ async function sendLink(
 
 /** POST /recover: the same answer whether anybody has the address. */
 export async function recover(realm: Realm, request: LinkRequest): Promise<void> {
-  if (!realm.rules.email_enabled) throw fail('auth_email_provider_disabled', { what: 'logins' })
+  if ((request.email ?? '') === '') throw fail('auth_validation_failed', { reason: 'Password recovery requires an email' })
   const email = await atTheDoor(realm, request.email, 'recovery')
   await level(() =>
     realm.transact(async (store) => {
@@ -66,7 +67,7 @@ export async function sendOtp(realm: Realm, request: OtpRequest): Promise<void> 
   const email = await atTheDoor(realm, request.email, 'magic_link')
   if (request.createUser && !rules.disable_signup) await askBefore(realm, email, metadata)
   await level(() =>
-    realm.transact(async (store) => {
+    newcomer(realm, async (store) => {
       const known = await store.userByEmail(email)
       if (!known && !request.createUser) throw fail('auth_otp_disabled')
       if (!known && rules.disable_signup) throw fail('auth_signup_disabled')
@@ -81,10 +82,7 @@ export async function sendOtp(realm: Realm, request: OtpRequest): Promise<void> 
 }
 
 /** POST /resend: a mail that was sent before, once more. */
-export async function resend(realm: Realm, type: unknown, request: LinkRequest): Promise<void> {
-  if (type !== 'signup' && type !== 'email_change') {
-    throw fail('auth_validation_failed', { reason: 'Missing one of these types: signup, email_change, sms, phone_change' })
-  }
+export async function resend(realm: Realm, type: 'signup' | 'email_change', request: LinkRequest): Promise<void> {
   const email = await atTheDoor(realm, request.email, type === 'signup' ? 'confirmation' : 'email_change')
   await level(() =>
     realm.transact(async (store) => {

@@ -39,9 +39,17 @@ export function weaknessOf(rules: AuthRules, password: string): Weakness | null 
   return reasons.length === 0 ? null : { message: messages.join(' '), reasons }
 }
 
+const NONE = () => fail('auth_validation_failed', { reason: 'Signup requires a valid password' })
+
+/** Of whoever comes: there must be one at all. */
+export function demandPassword(rules: AuthRules, password: unknown): asserts password is string {
+  if (password === '') throw NONE()
+  demandStrong(rules, password)
+}
+
 /** Throws `auth_weak_password`, `auth_validation_failed`. */
 export function demandStrong(rules: AuthRules, password: unknown): asserts password is string {
-  if (typeof password !== 'string') throw fail('auth_validation_failed', { reason: 'Signup requires a valid password' })
+  if (typeof password !== 'string') throw NONE()
   const weak = weaknessOf(rules, password)
   if (weak) throw fail('auth_weak_password', { reason: weak.message }, { details: { reasons: weak.reasons } })
   if (Buffer.byteLength(password) > CHARS_MAX)

@@ -17,7 +17,8 @@ export async function personOf(store: RealmStore, user: RealmUser): Promise<Pers
 
 /** Throws `auth_validation_failed` in the words that applications match on. */
 export function emailOf(text: unknown): string {
-  if (typeof text !== 'string') throw fail('auth_validation_failed', { reason: 'An email address is required' })
+  if (typeof text !== 'string' || text === '') throw fail('auth_validation_failed', { reason: 'An email address is required' })
+  if (text.length > 255) throw fail('auth_validation_failed', { reason: 'An email address is too long' })
   try {
     return normalEmail(text)
   } catch {
@@ -25,10 +26,16 @@ export function emailOf(text: unknown): string {
   }
 }
 
-/** Digits of E.164 without the plus. Throws `auth_validation_failed`. */
-export function phoneOf(value: unknown): string {
+/** Digits of E.164 without the plus; null: it is no number. */
+export function digitsOf(value: unknown): string | null {
   const digits = typeof value === 'string' ? value.trim().replace(/^\+/, '').replaceAll(' ', '') : ''
-  if (!/^[1-9]\d{6,14}$/.test(digits)) throw fail('auth_validation_failed', { reason: 'Invalid phone number format (E.164 required)' })
+  return /^[1-9]\d{6,14}$/.test(digits) ? digits : null
+}
+
+/** The same. Throws `auth_validation_failed`. */
+export function phoneOf(value: unknown): string {
+  const digits = digitsOf(value)
+  if (digits === null) throw fail('auth_validation_failed', { reason: 'Invalid phone number format (E.164 required)' })
   return digits
 }
 

@@ -5,9 +5,9 @@ import { blankUser, mayEnter } from '../users.ts'
 import { granted, signIn } from './grants.ts'
 import { beforeUserCreated, hasHook } from './hooks.ts'
 import { limitSms, sendToken, type TokenKind } from './one-time.ts'
-import { demandStrong, hashedNew } from './passwords.ts'
+import { demandPassword, hashedNew } from './passwords.ts'
 import { confirmPhone, insertPerson, mergedMetadata, personOf, phoneOf } from './people.ts'
-import { audit, level, limitAddress, type Realm } from './realm.ts'
+import { audit, level, limitAddress, newcomer, type Realm } from './realm.ts'
 import type { SignedUp } from './sign-up.ts'
 import { CHANNELS, type Channel, writeSms } from './sms.ts'
 
@@ -39,6 +39,8 @@ export interface PhoneSignUp {
   readonly password: unknown
   readonly data: unknown
   readonly channel: unknown
+  /** The request speaks of PKCE, which a code has no use for. */
+  readonly pkce?: boolean
 }
 
 async function askBefore(realm: Realm, phone: string, metadata: RealmUser['userMetadata']): Promise<void> {
@@ -61,7 +63,8 @@ export async function signUpByPhone(realm: Realm, given: PhoneSignUp): Promise<S
   const { rules } = realm
   if (rules.disable_signup) throw fail('auth_signup_disabled')
   if (!rules.phone_enabled) throw fail('auth_phone_provider_disabled', { reason: 'Phone signups are disabled' })
-  demandStrong(rules, given.password)
+  demandPassword(rules, given.password)
+  if (given.pkce === true) throw fail('auth_validation_failed', { reason: 'PKCE not supported for phone signups' })
   const phone = phoneOf(given.phone)
   const channel = channelOf(realm, given.channel)
   const metadata = mergedMetadata({}, given.data)
@@ -70,7 +73,7 @@ export async function signUpByPhone(realm: Realm, given: PhoneSignUp): Promise<S
     const passwordHash = await hashedNew(realm, given.password)
     await askBefore(realm, phone, metadata)
     if (!rules.phone_autoconfirm) await limitSms(realm, phone)
-    const made = await realm.transact(async (store) => {
+    const made = await newcomer(realm, async (store) => {
       const now = realm.now()
       const known = await store.userByPhone(phone)
       if (known && (rules.phone_autoconfirm || known.phoneConfirmedAt !== null)) {
@@ -116,7 +119,7 @@ export async function sendPhoneOtp(realm: Realm, given: PhoneOtp): Promise<strin
   const creates = given.createUser && !rules.disable_signup
   if (creates) await askBefore(realm, phone, metadata)
   const id = await level(() =>
-    realm.transact(async (store) => {
+    newcomer(realm, async (store) => {
       const known = await store.userByPhone(phone)
       if (!known && !creates) throw fail('auth_otp_disabled')
       if (known && !mayEnter(known, realm.now())) return uuid()
@@ -127,6 +130,14 @@ export async function sendPhoneOtp(realm: Realm, given: PhoneOtp): Promise<strin
   )
   realm.poke()
   return id
+}
+
+/** Of a change: whoever has the number or is to have it, and the new one. */
+async function receiverOf(store: RealmStore, type: 'sms' | 'phone_change', phone: string): Promise<[RealmUser | null, string]> {
+  const owner = await store.userByPhone(phone)
+  if (type === 'sms') return [owner, phone]
+  if (owner?.phoneChange) return [owner, owner.phoneChange]
+  return [await store.userByPhoneChange(phone), phone]
 }
 
 /** POST /resend of `sms` and `phone_change`. Answers an id whether anybody has the number or not. */
@@ -142,9 +153,9 @@ export async function resendPhone(
   await limitSms(realm, phone)
   const id = await level(() =>
     realm.transact(async (store) => {
-      const user = type === 'sms' ? await store.userByPhone(phone) : await store.userByPhoneChange(phone)
+      const [user, to] = await receiverOf(store, type, phone)
       if (!user || !mayEnter(user, realm.now()) || (type === 'sms' && user.phoneConfirmedAt !== null)) return uuid()
-      return sendCode(realm, store, user, { kind: type === 'sms' ? 'confirmation_token' : 'phone_change_token', phone, channel })
+      return sendCode(realm, store, user, { kind: type === 'sms' ? 'confirmation_token' : 'phone_change_token', phone: to, channel })
     }),
   )
   realm.poke()

@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto'
 import { sha256 } from '../../base/crypto.ts'
-import { fail } from '../../base/errors.ts'
+import { fail, isSovraError } from '../../base/errors.ts'
 import { uuid } from '../../base/ids.ts'
 import type { Outbound } from '../../base/outbound.ts'
 import { budgetKey } from '../../base/proxies.ts'
@@ -100,6 +100,16 @@ export async function limitAddress(realm: Realm, what: IpRule): Promise<void> {
   const rule = { amount: realm.rules.rates[what], window: WINDOW[what] }
   const wait = await realm.transact((store) => store.take(`${what}:${budgetKey(ip)}`, rule, realm.now()))
   if (wait > 0) throw tooMany(wait)
+}
+
+/** A transaction that may make somebody. Of two at once for one address the later finds the other's and goes on with that. */
+export async function newcomer<R>(realm: Realm, fn: (store: RealmStore) => Promise<R>): Promise<R> {
+  try {
+    return await realm.transact(fn)
+  } catch (error) {
+    if (isSovraError(error, 'auth_email_exists') || isSovraError(error, 'auth_phone_exists')) return realm.transact(fn)
+    throw error
+  }
 }
 
 /** Addresses of people are not kept as they are in counters. */

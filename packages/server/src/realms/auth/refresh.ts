@@ -9,13 +9,13 @@ type Outcome = Draft | 'unknown' | 'reused' | 'over' | 'banned'
 
 /** Exchanges a refresh token. Answers instead of throwing inside the transaction, so that the end of a stolen session is committed. */
 export async function refresh(realm: Realm, text: unknown): Promise<Grant> {
-  if (typeof text !== 'string' || text === '') throw fail('auth_validation_failed', { reason: 'refresh_token required' })
+  if (typeof text !== 'string' || text === '') throw fail('auth_invalid_request', { reason: 'refresh_token required' })
   await limitAddress(realm, 'refreshes')
   const outcome = await realm.transact((store) => exchange(realm, store, text))
   if (typeof outcome === 'object') return granted(realm, outcome)
   if (outcome === 'reused') throw fail('auth_refresh_token_already_used')
   if (outcome === 'over') throw fail('auth_session_expired')
-  throw fail(outcome === 'banned' ? 'auth_sign_in_banned' : 'auth_refresh_token_not_found')
+  throw fail(outcome === 'banned' ? 'auth_refresh_banned' : 'auth_refresh_token_not_found')
 }
 
 async function exchange(realm: Realm, store: RealmStore, text: string): Promise<Outcome> {

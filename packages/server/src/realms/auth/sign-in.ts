@@ -5,7 +5,7 @@ import { mayEnter } from '../users.ts'
 import { endSessionsOf, type Grant, granted, signIn } from './grants.ts'
 import { passwordAttempt } from './hooks.ts'
 import { busy, hashed, type Weakness, weakness } from './passwords.ts'
-import { isConfirmed, phoneOf } from './people.ts'
+import { digitsOf, isConfirmed } from './people.ts'
 import { audit, hidden, limitAddress, MINUTE, type Realm, tooMany } from './realm.ts'
 
 const FAILURE_WINDOW = 15 * MINUTE
@@ -53,12 +53,13 @@ function addressOf({ rules }: Realm, { email, phone }: PasswordSignIn) {
   if (provided(email) && provided(phone))
     throw fail('auth_validation_failed', { reason: 'Only an email address or phone number should be provided on login.' })
   if (provided(phone)) {
-    if (!rules.phone_enabled) throw fail('auth_phone_provider_disabled', { reason: 'Phone logins are disabled' })
-    const digits = phoneOf(phone)
+    if (!rules.phone_enabled) throw fail('auth_logins_disabled_phone')
+    const digits = digitsOf(phone)
+    if (digits === null) return { account: String(phone).slice(0, 64), provider: 'phone', find: async () => null }
     return { account: digits, provider: 'phone', find: (store: RealmStore) => store.userByPhone(digits) }
   }
   if (!provided(email)) throw fail('auth_validation_failed', { reason: 'missing email or phone' })
-  if (!rules.email_enabled) throw fail('auth_email_provider_disabled', { what: 'logins' })
+  if (!rules.email_enabled) throw fail('auth_logins_disabled_email')
   if (typeof email !== 'string' || email.length > 320) throw fail('auth_invalid_credentials')
   const address = email.trim().toLowerCase()
   return { account: address, provider: 'email', find: (store: RealmStore) => store.userByEmail(address) }

@@ -6,13 +6,14 @@ import { type Draft, type Grant, granted, signIn } from './grants.ts'
 import { beforeUserCreated, hasHook } from './hooks.ts'
 import { write } from './mails.ts'
 import { limitMails, sendToken } from './one-time.ts'
-import { demandStrong, hashedNew } from './passwords.ts'
+import { demandPassword, hashedNew } from './passwords.ts'
 import { emailOf, insertPerson, isConfirmed, mergedMetadata, type Person, personOf } from './people.ts'
 import { type PkceChallenge, startFlow } from './pkce.ts'
-import { audit, level, limitAddress, type Realm } from './realm.ts'
+import { audit, level, limitAddress, newcomer, type Realm } from './realm.ts'
 
 export interface SignUp {
   readonly email: unknown
+  readonly phone?: unknown
   readonly password: unknown
   readonly data: unknown
   readonly redirectTo: string | null
@@ -59,7 +60,9 @@ export async function signUp(realm: Realm, given: SignUp): Promise<SignedUp> {
   const { rules } = realm
   if (rules.disable_signup) throw fail('auth_signup_disabled')
   if (!rules.email_enabled) throw fail('auth_email_provider_disabled', { what: 'signups' })
-  demandStrong(rules, given.password)
+  demandPassword(rules, given.password)
+  if ((given.phone ?? '') !== '')
+    throw fail('auth_validation_failed', { reason: 'Only an email address or phone number should be provided on signup.' })
   const email = emailOf(given.email)
   const metadata = mergedMetadata({}, given.data)
   await limitAddress(realm, 'sign_ups')
@@ -68,7 +71,7 @@ export async function signUp(realm: Realm, given: SignUp): Promise<SignedUp> {
     const passwordHash = await hashedNew(realm, given.password)
     await askBefore(realm, email, metadata)
     if (!rules.email_autoconfirm) await limitMails(realm, 'confirmation', email)
-    const made = await realm.transact((store) => enter(realm, store, { email, passwordHash, metadata, given }))
+    const made = await newcomer(realm, (store) => enter(realm, store, { email, passwordHash, metadata, given }))
     realm.poke()
     return 'claims' in made ? { grant: await granted(realm, made) } : made
   })
@@ -105,7 +108,9 @@ async function enter(realm: Realm, store: RealmStore, { email, passwordHash, met
   }
   // One who has not confirmed gets the mail again; nothing of the account changes, since nobody has proved to own the address.
   await audit(realm, store, 'user_confirmation_requested', user, { provider: 'email' })
-  return { person: await personOf(store, await sendConfirmation(realm, store, user, given.pkce, given.redirectTo)) }
+  const person = await personOf(store, await sendConfirmation(realm, store, user, given.pkce, given.redirectTo))
+  // What was written of somebody invited is not for whoever knows the address.
+  return { person: user.invitedAt === null ? person : { ...person, user: { ...person.user, userMetadata: {} }, identities: [] } }
 }
 
 /** Someone without any proof; upgraded by `updateUser()`. */

@@ -21,7 +21,6 @@ const KINDS: Readonly<Record<string, readonly TokenKind[]>> = {
   sms: ['confirmation_token'],
   phone_change: ['phone_change_token'],
 }
-const DIGITS = /^\d{6,10}$/
 
 export interface Attempt {
   readonly type: unknown
@@ -33,12 +32,37 @@ export interface Attempt {
 
 export type Verified = { readonly grant: Grant } | { readonly half: HalfChanged }
 
-const kindsOf = (type: unknown): readonly TokenKind[] => {
-  if (typeof type !== 'string' || type === '') throw fail('auth_validation_failed', { reason: 'Verify requires a verification type' })
-  const kinds = Object.hasOwn(KINDS, type) ? KINDS[type] : undefined
-  if (kinds) return kinds
-  throw fail('auth_validation_failed', { reason: 'Unsupported verification type' })
+const provided = (value: unknown): boolean => value !== undefined && value !== null && value !== ''
+const invalid = (reason: string) => fail('auth_validation_failed', { reason })
+
+/** A code of somebody, or the secret of a link. Throws `auth_validation_failed`. */
+function demandAttempt({ type, token, tokenHash, email, phone }: Attempt): void {
+  if (!provided(type)) throw invalid('Verify requires a verification type')
+  if (provided(token) === provided(tokenHash)) throw invalid('Verify requires either a token or a token hash')
+  if (provided(tokenHash)) {
+    if (provided(email) || provided(phone)) throw invalid('Only the token_hash and type should be provided')
+  } else if (provided(email) === provided(phone)) throw invalid('Only an email address or phone number should be provided on verify')
+  else if (provided(phone)) phoneOf(phone)
+  else addressOf(email)
 }
+
+/** Throws `auth_unprocessable`, as clients of this door know it. */
+function addressOf(email: unknown): string {
+  try {
+    return emailOf(email)
+  } catch (cause) {
+    throw fail('auth_unprocessable', { reason: 'Invalid email format' }, { cause })
+  }
+}
+
+const kindsOf = (type: unknown): readonly TokenKind[] => {
+  const kinds = Object.hasOwn(KINDS, String(type)) ? KINDS[String(type)] : undefined
+  if (kinds) return kinds
+  throw invalid('Unsupported verification type')
+}
+
+/** Types that links have: numbers get codes. */
+const { sms: _sms, phone_change: _change, ...LINKS } = KINDS
 
 const ofPhone = ({ type }: Attempt): boolean => type === 'sms' || type === 'phone_change'
 
@@ -61,20 +85,17 @@ async function consume(
   kinds: readonly TokenKind[],
   attempt: Attempt,
 ): Promise<[OneTimeToken, RealmUser] | null> {
-  const { tokenHash, token } = attempt
-  const text =
-    typeof tokenHash === 'string' && tokenHash !== '' ? tokenHash : typeof token === 'string' && !DIGITS.test(token) ? token : null
-  if (text !== null) {
-    const taken = await takeToken(realm, store, kinds, text)
+  const { tokenHash, token, phone } = attempt
+  if (provided(tokenHash)) {
+    const taken = await takeToken(realm, store, kinds, String(tokenHash))
     const user = taken && (await store.userById(taken.userId))
     return taken && user ? [taken, user] : null
   }
-  if (ofPhone(attempt)) return consumePhone(realm, store, kinds, attempt)
-  const email = emailOf(attempt.email)
+  if (provided(phone)) return ofPhone(attempt) ? consumePhone(realm, store, kinds, attempt) : null
+  const email = addressOf(attempt.email)
   const owner = await store.userByEmail(email)
-  if (!owner) return null
-  const taken = await takeOtp(realm, store, owner, kinds, email, String(token))
-  return taken ? [taken, owner] : null
+  const taken = owner && (await takeOtp(realm, store, owner, kinds, email, String(token)))
+  return taken && owner ? [taken, owner] : null
 }
 
 /** By the new address of a change: its owner is found by the address that they have. */
@@ -85,8 +106,8 @@ async function consumeChange(
   attempt: Attempt,
 ): Promise<[OneTimeToken, RealmUser] | null> {
   const found = await consume(realm, store, kinds, attempt)
-  if (found || ofPhone(attempt) || attempt.tokenHash || typeof attempt.email !== 'string') return found
-  const email = emailOf(attempt.email)
+  if (found || attempt.type !== 'email_change' || !provided(attempt.email)) return found
+  const email = addressOf(attempt.email)
   const user = await store.userByEmailChange(email)
   const taken = user && (await takeOtp(realm, store, user, kinds, email, String(attempt.token)))
   return taken && user ? [taken, user] : null
@@ -114,11 +135,8 @@ const isHalf = (value: object): value is HalfChanged => 'message' in value
 
 /** POST /verify. Throws `auth_otp_expired` for everything that is not good: unknown, used, too late, for something else. */
 export async function verifyToken(realm: Realm, attempt: Attempt): Promise<Verified> {
+  demandAttempt(attempt)
   const kinds = kindsOf(attempt.type)
-  if ((attempt.token ?? '') === '' && (attempt.tokenHash ?? '') === '')
-    throw fail('auth_validation_failed', { reason: 'Verify requires a token or a token hash' })
-  if (attempt.tokenHash !== undefined && attempt.tokenHash !== '' && ((attempt.email ?? '') !== '' || (attempt.phone ?? '') !== ''))
-    throw fail('auth_validation_failed', { reason: 'Only the token_hash and type should be provided' })
   await limitAddress(realm, 'verifications')
   // Answers instead of throwing inside, so that a wrong try counts.
   const result = await realm.transact(async (store): Promise<Draft | HalfChanged | 'banned' | null> => {
@@ -132,7 +150,7 @@ export async function verifyToken(realm: Realm, attempt: Attempt): Promise<Verif
     return signIn(realm, store, settled, 'otp')
   })
   if (result === 'banned') throw fail('auth_user_banned')
-  if (!result) throw fail('auth_otp_expired')
+  if (!result) throw fail(provided(attempt.tokenHash) ? 'auth_link_expired' : 'auth_otp_expired')
   return isHalf(result) ? { half: result } : { grant: await granted(realm, result) }
 }
 
@@ -140,10 +158,15 @@ export async function verifyToken(realm: Realm, attempt: Attempt): Promise<Verif
 export async function followLink(realm: Realm, given: { token: string; type: string; redirectTo: string | null }): Promise<string> {
   const target = redirectOf(realm.rules, realm.url, given.redirectTo)
   await limitAddress(realm, 'verifications')
+  const pkce = given.token.startsWith(PKCE)
+  if (!Object.hasOwn(LINKS, given.type)) return linkError(target, pkce, 'unknown')
   const result = await realm.transact((store) => settleLink(realm, store, given))
-  if (result === null) return linkError(target, given.token.startsWith(PKCE))
+  if (typeof result === 'string') return linkError(target, pkce, result)
   if ('code' in result) return withParams(target, 'query', { code: result.code })
-  if (isHalf(result)) return withParams(target, 'fragment', { message: result.message, sb: '' })
+  if (isHalf(result)) {
+    const message = { message: result.message }
+    return withParams(pkce ? withParams(target, 'query', message) : target, 'fragment', { ...message, sb: '' })
+  }
   return withParams(target, 'fragment', linkTokens(await granted(realm, result), given.type))
 }
 
@@ -151,16 +174,16 @@ async function settleLink(
   realm: Realm,
   store: RealmStore,
   given: { token: string; type: string },
-): Promise<Draft | HalfChanged | { readonly code: string } | null> {
-  const kinds = Object.hasOwn(KINDS, given.type) ? KINDS[given.type]! : []
-  const taken = await takeToken(realm, store, kinds, given.token)
+): Promise<Draft | HalfChanged | { readonly code: string } | 'expired' | 'banned'> {
+  const taken = await takeToken(realm, store, KINDS[given.type] ?? [], given.token)
   const user = taken && (await store.userById(taken.userId))
-  if (!taken || !user || !mayEnter(user, realm.now())) return null
+  if (!taken || !user) return 'expired'
+  if (!mayEnter(user, realm.now())) return 'banned'
   const settled = await proved(realm, store, given.type, taken, user)
   if (isHalf(settled)) return settled
   if (taken.flowId === null) return signIn(realm, store, settled, 'otp')
   const code = await issueCode(realm, store, taken.flowId, settled.id)
-  return code === null ? null : { code }
+  return code === null ? 'expired' : { code }
 }
 
 /** A session as it is written into the fragment of a URL. */
@@ -173,9 +196,17 @@ const linkTokens = (grant: Grant, type: string): Record<string, string> => ({
   type,
 })
 
+/** As OAuth 2.0 names it, the dialect's code, and its words. */
+const REFUSED = {
+  expired: ['access_denied', 'otp_expired', 'Email link is invalid or has expired'],
+  banned: ['access_denied', 'user_banned', 'User is banned'],
+  unknown: ['invalid_request', 'validation_failed', 'Invalid email verification type'],
+} as const
+
 /** What a page reads of a link that is not good. */
-function linkError(target: string, pkce: boolean): string {
-  const params = { error: 'access_denied', error_code: 'otp_expired', error_description: 'Email link is invalid or has expired' }
+function linkError(target: string, pkce: boolean, why: keyof typeof REFUSED): string {
+  const [error, error_code, error_description] = REFUSED[why]
+  const params = { error, error_code, error_description }
   const inQuery = pkce ? withParams(target, 'query', params) : target
   return withParams(inQuery, 'fragment', { ...params, sb: '' })
 }

@@ -263,6 +263,12 @@ export interface Page {
   readonly offset: number
 }
 
+export interface UserFilter {
+  /** A part of the address or of the full name. */
+  readonly text?: string
+  readonly oldestFirst?: boolean
+}
+
 export interface UserStore {
   /** False: its id or address is taken. */
   insertUser(user: RealmUser): Promise<boolean>
@@ -277,8 +283,8 @@ export interface UserStore {
   /** With all that is theirs. */
   deleteUser(id: string): Promise<void>
   /** Newest first. */
-  users(page: Page): Promise<RealmUser[]>
-  countUsers(): Promise<number>
+  users(page: Page, of?: UserFilter): Promise<RealmUser[]>
+  countUsers(of?: UserFilter): Promise<number>
   /** By id, those that follow one. */
   usersAfter(id: string | null, limit: number): Promise<RealmUser[]>
 
@@ -331,7 +337,11 @@ export interface FactorStore {
   factorById(id: string): Promise<Factor | null>
   factorsOf(userId: string): Promise<Factor[]>
   factorsOfAll(userIds: readonly string[]): Promise<Factor[]>
-  updateFactor(id: string, patch: Partial<Pick<Factor, 'status' | 'lastChallengedAt' | 'name' | 'credential'>>, now: number): Promise<void>
+  updateFactor(
+    id: string,
+    patch: Partial<Pick<Factor, 'phone' | 'status' | 'lastChallengedAt' | 'name' | 'credential'>>,
+    now: number,
+  ): Promise<void>
   deleteFactor(id: string): Promise<void>
   insertChallenge(challenge: Challenge): Promise<void>
   challengeById(id: string): Promise<Challenge | null>

@@ -1,8 +1,8 @@
-import type { Kysely } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import { insertIfAbsent } from '../../base/db/insert.ts'
 import type { Tables } from '../../metadata/tables.ts'
 import { type Codec, type Fields, fromRow, rowOf } from './fields.ts'
-import type { RealmIdentity, RealmUser, UserStore } from './types.ts'
+import type { RealmIdentity, RealmUser, UserFilter, UserStore } from './types.ts'
 
 const USER: Fields<RealmUser> = {
   id: ['id', 'text'],
@@ -77,6 +77,14 @@ type Users = Pick<
   | 'usersAfter'
 >
 
+/** Of the metadata only the full name is looked at, where the database can: in a cluster. */
+function matching({ text = '' }: UserFilter, codec: Codec) {
+  if (text === '') return sql<boolean>`1 = 1`
+  const like = `%${text.toLowerCase().replace(/[!%_]/g, '!$&')}%`
+  const name = codec.callsFunctions ? sql` or lower(raw_user_meta_data->>'full_name') like ${like} escape '!'` : sql``
+  return sql<boolean>`(lower(email) like ${like} escape '!'${name})`
+}
+
 export const users = (db: Kysely<Tables>, codec: Codec): Users => {
   const one = async (column: 'id' | 'email' | 'phone' | 'email_change' | 'phone_change', value: string) => {
     const query = db.selectFrom('auth_users').selectAll().where(column, '=', value)
@@ -98,17 +106,19 @@ export const users = (db: Kysely<Tables>, codec: Codec): Users => {
       await db.deleteFrom('auth_recovery_codes').where('user_id', '=', id).execute()
       await db.deleteFrom('auth_users').where('id', '=', id).execute()
     },
-    async users({ limit, offset }) {
-      const query = db.selectFrom('auth_users').selectAll().orderBy('created_at', 'desc').orderBy('id')
+    async users({ limit, offset }, of = {}) {
+      const all = db.selectFrom('auth_users').selectAll().where(matching(of, codec))
+      const query = all.orderBy('created_at', of.oldestFirst ? 'asc' : 'desc').orderBy('id')
       return (await query.limit(limit).offset(offset).execute()).map(userOf)
     },
     async usersAfter(id, limit) {
       const query = db.selectFrom('auth_users').selectAll().orderBy('id').limit(limit)
       return (await (id === null ? query : query.where('id', '>', id)).execute()).map(userOf)
     },
-    async countUsers() {
+    async countUsers(of = {}) {
       const row = await db
         .selectFrom('auth_users')
+        .where(matching(of, codec))
         .select((eb) => eb.fn.countAll<number>().as('n'))
         .executeTakeFirstOrThrow()
       return Number(row.n)

@@ -1,0 +1,302 @@
+/** What the auth API answers to requests that are not quite right, word by word: applications match on it. */
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { auth, lastMail, settings } from '../auth.ts'
+import { startServer, type TestServer } from '../node.ts'
+import { createProject, type TestProject } from '../project.ts'
+
+let server: TestServer
+let project: TestProject
+const PASSWORD = 'correct horse battery'
+const NEW = { 'x-supabase-api-version': '2024-01-01' }
+const many = 10_000
+
+before(async () => {
+  server = await startServer({ env: { SOVRABASE_DEMO: 'off' } })
+  project = await createProject(server, 'wire')
+  await settings(server, project, {
+    mail_interval: 0,
+    sms_interval: 0,
+    phone_enabled: true,
+    sms_test_codes: { '33600000001': '123456' },
+    redirect_urls: ['https://*.example.com/**'],
+    rates: { sign_ups: many, otps: many, verifications: many, sign_ins: many },
+  })
+})
+after(() => server?.stop())
+
+type Case = readonly [method: string, path: string, body: unknown, status: number, code: string, message: string]
+
+async function hold(cases: readonly Case[], options: { token?: string; key?: string } = {}) {
+  for (const [method, path, body, status, code, message] of cases) {
+    const said = `${method} ${path} ${JSON.stringify(body)}`
+    const answer = await auth(project, method, path, { ...options, headers: NEW, ...(body === undefined ? {} : { body }) })
+    assert.deepEqual([answer.status, answer.body.code, answer.body.message], [status, code, message], said)
+    assert.equal(answer.headers.get('x-sb-error-code'), code, said)
+    assert.equal(answer.headers.get('x-supabase-api-version'), '2024-01-01', said)
+  }
+}
+
+const invalid = (method: string, path: string, body: unknown, message: string): Case => [
+  method,
+  path,
+  body,
+  400,
+  'validation_failed',
+  message,
+]
+const unread = (method: string, path: string, body: unknown, reason: string): Case => [
+  method,
+  path,
+  body,
+  400,
+  'bad_json',
+  `Could not parse request body as JSON: ${reason}`,
+]
+const admin = () => ({ token: project.service, key: project.service })
+
+test('sign-up and sign-in', async () => {
+  const email = 'a@example.org'
+  const phone = '+33600000009'
+  await hold([
+    unread('POST', '/signup', undefined, 'unexpected end of JSON input'),
+    unread('POST', '/signup', '{', 'it is not JSON'),
+    unread('POST', '/signup', '[]', 'it is not an object'),
+    unread('POST', '/signup', { email, password: 123456 }, 'cannot read password as string'),
+    unread('POST', '/signup', { email, password: PASSWORD, data: [] }, 'cannot read data as object'),
+    ['POST', '/signup', {}, 422, 'anonymous_provider_disabled', 'Anonymous sign-ins are disabled'],
+    invalid('POST', '/signup', { email }, 'Signup requires a valid password'),
+    invalid('POST', '/signup', { email, password: '' }, 'Signup requires a valid password'),
+    ['POST', '/signup', { email, password: 'a' }, 422, 'weak_password', 'Password should be at least 6 characters.'],
+    invalid('POST', '/signup', { email: 'a', password: PASSWORD }, 'Unable to validate email address: invalid format'),
+    invalid('POST', '/signup', { email, phone, password: PASSWORD }, 'Only an email address or phone number should be provided on signup.'),
+    invalid('POST', '/signup', { phone: '0600', password: PASSWORD }, 'Invalid phone number format (E.164 required)'),
+    invalid(
+      'POST',
+      '/signup',
+      { phone, password: PASSWORD, channel: 'pigeon' },
+      "Invalid channel, supported values are 'sms' or 'whatsapp'",
+    ),
+    invalid('POST', '/signup', { phone, password: PASSWORD, code_challenge: 'x' }, 'PKCE not supported for phone signups'),
+    invalid(
+      'POST',
+      '/signup',
+      { email, password: PASSWORD, code_challenge: 'x' },
+      'PKCE flow requires code_challenge_method and code_challenge',
+    ),
+    unread('POST', '/token?grant_type=password', undefined, 'unexpected end of JSON input'),
+    invalid(
+      'POST',
+      '/token?grant_type=password',
+      { email, phone, password: PASSWORD },
+      'Only an email address or phone number should be provided on login.',
+    ),
+    ['POST', '/token?grant_type=password', { email }, 400, 'invalid_credentials', 'Invalid login credentials'],
+    ['POST', '/token?grant_type=password', { phone: 'abc', password: 'x' }, 400, 'invalid_credentials', 'Invalid login credentials'],
+    [
+      'POST',
+      '/token?grant_type=refresh_token',
+      { refresh_token: 'x' },
+      400,
+      'refresh_token_not_found',
+      'Invalid Refresh Token: Refresh Token Not Found',
+    ],
+    invalid('POST', '/token?grant_type=pkce', {}, 'invalid request: both auth code and code verifier should be non-empty'),
+  ])
+  for (const [path, error, error_description] of [
+    ['/token?grant_type=nothing', 'unsupported_grant_type', ''],
+    ['/token?grant_type=refresh_token', 'invalid_request', 'refresh_token required'],
+  ]) {
+    const answer = await auth(project, 'POST', path!, { body: {}, headers: NEW })
+    assert.deepEqual([answer.status, answer.body], [400, { error, error_description }])
+  }
+  await settings(server, project, { email_enabled: false, phone_enabled: false })
+  await hold([
+    ['POST', '/token?grant_type=password', { email, password: 'x' }, 422, 'email_provider_disabled', 'Email logins are disabled'],
+    ['POST', '/token?grant_type=password', { phone, password: 'x' }, 422, 'phone_provider_disabled', 'Phone logins are disabled'],
+    ['POST', '/signup', { email, password: PASSWORD }, 400, 'email_provider_disabled', 'Email signups are disabled'],
+    ['POST', '/signup', { phone, password: PASSWORD }, 400, 'phone_provider_disabled', 'Phone signups are disabled'],
+    ['POST', '/recover', { email }, 400, 'email_provider_disabled', 'Email logins are disabled'],
+  ])
+  await settings(server, project, { email_enabled: true, phone_enabled: true })
+})
+
+test('links and codes', async () => {
+  const email = 'b@example.org'
+  const phone = '+33600000001'
+  const [token, token_hash] = ['000000', 'none']
+  await hold([
+    invalid('POST', '/otp', {}, 'One of email or phone must be set'),
+    invalid('POST', '/otp', { email, phone }, 'Only an email address or phone number should be provided'),
+    invalid('POST', '/otp', { email, channel: 'sms' }, 'Channel should only be specified with Phone OTP'),
+    ['POST', '/otp', { email, create_user: false }, 422, 'otp_disabled', 'Signups not allowed for otp'],
+    ['POST', '/magiclink', {}, 422, 'validation_failed', 'Password recovery requires an email'],
+    invalid('POST', '/recover', {}, 'Password recovery requires an email'),
+    invalid('POST', '/resend', { type: 'recovery', email }, 'Missing one of these types: signup, email_change, sms, phone_change'),
+    invalid('POST', '/resend', { type: 'signup', phone }, 'Type provided requires an email address'),
+    invalid('POST', '/resend', { type: 'sms', email }, 'Type provided requires a phone number'),
+    invalid('POST', '/resend', { type: 'sms', email, phone }, 'Only an email address or phone number should be provided.'),
+    invalid('POST', '/resend', { type: 'email_change' }, 'Missing email address or phone number'),
+    invalid('POST', '/verify', { token, email }, 'Verify requires a verification type'),
+    invalid('POST', '/verify', { type: 'email', email }, 'Verify requires either a token or a token hash'),
+    invalid('POST', '/verify', { type: 'email', email, token, token_hash }, 'Verify requires either a token or a token hash'),
+    invalid('POST', '/verify', { type: 'email', email, token_hash }, 'Only the token_hash and type should be provided'),
+    invalid('POST', '/verify', { type: 'email', token }, 'Only an email address or phone number should be provided on verify'),
+    invalid('POST', '/verify', { type: 'sms', token, phone: 'x' }, 'Invalid phone number format (E.164 required)'),
+    ['POST', '/verify', { type: 'email', token, email: 'x' }, 422, 'validation_failed', 'Invalid email format'],
+    ['POST', '/verify', { type: 'email', token, email }, 403, 'otp_expired', 'Token has expired or is invalid'],
+    ['POST', '/verify', { type: 'email', token_hash }, 403, 'otp_expired', 'Email link is invalid or has expired'],
+    invalid('GET', '/verify?token=x', undefined, 'Verify requires a verification type'),
+    invalid('GET', '/verify?type=signup', undefined, 'Verify requires a token or a token hash'),
+  ])
+  const at = 'redirect_to=https%3A%2F%2Fa.example.com%2Fin%3Fx%3D1'
+  const link = async (query: string) => (await auth(project, 'GET', `/verify?${query}&${at}`, { key: null })).headers.get('location')
+  const gone = 'error=access_denied&error_code=otp_expired&error_description=Email+link+is+invalid+or+has+expired'
+  const unknown = 'error=invalid_request&error_code=validation_failed&error_description=Invalid+email+verification+type'
+  assert.equal(await link('token=x&type=signup'), `https://a.example.com/in?x=1#${gone}&sb=`)
+  assert.equal(await link('token=pkce_x&type=signup'), `https://a.example.com/in?x=1&${gone}#${gone}&sb=`)
+  assert.equal(await link('token=x&type=nothing'), `https://a.example.com/in?x=1#${unknown}&sb=`)
+})
+
+test('the own account and its factors', async () => {
+  const phone = '33600000001'
+  await auth(project, 'POST', '/otp', { body: { phone: `+${phone}` } })
+  const { body: session } = await auth(project, 'POST', '/verify', { body: { type: 'sms', phone, token: '123456' } })
+  const token = session.access_token as string
+  const needs: Case[] = ['/user', '/reauthenticate'].map((path) => [
+    'GET',
+    path,
+    undefined,
+    401,
+    'no_authorization',
+    'This endpoint requires a valid Bearer token',
+  ])
+  await hold(needs)
+  await hold([['GET', '/user', undefined, 403, 'bad_jwt', 'invalid claim: missing sub claim']], { token: project.anon })
+  await hold(
+    [
+      unread('PUT', '/user', undefined, 'unexpected end of JSON input'),
+      ['PUT', '/user', { password: '' }, 422, 'weak_password', 'Password should be at least 6 characters.'],
+      ['PUT', '/user', { app_metadata: { a: 1 } }, 403, 'not_admin', 'Updating app_metadata requires admin privileges'],
+      invalid('PUT', '/user', { email: 'x' }, 'Unable to validate email address: invalid format'),
+      invalid('POST', '/logout?scope=some', undefined, 'Unsupported logout scope "some"'),
+      invalid('POST', '/factors', { factor_type: 'x' }, 'factor_type needs to be totp, phone, or webauthn'),
+      ['POST', '/factors/x/challenge', {}, 404, 'validation_failed', 'factor_id must be an UUID'],
+      ['DELETE', `/factors/${(session.user as { id: string }).id}`, undefined, 404, 'mfa_factor_not_found', 'Factor not found'],
+    ],
+    { token },
+  )
+  const made = await auth(project, 'POST', '/factors', { token, body: { factor_type: 'totp', friendly_name: 'one' } })
+  await hold(
+    [
+      [
+        'POST',
+        '/factors',
+        { factor_type: 'totp', friendly_name: 'one' },
+        422,
+        'mfa_factor_name_conflict',
+        'A factor with the friendly name "one" for this user already exists',
+      ],
+      invalid('POST', `/factors/${made.body.id}/verify`, { challenge_id: made.body.id }, 'Code needs to be non-empty'),
+      [
+        'POST',
+        `/factors/${made.body.id}/verify`,
+        { challenge_id: made.body.id, code: '1' },
+        422,
+        'mfa_factor_not_found',
+        'MFA factor with the provided challenge ID not found',
+      ],
+    ],
+    { token },
+  )
+})
+
+test('administration', async () => {
+  const email = 'c@example.org'
+  const password = PASSWORD
+  await hold([['GET', '/admin/users', undefined, 403, 'not_admin', 'User not allowed']], { token: project.anon })
+  assert.equal((await auth(project, 'GET', '/admin/users', { key: null })).status, 401)
+  const { body: user } = await auth(project, 'POST', '/admin/users', { ...admin(), body: { email, password, email_confirm: true } })
+  const id = user.id as string
+  await hold(
+    [
+      unread('POST', '/admin/users', undefined, 'unexpected end of JSON input'),
+      invalid('POST', '/admin/users', {}, 'Cannot create a user without either an email or phone'),
+      invalid('POST', '/admin/users', { email: 'd@example.org', id: 'x' }, 'ID must conform to the uuid v4 format'),
+      invalid('POST', '/admin/users', { email: 'd@example.org', id: '00000000-0000-0000-0000-000000000000' }, 'ID cannot be a nil uuid'),
+      ['POST', '/admin/users', { email }, 422, 'email_exists', 'A user with this email address has already been registered'],
+      ['POST', '/admin/users', { email: 'd@example.org', id }, 422, 'user_already_exists', 'A user with this id already exists'],
+      ['GET', '/admin/users/x', undefined, 404, 'validation_failed', 'user_id must be an UUID'],
+      ['GET', '/admin/users/00000000-0000-4000-8000-000000000000', undefined, 404, 'user_not_found', 'User not found'],
+      ['DELETE', `/admin/users/${id}/factors/x`, undefined, 404, 'validation_failed', 'factor_id must be an UUID'],
+      ['PUT', `/admin/users/${id}/factors/${id}`, { friendly_name: 'x' }, 404, 'mfa_factor_not_found', 'Factor not found'],
+      invalid('GET', '/admin/users?sort=email%20asc', undefined, "Bad Sort Parameters: bad field for sort 'email'"),
+      ['POST', '/invite', { email }, 422, 'email_exists', 'A user with this email address has already been registered'],
+      [
+        'POST',
+        '/admin/generate_link',
+        { type: 'recovery', email: 'd@example.org' },
+        404,
+        'user_not_found',
+        'User with this email not found',
+      ],
+      invalid('POST', '/admin/generate_link', { type: 'x', email }, 'Invalid email action link type requested: x'),
+    ],
+    admin(),
+  )
+  const link = await auth(project, 'POST', '/admin/generate_link', { ...admin(), body: { type: 'magiclink', email: 'e@example.org' } })
+  assert.deepEqual([link.body.verification_type, new URL(String(link.body.action_link)).searchParams.get('type')], ['signup', 'signup'])
+
+  // What an administrator sets counts at once, and is found.
+  const moved = await auth(project, 'PUT', `/admin/users/${id}`, {
+    ...admin(),
+    body: { email: 'Moved@Example.org', phone: '+33611223344' },
+  })
+  const identities = moved.body.identities as { provider: string; identity_data: Record<string, unknown> }[]
+  assert.deepEqual(
+    [moved.body.email, moved.body.phone, identities.map(({ provider, identity_data: { email: at, phone } }) => [provider, at ?? phone])],
+    [
+      'moved@example.org',
+      '33611223344',
+      [
+        ['email', 'moved@example.org'],
+        ['phone', '33611223344'],
+      ],
+    ],
+  )
+  const entered = await auth(project, 'POST', '/token?grant_type=password', { body: { email: 'MOVED@example.org', password } })
+  assert.equal(entered.status, 200, 'an address that was proved stays so')
+  const list = async (query: string) => (await auth(project, 'GET', `/admin/users${query}`, admin())).body.users as { email: string }[]
+  assert.deepEqual(
+    (await list('?filter=MOVED')).map((each) => each.email),
+    ['moved@example.org'],
+  )
+  const [newest, oldest] = [await list('?per_page=1'), await list('?per_page=1&sort=created_at%20asc')]
+  assert.notEqual(newest[0]?.email, oldest[0]?.email)
+})
+
+test('two at once: one account, one use of a code, two tokens of a refresh', async () => {
+  const email = 'twice@example.org'
+  const both = async (path: string, body: unknown) =>
+    Promise.all([auth(project, 'POST', path, { body }), auth(project, 'POST', path, { body })])
+  const made = await both('/signup', { email, password: PASSWORD })
+  assert.deepEqual(
+    made.map(({ status }) => status),
+    [200, 200],
+    JSON.stringify(made.map(({ body }) => body)),
+  )
+  assert.equal((await project.sql('select count(*)::int as n from auth.users where email = $1', [email]))[0]?.n, 1)
+  assert.deepEqual(
+    (await both('/otp', { email: 'thrice@example.org' })).map(({ status }) => status),
+    [200, 200],
+  )
+  const mail = await lastMail(server, project, email)
+  const used = await both('/verify', { type: 'signup', email, token: mail.code })
+  assert.deepEqual(used.map(({ status }) => status).sort(), [200, 403])
+  const session = used.find(({ status }) => status === 200)!.body
+  const refreshed = await both('/token?grant_type=refresh_token', { refresh_token: session.refresh_token })
+  assert.deepEqual(
+    refreshed.map(({ status }) => status),
+    [200, 200],
+  )
+})
