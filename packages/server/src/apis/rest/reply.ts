@@ -77,7 +77,8 @@ const STATUS: Readonly<Record<Plan['action'], StatusOf>> = {
       )
       headers.location = `/${encodeURIComponent(plan.name)}?${pairs.join('&')}`
     }
-    return row.inserted !== null && row.inserted <= 0 && plan.prefer.resolution === 'merge-duplicates' ? 200 : 201
+    // Without an inserted row nothing was created; what cannot be merged is an insert.
+    return plan.merges && (row.inserted ?? 0) <= 0 ? 200 : 201
   },
   update: (plan, row, _values, headers) => {
     headers['content-range'] = contentRange(0, row.page, counted(plan, row))

@@ -133,3 +133,8 @@ grant select, insert, update, delete on paints to anon;
 create function lengths(c char, cs char[], bs bit[]) returns table (c text, cs text[], bs varbit[]) language sql immutable as 'select $1, $2, $3';
 create function cookies() returns void language plpgsql as $$ begin perform set_config('response.headers', '[{"Set-Cookie": "a=1; HttpOnly"}, {"Set-Cookie": "b=2"}]', true); end $$;
 create function raise_own() returns void language plpgsql as $$ begin raise sqlstate 'PGRST' using message = '{"code":"x","message":"m"}', detail = '{"status":419,"status_text":"Page Expired","headers":{}}'; end $$;
+create domain devil as int default 666;
+create table defaulted (id devil primary key, other devil default 420, name text);
+create table agents (id int primary key, department int); create table departments (id int primary key, head int references agents);
+alter table agents add constraint agents_department_fkey foreign key (department) references departments;
+grant select, insert on defaulted, agents, departments to anon;

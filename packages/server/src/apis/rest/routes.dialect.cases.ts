@@ -37,4 +37,40 @@ export const DIALECT: readonly Case[] = [
   },
   { request: 'GET /projects?select=id,client_id(name)&client_id=is.null', status: 200, json: [{ id: 5, client_id: null }] },
   { request: "GET /clients?select=id,projects(count)'&id=eq.1", status: 200, json: [{ id: 1, projects: [{ count: 2 }] }] },
+  // writing
+  {
+    request: 'POST /clients',
+    headers: { prefer: 'return=representation, resolution=merge-duplicates' },
+    body: [],
+    status: 200,
+    json: [],
+    answers: { 'preference-applied': 'resolution=merge-duplicates, return=representation' },
+  },
+  {
+    request: 'POST /defaulted?columns=id,other,name',
+    headers: { prefer: 'return=representation, missing=default, tx=rollback' },
+    body: { name: 'x' },
+    status: 201,
+    json: [{ id: 666, other: 420, name: 'x' }],
+  },
+  { request: 'GET /clients?offset=-4&limit=1', status: 200, json: [{ id: 1, name: 'Microsoft' }] },
+  {
+    request: 'GET /agents?select=id,departments(id)',
+    status: 300,
+    error: {
+      code: 'PGRST201',
+      details: [
+        {
+          cardinality: 'one-to-many',
+          embedding: 'agents with departments',
+          relationship: 'departments_head_fkey using agents(id) and departments(head)',
+        },
+        {
+          cardinality: 'many-to-one',
+          embedding: 'agents with departments',
+          relationship: 'agents_department_fkey using agents(department) and departments(id)',
+        },
+      ],
+    },
+  },
 ]

@@ -32,12 +32,12 @@ export const VIEWS: readonly Case[] = [
         {
           cardinality: 'many-to-one',
           embedding: 'project_view_of_view with clients',
-          relationship: 'projects_client_id_fkey using project_view_of_view(owner) and clients(id)',
+          relationship: 'projects_client_id_fkey using project_view_of_view(again) and clients(id)',
         },
         {
           cardinality: 'many-to-one',
           embedding: 'project_view_of_view with clients',
-          relationship: 'projects_client_id_fkey using project_view_of_view(again) and clients(id)',
+          relationship: 'projects_client_id_fkey using project_view_of_view(owner) and clients(id)',
         },
       ],
     },

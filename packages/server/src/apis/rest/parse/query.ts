@@ -61,7 +61,7 @@ export function shapeQuery(raw: string, options: ShapeOptions): Shaped {
     if (key.includes('\0') || (VERBATIM.has(kind) && value.includes('\0')))
       throw syntaxError('"failed to parse query"', 'unexpected "\\u0000"')
     if (key === 'limit' || key === 'offset') {
-      window = { ...window, [key]: wholeNumber(value) ?? window[key] }
+      window = { ...window, [key]: wholeNumber(value, key) ?? window[key] }
       continue
     }
     if (kind === 'columns') columns = true
@@ -189,7 +189,7 @@ function rowsOf(limit: bigint, values: Values): { shape: string; value: Rows } {
 }
 
 function limit(key: string, value: string, values: Values): Made | null {
-  const number = wholeNumber(value)
+  const number = wholeNumber(value, 'limit')
   if (number === undefined) return null
   const rows = rowsOf(number, values)
   return {
@@ -201,7 +201,7 @@ function limit(key: string, value: string, values: Values): Made | null {
 }
 
 function offset(key: string, value: string, values: Values): Made | null {
-  const number = wholeNumber(value)
+  const number = wholeNumber(value, 'offset')
   if (number === undefined) return null
   const place = slot(values, String(number))
   return {
@@ -254,8 +254,8 @@ function embedPath(key: string): string[] {
   return treePath(cursor).path
 }
 
-/** Undefined for what is no whole number: such a limit is ignored, as PostgREST does. */
-function wholeNumber(text: string): bigint | undefined {
-  if (/^-\d+$/.test(text)) throw fail('PGRST103', {}, { details: 'Limit should be greater than or equal to zero.' })
+/** Undefined for what is no whole number: it is ignored, as PostgREST does, but for a limit below nothing. */
+function wholeNumber(text: string, side: 'limit' | 'offset'): bigint | undefined {
+  if (side === 'limit' && /^-\d+$/.test(text)) throw fail('PGRST103', {}, { details: 'Limit should be greater than or equal to zero.' })
   return /^\d{1,18}$/.test(text) ? BigInt(text) : undefined
 }

@@ -61,6 +61,7 @@ export function planCall(input: PlanInput, routine: Routine, body: BodyShape | n
     name: routine.name,
     isVoid: routine.returns === 'void',
     routine: { schema: routine.schema, name: routine.name },
+    merges: false,
     applied: appliedPreferences(prefer, ['count', 'tx', 'handling', 'timezone', 'max-affected']),
   }
 }

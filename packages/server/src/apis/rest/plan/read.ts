@@ -66,6 +66,7 @@ export function planRead(input: PlanInput, table: Table): Plan {
     name: table.name,
     isVoid: false,
     routine: null,
+    merges: false,
     applied: appliedPreferences(prefer, ['count', 'tx', 'handling', 'timezone']),
   }
 }

@@ -208,7 +208,15 @@ function described(relation: Relation): Record<string, string> {
   }
 }
 
-function ambiguous(found: readonly Relation[], parent: string, child: string): SovraError {
+const KINDS: readonly Relation['kind'][] = ['one-to-many', 'many-to-one', 'one-to-one', 'many-to-many', 'computed']
+/** The order in which PostgREST names them. */
+const rank = (relation: Relation): string =>
+  [relation.target.name, KINDS.indexOf(relation.kind), relation.junction?.table.name ?? '', relation.constraint, relation.columns].join(
+    '\0',
+  )
+
+function ambiguous(unsorted: readonly Relation[], parent: string, child: string): SovraError {
+  const found = [...unsorted].sort((a, b) => (rank(a) < rank(b) ? -1 : 1))
   const candidates = found.map((relation) => `'${relation.target.name}!${relation.junction?.table.name ?? relation.constraint}'`).join(', ')
   return fail('PGRST201', { parent, child, candidates }, { details: found.map(described) })
 }

@@ -61,6 +61,8 @@ export interface Plan extends Statement {
   readonly isVoid: boolean
   /** What it calls. */
   readonly routine: { readonly schema: string; readonly name: string } | null
+  /** An insert that updates the rows that are there. */
+  readonly merges: boolean
   /** Preferences that had an effect, for Preference-Applied. */
   readonly applied: string
 }

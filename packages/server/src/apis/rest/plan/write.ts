@@ -69,6 +69,7 @@ export function planWrite(action: Exclude<Action, 'read' | 'call'>, input: PlanI
     name: table.name,
     isVoid: false,
     routine: null,
+    merges: action === 'insert' && merges(write),
     applied: applied(action, write),
   }
 }

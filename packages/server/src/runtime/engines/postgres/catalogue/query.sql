@@ -15,7 +15,7 @@ with namespaces as materialized (
     pg_catalog.format_type(a.atttypid, a.atttypmod),
     (a.attnotnull or (t.typtype = 'd' and t.typnotnull))::int,
     case when a.attidentity <> '' then pg_catalog.format('nextval(%L)', pg_catalog.pg_get_serial_sequence(r.oid::pg_catalog.regclass::text, a.attname))
-      when a.attgenerated = '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end,
+      when a.attgenerated = '' then coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), case when t.typtype = 'd' then pg_catalog.pg_get_expr(t.typdefaultbin, 0) end) end,
     a.attgenerated, a.attidentity,
     case when t.typtype = 'd' then pg_catalog.format_type(t.typbasetype, t.typtypmod) end,
     case when t.typtype = 'e' then pg_catalog.format_type(a.atttypid, null) end,
