@@ -155,8 +155,10 @@ export function peek(token: string): { readonly iss: string; readonly kid: strin
  */
 export function verifyToken(token: string, set: VerificationSet, now: number): VerifiedToken {
   if (token.length > TOKEN_CHARS_MAX) throw refuse('it is too long')
-  const [head, body, given, more] = token.split('.', 4)
-  if (!head || !body || !given || more !== undefined) throw refuse('it is malformed')
+  if (token === '') throw refuse('it is empty')
+  const [head, body, given, ...more] = token.split('.')
+  if (given === undefined || more.length > 0) throw refuse(`it has ${token.split('.').length} parts, not 3`)
+  if (!head || !body || !given) throw refuse('it is malformed')
   const header = parseObject(decode(head))
   const { alg, kid, crit } = header
   if (!isAlg(alg)) throw refuse('its algorithm is not accepted')

@@ -1,6 +1,7 @@
 import { fail, type SovraError } from '../../base/errors.ts'
 import { statusOfInput, statusOfSqlState } from '../../runtime/engines/postgres/errors.ts'
 import { type DatabaseFields, fieldsOfError } from '../../runtime/engines/postgres/wire/errors.ts'
+import { jwtError } from './jwt.ts'
 import { guardOf } from './plan/result.ts'
 
 /** The dialect's error envelope, its status and headers. */
@@ -20,7 +21,6 @@ export interface Caller {
 
 /** Codes of PostgREST for what other parts of the server refuse. */
 const FOREIGN: Readonly<Record<string, string>> = {
-  unauthenticated: 'PGRST301',
   connection_lost: 'PGRST001',
   overloaded: 'PGRST003',
   disk_quota_exceeded: '53100',
@@ -33,6 +33,8 @@ const FOREIGN: Readonly<Record<string, string>> = {
 export function renderError(error: SovraError, caller: Caller, hintOf: (fields: DatabaseFields) => string | null): RestError {
   const fields = fieldsOfError(error)
   if (fields) return renderDatabaseError(fields, caller, hintOf)
+  const refused = jwtError(error)
+  if (refused !== null) return refused
   if (error.code === 'not_found') return renderError(fail('PGRST125'), caller, hintOf)
   const headers: Record<string, string> = { ...error.headers }
   if (error.status === 401 && headers['www-authenticate'] === undefined) headers['www-authenticate'] = 'Bearer'
