@@ -302,6 +302,11 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
   server_starting: ['Le serveur (pid {pid}) démarre encore.', 'Réessayez dans un instant.'],
   server_unreachable: ['{url} ne répond pas comme il faut : {reason}.', 'Vérifiez l’adresse, et que le serveur est en marche.'],
   server_unknown: ['Il n’y a pas de serveur nommé {name}.', 'Connus : {known}. `sovra login URL --name NOM` en ajoute un.'],
+  browser_sign_in_failed: [
+    'La connexion dans le navigateur n’a pas abouti : {reason}.',
+    'Réessayez, ou demandez à la personne qui gère le serveur.',
+  ],
+  browser_sign_in_late: ['Personne ne s’est connecté en {minutes} minutes.', 'Relancez la commande, et ouvrez l’adresse qu’elle affiche.'],
   not_signed_in: ['Vous n’êtes pas connecté à {server}.', 'Lancez `sovra login {url}`.'],
   data_closed: [
     'Le dossier des données {dir} appartient à un autre utilisateur.',

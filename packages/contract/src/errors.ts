@@ -414,6 +414,8 @@ export const ERRORS = {
   server_starting: [503, 'The server (pid {pid}) is still starting.', 'Try again in a moment.'],
   server_unreachable: [503, '{url} does not answer as it should: {reason}.', 'Check the address, and that the server runs.'],
   server_unknown: [404, 'There is no server named {name}.', 'Known: {known}. `sovra login URL --name NAME` adds one.'],
+  browser_sign_in_failed: [401, 'The sign-in in the browser did not end well: {reason}.', 'Try it again, or ask whoever runs the server.'],
+  browser_sign_in_late: [408, 'Nobody signed in within {minutes} minutes.', 'Run the command again, and open the address that it prints.'],
   not_signed_in: [401, 'You are not signed in to {server}.', 'Run `sovra login {url}`.'],
   data_closed: [403, 'The data directory {dir} belongs to another user.', 'Run this as that user (sudo), or sign in: `sovra login URL`.'],
   servers_file_unusable: [500, '{file} cannot be used: {reason}.', 'Correct or remove it, and sign in again.'],

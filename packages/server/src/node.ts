@@ -175,6 +175,7 @@ interface Parts {
   readonly space: Space
   readonly wire: Control['wire']
   readonly mail: Control['mail']
+  readonly fetch: Control['fetch']
 }
 
 function makeControl(options: NodeOptions, foundation: Foundation, parts: Parts): Control {
@@ -185,6 +186,7 @@ function makeControl(options: NodeOptions, foundation: Foundation, parts: Parts)
     addressing,
     wire,
     mail,
+    fetch: parts.fetch,
     services: runtime.services,
     connector: runtime.connector,
     prepared: runtime.prepared,
@@ -301,6 +303,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
       return () => void endless.delete(listener)
     },
     mail: auth.mail,
+    fetch: (url, wanted) => outbound.fetch(url, wanted),
     wire: () => (wire ? { host: wireHost(config, addressing.publicUrl()), port: wire.port } : null),
   })
   handlePurges(control, foundation)

@@ -4,14 +4,17 @@ import type { FastifyRequest } from 'fastify'
 import { type AuthApi, authApi } from './apis/auth/api.ts'
 import type { AuthOptions } from './apis/auth/options.ts'
 import { fail } from './base/errors.ts'
+import { acceptInvitationsFor, invitationsFor } from './control/members/store.ts'
 import type { Foundation } from './foundation.ts'
 import { bearerOf } from './gateway/authenticate.ts'
 import { type Actor, type Change, SYSTEM } from './metadata/change.ts'
 import { readOwnSettings } from './metadata/settings.ts'
+import type { Outsider } from './realms/auth/identities.ts'
 import { type Denied, denySession, PLATFORM } from './realms/denied.ts'
 import { type RealmKey, samlKey } from './realms/keys.ts'
 import type { PlatformRealm } from './realms/platform.ts'
 import { platformStore } from './realms/platform-store.ts'
+import type { RealmUser, SsoProvider } from './realms/store/types.ts'
 
 interface PlatformAuthParts extends Pick<AuthOptions, 'bodyLimit' | 'version' | 'hasher' | 'now' | 'fetch' | 'poke'> {
   readonly foundation: Foundation
@@ -22,6 +25,19 @@ interface PlatformAuthParts extends Pick<AuthOptions, 'bodyLimit' | 'version' | 
 
 /** What members may not do, whatever the settings say: they come by invitation, and are somebody. */
 const CLOSED = { disable_signup: true, anonymous_users: false, email_autoconfirm: false } as const satisfies AuthSettings
+
+/** Where `sovra login` listens for the answer of a browser: on this machine, on any port (RFC 8252 §7.3). */
+const LOOPBACK = ['http://127.0.0.1:*/sovra', 'http://[::1]:*/sovra']
+
+/**
+ * Members are known by their address, whatever proves it: single sign-on opens the account that is there. An identity provider speaks for its
+ * own domains alone, since any of them could name any address.
+ */
+const asMember = (outsider: Outsider, { domains }: SsoProvider): Outsider => ({
+  ...outsider,
+  sso: false,
+  emailVerified: domains.includes(outsider.email?.split('@').at(-1) ?? ''),
+})
 
 function keysOf({ signing }: PlatformRealm, now: number): RealmKey[] {
   const key = { realm: PLATFORM, alg: 'HS256', state: 'current', publicKey: null, secret: null, createdAt: now, expiresAt: null } as const
@@ -37,7 +53,13 @@ async function settingsOf({ metadata, secrets, bus }: Foundation, realm: Platfor
   const read = async (): Promise<AuthSettings> => {
     const own = (await readOwnSettings(metadata.kysely, PLATFORM, secrets.vault)).auth as AuthSettings | undefined
     const { expiration, timeBox } = realm.signing
-    return { session_timebox: timeBox / 1000, ...own, jwt_expiry: Math.floor(expiration / 1000), ...CLOSED }
+    return {
+      session_timebox: timeBox / 1000,
+      ...own,
+      jwt_expiry: Math.floor(expiration / 1000),
+      ...CLOSED,
+      redirect_urls: [...(own?.redirect_urls ?? []), ...LOOPBACK],
+    }
   }
   let settings = await read()
   bus.on(['settings.changed'], ({ subject, project_ref }) => {
@@ -58,6 +80,7 @@ export async function platformAuthApi(parts: PlatformAuthParts): Promise<AuthApi
   const { signing } = realm
   const settings = await settingsOf(foundation, realm)
   const keys = keysOf(realm, rest.now())
+  const samlBy: Actor = { ...SYSTEM, id: 'auth' }
 
   function holder(request: FastifyRequest) {
     const bearer = bearerOf(request.headers.authorization)
@@ -86,6 +109,13 @@ export async function platformAuthApi(parts: PlatformAuthParts): Promise<AuthApi
             open = null
           }
         }),
+      ofSso: asMember,
+      isInvited: async (email: string) => open !== null && (await invitationsFor(open.trx, email, open.now)).length > 0,
+      async welcome(user: RealmUser) {
+        if (open === null) throw fail('internal', {}, { cause: 'a member is made in a transaction' })
+        await open.event({ name: 'user.created', subject: user.id })
+        await acceptInvitationsFor(open, user)
+      },
       deny: (ids: readonly string[], until: number) => (open ? end(open, ids, until) : change(actor, (c) => end(c, ids, until))),
     }
   }
@@ -93,8 +123,15 @@ export async function platformAuthApi(parts: PlatformAuthParts): Promise<AuthApi
   return authApi(
     {
       ...rest,
-      project: () => ({ ref: PLATFORM, url: publicUrl(), issuer: signing.issuer, keys, settings: { auth: settings() } }),
-      samlKey: () => samlKey(foundation.metadata.kysely, foundation.secrets.vault, change, PLATFORM, { ...SYSTEM, id: 'auth' }),
+      project: () => ({
+        ref: PLATFORM,
+        url: publicUrl(),
+        api: `${publicUrl()}/auth/v1`,
+        issuer: signing.issuer,
+        keys,
+        settings: { auth: settings() },
+      }),
+      samlKey: () => samlKey(foundation.metadata.kysely, foundation.secrets.vault, change, PLATFORM, samlBy),
       principal: holder,
       people,
       administers: () => false,

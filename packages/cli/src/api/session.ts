@@ -27,10 +27,13 @@ interface Factor {
 }
 
 /** One request to the auth API of the platform. */
-async function auth<T>(url: string, token: string, method: string, path: string, body?: unknown): Promise<T> {
+async function auth<T>(url: string, token: string | null, method: string, path: string, body?: unknown): Promise<T> {
   const response = await fetch(`${url}/auth/v1${path}`, {
     method,
-    headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+    headers: {
+      ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   })
   const answer = (await response.json()) as T & { error_code?: string; msg?: string }
@@ -49,19 +52,36 @@ async function strengthen(url: string, token: string, askCode: () => Promise<str
   return (await auth<{ access_token: string }>(url, token, 'POST', `/factors/${factor.id}/verify`, body)).access_token
 }
 
-/**
- * A personal access token, by a session that lives only for that: a token itself may not make others. `life`: 90d; undefined: no end.
- * `askCode`: for members with a second factor.
- */
-export async function makeToken(
-  { url, email, password }: Person,
+/** The session of an address and a password. */
+async function sessionOf({ url, email, password }: Person): Promise<string> {
+  const stranger = makeClient({ name: url, url, token: null })
+  return (await stranger.request<{ access_token: string }>('POST', '/session', { body: { email, password } })).access_token
+}
+
+export const makeToken = async (
+  person: Person,
   name: string,
   life: string | undefined,
   askCode: () => Promise<string>,
-): Promise<TokenWithText> {
-  const stranger = makeClient({ name: url, url, token: null })
-  const session = await stranger.request<{ access_token: string }>('POST', '/session', { body: { email, password } })
-  let token = session.access_token
+): Promise<TokenWithText> => makeTokenBy(person.url, await sessionOf(person), { name, life, askCode })
+
+/** What a browser brought back (RFC 7636), for a session. */
+export async function sessionByCode(url: string, code: string, verifier: string): Promise<string> {
+  const body = { auth_code: code, code_verifier: verifier }
+  return (await auth<{ access_token: string }>(url, null, 'POST', '/token?grant_type=pkce', body)).access_token
+}
+
+interface Wish {
+  readonly name: string
+  /** 90d; undefined: no end. */
+  readonly life: string | undefined
+  /** For members with a second factor. */
+  readonly askCode: () => Promise<string>
+}
+
+/** A personal access token, by a session that lives only for that: a token itself may not make others. */
+export async function makeTokenBy(url: string, session: string, { name, life, askCode }: Wish): Promise<TokenWithText> {
+  let token = session
   const make = () =>
     makeClient({ name: url, url, token }).request<TokenWithText>('POST', '/tokens', { body: { name, ...(life ? { for: life } : {}) } })
   try {

@@ -1,7 +1,8 @@
 import { hostname } from 'node:os'
+import { signInByBrowser } from '../api/browser.ts'
 import { type Client, makeClient } from '../api/client.ts'
 import { checkName, readServers, type Server, withServer, writeServers } from '../api/servers.ts'
-import { makeToken } from '../api/session.ts'
+import { makeToken, makeTokenBy, sessionByCode } from '../api/session.ts'
 import { command } from '../program/command.ts'
 import { stop } from '../terminal/errors.ts'
 import { ask, askSecret } from '../terminal/prompt.ts'
@@ -10,11 +11,16 @@ interface Options {
   readonly name?: string
   readonly email?: string
   readonly token?: string
+  readonly sso?: string
+  readonly provider?: string
+  readonly browser?: boolean
 }
 
 /** How long the token that a login makes is good. */
 const LIFE = '90d'
 const NAME_MAX = 63
+const TOKEN_NAME = `sovra on ${hostname()}`.slice(0, NAME_MAX)
+const askCode = () => ask('Code of your second factor: ')
 
 /** Where no URL is given: the server of this machine. */
 async function localUrl(): Promise<string> {
@@ -37,10 +43,17 @@ const whoIs = (client: Client) => client.request<{ email: string | null }>('GET'
 export const login = command<Options, [url?: string]>({
   use: 'login [url]',
   says: 'sign in to a server and remember it',
-  examples: ['sovra login https://api.example.org', 'sovra login https://api.example.org --name prod --token sovra_pat_…'],
+  examples: [
+    'sovra login https://api.example.org',
+    'sovra login https://api.example.org --sso example.org',
+    'sovra login https://api.example.org --name prod --token sovra_pat_…',
+  ],
   flags: [
     ['--name <name>', 'what you call it; its host by default'],
     ['--email <e-mail>', 'asked for when it is not given'],
+    ['--sso <domain>', "by your organisation's identity provider, in the browser: example.org"],
+    ['--provider <name>', 'by a provider that the platform knows, in the browser: keycloak, google …'],
+    ['--no-browser', 'opens none: open the address that is printed'],
     ['--token <token>', 'a personal access token instead of e-mail and password; `-` reads it from standard input'],
   ],
   more: `The password is asked for on the terminal, else read from standard input. A token for ${LIFE} is kept in ~/.config/sovrabase/servers.json.`,
@@ -54,13 +67,18 @@ export const login = command<Options, [url?: string]>({
       const token = options.token === '-' ? await askSecret('Token: ') : options.token
       const { email } = await whoIs(makeClient({ name, url: at, token }))
       server = { url: at, token, token_id: null, email }
+    } else if (options.sso !== undefined || options.provider !== undefined) {
+      const way = options.sso === undefined ? { provider: options.provider ?? '' } : { domain: options.sso }
+      const says = (address: string) => context.note(`Sign in in the browser:\n\n  ${address}\n`)
+      const { code, verifier } = await signInByBrowser(at, way, { says, opens: options.browser !== false })
+      const made = await makeTokenBy(at, await sessionByCode(at, code, verifier), { name: TOKEN_NAME, life: LIFE, askCode })
+      const { email } = await whoIs(makeClient({ name, url: at, token: made.token }))
+      server = { url: at, email, token: made.token, token_id: made.id }
     } else {
       const email = options.email ?? (await ask('E-mail: '))
       const password = await askSecret('Password: ')
       // A token instead of the session: one can see it in the list, and revoke it.
-      const made = await makeToken({ url: at, email, password }, `sovra on ${hostname()}`.slice(0, NAME_MAX), LIFE, () =>
-        ask('Code of your second factor: '),
-      )
+      const made = await makeToken({ url: at, email, password }, TOKEN_NAME, LIFE, askCode)
       server = { url: at, email, token: made.token, token_id: made.id }
     }
     writeServers(withServer(readServers(), name, server))

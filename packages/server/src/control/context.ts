@@ -4,6 +4,7 @@ import type { Vault } from '../base/crypto.ts'
 import type { Space } from '../base/disk-space.ts'
 import type { Log } from '../base/log.ts'
 import type { LogFiles } from '../base/log-files.ts'
+import type { Outbound } from '../base/outbound.ts'
 import type { Secrets } from '../base/secrets.ts'
 import type { Addressing } from '../gateway/urls.ts'
 import type { Changer } from '../metadata/change.ts'
@@ -40,6 +41,8 @@ export interface Control {
     /** Answers what the server said; `mail_refused`. */
     send(smtp: Smtp, letter: Letter): Promise<string>
   }
+  /** The outbound rule. */
+  readonly fetch: Outbound['fetch']
   readonly prepared: Prepared
   readonly bases: Bases
   readonly places: Places

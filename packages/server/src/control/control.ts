@@ -20,10 +20,12 @@ import { logRoutes } from './logs/routes.ts'
 import { memberRoutes } from './members/routes.ts'
 import { organisationRoutes } from './organisations/routes.ts'
 import { platformRoutes } from './platform/routes.ts'
+import { platformSsoRoutes } from './platform/sso.ts'
 import { projectRoutes } from './projects/routes.ts'
 import { referenceRoutes } from './reference/routes.ts'
 import { serviceRoutes } from './services/routes.ts'
 import { sessionRoutes } from './session/routes.ts'
+import { platformSettingRoutes } from './settings/platform.ts'
 import { settingRoutes } from './settings/routes.ts'
 import { setupPages } from './setup/routes.ts'
 
@@ -74,6 +76,8 @@ export async function mountControl(
         logRoutes,
         diskRoutes,
         settingRoutes,
+        platformSettingRoutes,
+        platformSsoRoutes,
         serviceRoutes,
         typeRoutes,
         sqlRoutes,

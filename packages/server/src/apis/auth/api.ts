@@ -31,11 +31,9 @@ export function authApi(options: AuthOptions, { administered = true } = {}): Aut
     signInRoutes(app, options)
     linkRoutes(app, options)
     userRoutes(app, options)
-    if (administered) {
-      federatedRoutes(app, options)
-      samlRoutes(app, options)
-      closedRoutes(app)
-    }
+    federatedRoutes(app, options)
+    samlRoutes(app, options)
+    if (administered) closedRoutes(app)
     if (options.settings) customProviderRoutes(app, { settings: options.settings, now: options.now })
     await app.register(async (scope) => factorRoutes(scope, options))
     await app.register(async (scope) => passkeyRoutes(scope, options))

@@ -9,7 +9,7 @@ import { flowCookie, flowCookieIn } from './flow-cookie.ts'
 import { holderOf, paramOf, queryOf, redirectOf } from './input.ts'
 import { errorTarget, known, leave, readsForms } from './leave.ts'
 import type { AuthOptions } from './options.ts'
-import { realmOf } from './realm.ts'
+import { apiOf, realmOf } from './realm.ts'
 
 /** Loaded when the first browser goes to a provider. */
 const oauth = () => import('../../realms/federated/oauth.ts')
@@ -50,7 +50,7 @@ export function federatedRoutes(app: FastifyInstance, options: AuthOptions): voi
     if (skips && !own.get('code_challenge')) {
       // The browser that goes there must get a cookie, which an answer to a script cannot give: it comes here once more.
       own.delete('skip_http_redirect')
-      return { url: `${options.project(request).issuer}/authorize?${own}` }
+      return { url: `${apiOf(options.project(request))}/authorize?${own}` }
     }
     const { begun, realm } = await begin(request, false)
     if (skips) return { url: begun.url }

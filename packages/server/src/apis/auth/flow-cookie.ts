@@ -12,8 +12,8 @@ const nameOf = (hash: string): string => `${NAME}${hash.slice(0, NAME_DIGITS)}`
  * POST of a page of theirs: the cookie must come along then, which browsers allow over TLS alone.
  */
 export function flowCookie(realm: Realm, path: string, { hash, value }: { hash: string; value: string }): string {
-  const site = realm.issuer.startsWith('https:') ? 'Secure; SameSite=None' : 'SameSite=Lax'
-  return `${nameOf(hash)}=${value}; Path=${new URL(realm.issuer).pathname}${path}; Max-Age=${LIFE}; HttpOnly; ${site}`
+  const site = realm.api.startsWith('https:') ? 'Secure; SameSite=None' : 'SameSite=Lax'
+  return `${nameOf(hash)}=${value}; Path=${new URL(realm.api).pathname}${path}; Max-Age=${LIFE}; HttpOnly; ${site}`
 }
 
 export function flowCookieIn(request: FastifyRequest, hash: string): string | null {

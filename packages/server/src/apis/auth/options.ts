@@ -2,15 +2,19 @@ import type { AuthSettings } from '@sovrabase/contract/auth'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Outbound } from '../../base/outbound.ts'
 import type { ProjectContext, ProjectPrincipal } from '../../gateway/types.ts'
+import type { Realm } from '../../realms/auth/realm.ts'
 import type { Hasher } from '../../realms/hashing.ts'
 import type { RealmKey } from '../../realms/keys.ts'
 import type { RealmStore } from '../../realms/store/types.ts'
 
 /** What the gateway knows of a realm without asking its people. */
-export type RealmContext = Pick<ProjectContext, 'ref' | 'url' | 'issuer' | 'keys' | 'settings'>
+export type RealmContext = Pick<ProjectContext, 'ref' | 'url' | 'issuer' | 'keys' | 'settings'> & {
+  /** Where its API is, if not at its issuer. */
+  readonly api?: string
+}
 
 /** The people of a realm, for one request. */
-export interface People {
+export interface People extends Pick<Realm, 'ofSso' | 'isInvited' | 'welcome'> {
   transact<R>(fn: (store: RealmStore) => Promise<R>): Promise<R>
   /** Refuses the access tokens of these sessions on all nodes, until `until` (ms). */
   deny(sessionIds: readonly string[], until: number): Promise<void>

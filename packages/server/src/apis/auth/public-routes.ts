@@ -5,6 +5,7 @@ import { rulesOf } from '../../realms/auth/rules.ts'
 import { isOn } from '../../realms/federated/source.ts'
 import { jwks } from '../../realms/keys.ts'
 import type { AuthOptions } from './options.ts'
+import { apiOf } from './realm.ts'
 
 /** Read by everyone, from what the gateway has of a project already: nothing here wakes one. */
 const PUBLIC = { config: { action: 'public' } } as const
@@ -40,14 +41,16 @@ export function publicRoutes(app: FastifyInstance, options: AuthOptions): void {
   })
 
   app.get('/.well-known/openid-configuration', PUBLIC, async (request, reply) => {
-    const { issuer, keys } = options.project(request)
+    const project = options.project(request)
+    const { issuer, keys } = project
+    const api = apiOf(project)
     reply.header('cache-control', 'public, max-age=600')
     return {
       issuer,
-      jwks_uri: `${issuer}/.well-known/jwks.json`,
-      authorization_endpoint: `${issuer}/authorize`,
-      token_endpoint: `${issuer}/token`,
-      userinfo_endpoint: `${issuer}/user`,
+      jwks_uri: `${api}/.well-known/jwks.json`,
+      authorization_endpoint: `${api}/authorize`,
+      token_endpoint: `${api}/token`,
+      userinfo_endpoint: `${api}/user`,
       response_types_supported: ['code', 'token'],
       subject_types_supported: ['public'],
       code_challenge_methods_supported: ['S256', 'plain'],

@@ -4,7 +4,10 @@ import type { Realm } from '../../realms/auth/realm.ts'
 import { rulesOf } from '../../realms/auth/rules.ts'
 import { currentKey } from '../../realms/keys.ts'
 import { CLOCK_SKEW } from '../../realms/tokens.ts'
-import type { AuthOptions } from './options.ts'
+import type { AuthOptions, RealmContext } from './options.ts'
+
+/** Where the API of a realm is. */
+export const apiOf = ({ api, issuer }: RealmContext): string => api ?? issuer
 
 /** The realm of a request's project. Nothing is woken until its people are asked for. */
 export function realmOf(options: AuthOptions, request: FastifyRequest): Realm {
@@ -16,6 +19,7 @@ export function realmOf(options: AuthOptions, request: FastifyRequest): Realm {
   return {
     url: project.url,
     issuer: project.issuer,
+    api: apiOf(project),
     rules,
     key: currentKey(project.keys, 'user'),
     pepper: currentKey(project.keys, 'url').key,

@@ -57,7 +57,7 @@ export function samlRoutes(app: FastifyInstance, options: AuthOptions): void {
     // The browser that goes there must get a cookie, which an answer to a script cannot give: it comes here first.
     const names = ['provider_id', 'domain', 'redirect_to']
     const params = names.flatMap((name) => (typeof body[name] === 'string' && body[name] !== '' ? [[name, body[name]]] : []))
-    return { url: `${realm.issuer}/sso?${new URLSearchParams(params)}` }
+    return { url: `${realm.api}/sso?${new URLSearchParams(params)}` }
   })
 
   app.get('/sso', PUBLIC, async (request, reply) => go(reply, await begin(request, request.query as Body)))

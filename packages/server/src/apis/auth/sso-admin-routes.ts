@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { fail } from '../../base/errors.ts'
 import { isSamlOn } from '../../realms/saml/service.ts'
+import { providerView } from '../../realms/saml/view.ts'
 import type { SsoProvider } from '../../realms/store/types.ts'
 import { bodyOf, paramOf, queryOf } from './input.ts'
 import type { AuthOptions } from './options.ts'
@@ -9,27 +10,6 @@ import { realmOf } from './realm.ts'
 const ADMINISTER = { config: { action: 'auth:administer', resource: 'project' } } as const
 
 const tools = () => import('../../realms/saml/providers.ts')
-
-function providerView(provider: SsoProvider, { whole = true } = {}) {
-  const { id, resourceId, disabled, entityId, metadataXml, metadataUrl, mapping, nameIdFormat, domains } = provider
-  const keys = Object.keys(mapping).length === 0 ? {} : { keys: mapping }
-  return {
-    id,
-    ...(resourceId === null ? {} : { resource_id: resourceId }),
-    disabled,
-    saml: {
-      entity_id: entityId,
-      // A list with the metadata of all would be of megabytes.
-      ...(whole ? { metadata_xml: metadataXml } : {}),
-      ...(metadataUrl === null ? {} : { metadata_url: metadataUrl }),
-      attribute_mapping: keys,
-      ...(nameIdFormat === null ? {} : { name_id_format: nameIdFormat }),
-    },
-    domains: domains.map((domain) => ({ domain })),
-    created_at: new Date(provider.createdAt).toISOString(),
-    updated_at: new Date(provider.updatedAt).toISOString(),
-  }
-}
 
 /** Identity providers of a project, for its administrators. */
 export function ssoAdminRoutes(app: FastifyInstance, options: AuthOptions): void {

@@ -218,9 +218,16 @@ export async function acceptInvitation(
 ): Promise<void> {
   const row = await openInvitation(change.trx, text, now)
   refuseOther(row, user.email)
+  await takeUp(change, row, user.id)
+}
+
+type OpenInvitation = Awaited<ReturnType<typeof openInvitation>>
+
+async function takeUp(change: Change, row: OpenInvitation, user: string): Promise<void> {
+  const { now } = change
   const taken = await change.trx
     .updateTable('invitations')
-    .set({ accepted_at: now, accepted_by: user.id })
+    .set({ accepted_at: now, accepted_by: user })
     .where('id', '=', row.id)
     .where('accepted_at', 'is', null)
     .where('revoked_at', 'is', null)
@@ -228,7 +235,27 @@ export async function acceptInvitation(
   // Two at once: one of them.
   if (taken.numUpdatedRows === 0n) throw fail('link_not_valid')
   await change.event({ name: 'invitation.accepted', subject: row.id, organisation_id: row.organisation_id })
-  await insertMembership(change, { organisation: row.organisation_id, project: row.project_ref, user: user.id, role: row.role }, now)
+  await insertMembership(change, { organisation: row.organisation_id, project: row.project_ref, user, role: row.role }, now)
+}
+
+/** Open invitations that name this address. */
+export const invitationsFor = (db: Reader, email: string, now: number) =>
+  db
+    .selectFrom('invitations')
+    .innerJoin('organisations', 'organisations.id', 'invitations.organisation_id')
+    .selectAll('invitations')
+    .where('organisations.deleted_at', 'is', null)
+    .where(({ fn }) => fn('lower', ['invitations.email']), '=', email)
+    .where('invitations.accepted_at', 'is', null)
+    .where('invitations.revoked_at', 'is', null)
+    .where('invitations.expires_at', '>', now)
+    .orderBy('invitations.id')
+    .execute()
+
+/** Somebody who has proved that the address is theirs takes up all that were sent to it. */
+export async function acceptInvitationsFor(change: Change, user: { readonly id: string; readonly email: string | null }): Promise<void> {
+  const rows = user.email === null ? [] : await invitationsFor(change.trx, user.email, change.now)
+  for (const row of rows) await takeUp(change, row, user.id)
 }
 
 export async function revokeInvitation(change: Change, organisation: string, id: string, now: number): Promise<void> {

@@ -3,15 +3,15 @@ import { Ref } from '@sovrabase/contract/common'
 import { isSection, SECTIONS, type Section, type SectionValue } from '@sovrabase/contract/settings'
 import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
-import { readSettings, shownSettings, writeSettings } from '../../metadata/settings.ts'
+import { readSettings, writeSettings } from '../../metadata/settings.ts'
 import { reconcileJob } from '../../runtime/reconcile.ts'
 import { actorOf, organisationOf, projectRefOf } from '../actor.ts'
 import type { Control } from '../context.ts'
 import { versionOf } from '../input.ts'
 import { needProject } from '../projects/store.ts'
+import { SectionAnswer as Answer, merged, SectionPatch, shown } from './shape.ts'
 
 const Params = Type.Object({ ref: Ref, section: Type.Enum(Object.keys(SECTIONS) as Section[]) })
-const Answer = Type.Object({ version: Type.Integer(), settings: Type.Unknown(), own: Type.Unknown() })
 
 function sectionOf(name: string): Section {
   if (!isSection(name)) throw fail('not_found')
@@ -24,8 +24,7 @@ export const settingRoutes =
     const { db, vault, change } = control
 
     async function read(ref: string, section: Section) {
-      const stored = await readSettings(db, ref, section, vault)
-      return { version: stored.version, settings: shownSettings(section, stored.value), own: shownSettings(section, stored.own) }
+      return shown(section, await readSettings(db, ref, section, vault))
     }
 
     app.get(
@@ -44,7 +43,7 @@ export const settingRoutes =
         config: { action: 'setting:update', resource: 'project' },
         schema: {
           params: Params,
-          body: Type.Record(Type.String(), Type.Unknown(), { description: 'A JSON merge patch (RFC 7396); null goes back to the default' }),
+          body: SectionPatch,
           response: { 200: Answer },
         },
       },
@@ -55,8 +54,7 @@ export const settingRoutes =
         await change(actorOf(request), async (c) => {
           if ((await needProject(c.trx, ref)).state !== 'active') throw fail('project_deleted')
           const before = await readSettings(c.trx, ref, section, vault)
-          const merged = Object.entries({ ...before.own, ...request.body }).filter(([, value]) => value !== null)
-          const value = Object.fromEntries(merged) as SectionValue<Section>
+          const value = merged(section, before.own, request.body)
           const version = given ?? before.version
           await writeSettings(c, ref, section, value, { vault, version, organisation_id: organisationOf(request) })
           if (section === 'rest') await openGrants(c, ref, (value as SectionValue<'rest'>).default_grants === 'supabase')

@@ -89,9 +89,9 @@ async function again(realm: Realm, store: RealmStore, identity: RealmIdentity, g
 }
 
 /** Whether somebody new may come with this, and under which address. */
-function newcomer(realm: Realm, given: Outsider, id: string): RealmUser {
+function newcomer(realm: Realm, given: Outsider, id: string, invited = false): RealmUser {
   const now = realm.now()
-  if (realm.rules.disable_signup && !given.sso) throw fail('auth_signup_disabled')
+  if (realm.rules.disable_signup && !given.sso && !invited) throw fail('auth_signup_disabled')
   const proved = given.emailVerified || (given.email !== null && realm.rules.email_autoconfirm)
   const email = proved || given.sso ? given.email : null
   if (email === null && !given.emailOptional) {
@@ -117,7 +117,8 @@ export async function askBeforeEntering(realm: Realm, given: Outsider): Promise<
   const known = await realm.transact(
     async (store) => (await store.identityOf(given.provider, given.id)) !== null || (await ownerOf(store, given)) !== null,
   )
-  if (!known) await beforeUserCreated(realm, newcomer(realm, given, uuid()))
+  // Whether somebody was invited is asked by the transaction that makes them.
+  if (!known) await beforeUserCreated(realm, newcomer(realm, given, uuid(), realm.isInvited !== undefined))
 }
 
 /**
@@ -135,10 +136,12 @@ export async function enterAs(realm: Realm, store: RealmStore, given: Outsider):
     await audit(realm, store, 'identity_linked', theirs, { provider: given.provider })
     return joined(realm, store, theirs, given)
   }
-  const user = newcomer(realm, given, uuid())
+  const invited = given.emailVerified && given.email !== null && ((await realm.isInvited?.(given.email)) ?? false)
+  const user = newcomer(realm, given, uuid(), invited)
   if (!(await store.insertUser(user))) throw fail('auth_email_exists')
   await addIdentity(store, user, given, realm.now())
   await audit(realm, store, 'user_signedup', user, { provider: given.provider })
+  await realm.welcome?.(user)
   return user
 }
 

@@ -48,6 +48,7 @@ export function testRealm(transact: Transact, settings: AuthSettings = {}, fetch
     },
     url: 'https://p.example.org',
     issuer: 'https://p.example.org/auth/v1',
+    api: 'https://p.example.org/auth/v1',
     rules: rulesOf(own),
     key,
     audience: null,

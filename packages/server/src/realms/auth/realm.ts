@@ -17,6 +17,8 @@ export interface Realm {
   readonly url: string
   /** `iss` of its tokens. */
   readonly issuer: string
+  /** Where its API is, without a slash at its end: the issuer of a project, but not of the platform. */
+  readonly api: string
   readonly rules: AuthRules
   /** Signs access tokens. */
   readonly key: RealmKey
@@ -33,6 +35,10 @@ export interface Realm {
   readonly administers: boolean
   /** Where people of a single sign-on are the realm's own people and not a population beside. */
   readonly ofSso?: (outsider: Outsider, provider: SsoProvider) => Outsider
+  /** Whether somebody new may come although nobody new may: they were invited. Asked inside a transaction. */
+  readonly isInvited?: (email: string) => Promise<boolean>
+  /** What somebody new gets besides an account; inside the transaction that makes it. */
+  readonly welcome?: (user: RealmUser) => Promise<void>
   /** The outbound rule: to hooks, CAPTCHA services and the like. */
   readonly fetch: Outbound['fetch']
   /** Waits; injected, since it slows whoever guesses. */

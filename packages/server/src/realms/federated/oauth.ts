@@ -89,7 +89,7 @@ export async function beginOauth(realm: Realm, given: Beginning): Promise<Begun>
   return { url: url.href, cookie: cookie === null ? null : { value: cookie, hash: sha256(cookie) } }
 }
 
-const callbackOf = (realm: Realm): string => `${realm.issuer}/callback`
+const callbackOf = (realm: Realm): string => `${realm.api}/callback`
 
 /** What is wrong at the provider is said to its project in the log, never with the provider's own words. */
 function refused(error: unknown): Error {

@@ -8,6 +8,9 @@ import { fetchMetadata, parseMetadata } from './metadata.ts'
 /** Identity providers of a realm, as its administrators write them. */
 type Body = Readonly<Record<string, unknown>>
 
+/** Of a realm, as much as keeping them needs. */
+export type Keeper = Pick<Realm, 'transact' | 'fetch' | 'now'>
+
 const FORMATS = [
   'urn:oasis:names:tc:SAML:2.0:nameid-format:persistent',
   'urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress',
@@ -58,7 +61,7 @@ function formatOf(value: unknown): string | null {
 }
 
 /** As text, or from its address; null: nothing is said of it. */
-async function metadataOf(realm: Realm, body: Body): Promise<{ xml: string; url: string | null } | null> {
+async function metadataOf(realm: Keeper, body: Body): Promise<{ xml: string; url: string | null } | null> {
   const [xml, url] = [text(body.metadata_xml), text(body.metadata_url)]
   if (xml !== '' && url !== '') throw invalid('Only one of metadata_xml or metadata_url needs to be set')
   if (url !== '' && !URL.canParse(url)) throw invalid('metadata_url is not a valid URL')
@@ -78,7 +81,7 @@ function resourceOf(value: unknown): string | null | undefined {
   return text(value) === '' ? null : text(value)
 }
 
-export async function createProvider(realm: Realm, body: Body): Promise<SsoProvider> {
+export async function createProvider(realm: Keeper, body: Body): Promise<SsoProvider> {
   if (body.type !== 'saml') throw invalid("Only 'saml' supported for SSO provider type")
   const given = await metadataOf(realm, body)
   if (!given) throw invalid('Either metadata_xml or metadata_url must be set')
@@ -113,11 +116,11 @@ async function find(store: RealmStore, id: string): Promise<SsoProvider> {
   return found
 }
 
-export const listProviders = (realm: Realm): Promise<SsoProvider[]> => realm.transact((store) => store.allSso())
-export const readProvider = (realm: Realm, id: string): Promise<SsoProvider> => realm.transact((store) => find(store, id))
+export const listProviders = (realm: Keeper): Promise<SsoProvider[]> => realm.transact((store) => store.allSso())
+export const readProvider = (realm: Keeper, id: string): Promise<SsoProvider> => realm.transact((store) => find(store, id))
 
 /** What is not said stays. */
-export async function changeProvider(realm: Realm, id: string, body: Body): Promise<SsoProvider> {
+export async function changeProvider(realm: Keeper, id: string, body: Body): Promise<SsoProvider> {
   const given = await metadataOf(realm, body)
   const entity = given ? parseMetadata(given.xml).entityId : null
   const [domains, mapping, disabled, resourceId] = [
@@ -144,7 +147,7 @@ export async function changeProvider(realm: Realm, id: string, body: Body): Prom
 }
 
 /** Its people stay, and cannot come in by it any more. */
-export const removeProvider = (realm: Realm, id: string): Promise<SsoProvider> =>
+export const removeProvider = (realm: Keeper, id: string): Promise<SsoProvider> =>
   realm.transact(async (store) => {
     const found = await find(store, id)
     await store.deleteSso(found.id)
@@ -156,7 +159,7 @@ const METADATA_LIFE = 24 * 3_600_000
 
 /** With metadata that is of now, as far as its address answers: what is known goes on to be good. */
 export async function withFreshMetadata(
-  realm: Realm,
+  realm: Keeper,
   provider: SsoProvider,
   tried: { get(key: string): unknown; set(key: string, value: true, until: number): void },
 ): Promise<SsoProvider> {

@@ -18,8 +18,8 @@ export const isSamlOn = ({ rules }: Pick<Realm, 'rules'>): boolean => rules.saml
 /** Throws `auth_saml_provider_disabled`. The certificate of a key is always the same. */
 export function serviceOf(realm: Realm, { key, kid, createdAt }: RealmKey): Service {
   if (!isSamlOn(realm)) throw fail('auth_saml_provider_disabled')
-  const { issuer } = realm
+  const { api } = realm
   const pem = key.export({ type: 'pkcs8', format: 'pem' }).toString()
   const certificate = selfSigned(pem, { name: 'Single sign-on', seed: kid, now: createdAt })
-  return { entityId: `${issuer}/sso/saml/metadata`, acs: `${issuer}/sso/saml/acs`, key: pem, certificate }
+  return { entityId: `${api}/sso/saml/metadata`, acs: `${api}/sso/saml/acs`, key: pem, certificate }
 }

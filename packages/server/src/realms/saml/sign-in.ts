@@ -43,7 +43,7 @@ async function wanted(store: RealmStore, { providerId, domain }: SsoBeginning): 
 }
 
 /** Over TLS alone a browser keeps a cookie that comes along when another site sends it here by a form. */
-const bindsByCookie = ({ issuer }: Realm): boolean => issuer.startsWith('https:')
+const bindsByCookie = ({ api }: Realm): boolean => api.startsWith('https:')
 
 /** Whether the browser itself must come by for a cookie: one that signs in by the implicit flow. */
 export const needsBrowser = (realm: Realm, pkce: PkceChallenge | null): boolean => pkce === null && bindsByCookie(realm)
