@@ -87,7 +87,13 @@ const IDLE_LOOK = 50
 /** Engines and drivers of this server: each is one line. */
 async function register(registry: Registry, { config, seat, log }: NodeOptions, foundation: Foundation): Promise<string> {
   const program = await postgresProgram(config, join(seat.dataDir, 'engines'))
-  const postgres = postgresEngine({ version: program.version, bootstrap: foundation.bootstrap, log, settings: program.settings })
+  const postgres = postgresEngine({
+    version: program.version,
+    bootstrap: foundation.bootstrap,
+    log,
+    settings: program.settings,
+    catalogues: join(seat.dataDir, 'catalogues'),
+  })
   const embedded = embeddedDriver(seat.hands)
   // Built while the listeners come up; only the first start of all waits for it.
   const template = embedded.template(postgres.template)

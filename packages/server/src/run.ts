@@ -131,7 +131,7 @@ async function takeOver(connector: Connector, running: readonly string[], log: L
 function handleJobs({ config, foundation, registry, log }: RunParts, services: ServiceStore, connector: Connector): void {
   const { metadata, change, queue, nodeName } = foundation
   const { drain } = config.limits.timeouts
-  const reconcile = makeReconciler({ metadata, change, services, connector, driver: registry.driver, drain })
+  const reconcile = makeReconciler({ metadata, change, services, connector, driver: registry.driver, engine: registry.engine, drain })
   async function tellFailed(id: string): Promise<void> {
     const project = (await services.byId(metadata.kysely, id))?.project
     await change(SYSTEM, (c) => c.event({ name: 'service.failed', subject: id, ...(project ? { project_ref: project } : {}) }))

@@ -26,6 +26,8 @@ export interface Engine<Spec = unknown> {
   readonly secrets: readonly string[]
   /** What the runtime holds open while the service is awake (pools, catalogue); closed before it sleeps, or at its crash. */
   attach?(at: Endpoint, service: Service<Spec>): Promise<Attachment>
+  /** The service and its data are gone: what the engine keeps of it beside them goes too. Idempotent. */
+  forget?(id: string): Promise<void>
 }
 
 /** What the first start of a volume that was copied from another service must do beside `prepare`. */

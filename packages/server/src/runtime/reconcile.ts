@@ -4,6 +4,7 @@ import { type Changer, SYSTEM } from '../metadata/change.ts'
 import type { Metadata } from '../metadata/open.ts'
 import type { Connector } from './connect.ts'
 import type { Driver } from './driver.ts'
+import type { Engine } from './engine.ts'
 import type { Service, ServiceStore } from './services.ts'
 
 /** Kind of the jobs of a node: where a service's data lies, only that node can do anything about it. */
@@ -21,6 +22,7 @@ export interface ReconcilerOptions {
   readonly services: ServiceStore
   readonly connector: Connector
   readonly driver: (name: string) => Driver
+  readonly engine: (name: string) => Engine
   /** ms that what is under way may take where a service must stop for another spec. */
   readonly drain: number
 }
@@ -42,6 +44,7 @@ export function makeReconciler(options: ReconcilerOptions) {
   async function remove(service: Service): Promise<void> {
     const driver = options.driver(service.driver)
     await connector.still(service.id, () => driver.remove(service.id, service.volume), { reason: 'deleted', forget: true })
+    await options.engine(service.engine).forget?.(service.id)
     await options.change(SYSTEM, async (change) => {
       await services.forget(change.trx, service.id)
       if (service.project !== '') await change.event({ name: 'service.deleted', subject: service.id, project_ref: service.project })

@@ -41,7 +41,7 @@ async function openRuntime(opened: TestMetadata) {
     log: silentLog,
   })
   driver.onExit((id, detail, run) => connector.crashed(id, detail, run))
-  const reconcile = makeReconciler({ metadata, change, services, connector, driver: () => driver, drain: 60_000 })
+  const reconcile = makeReconciler({ metadata, change, services, connector, driver: () => driver, engine: () => engine, drain: 60_000 })
   queue.handle(reconcileKind(NODE), {
     backoff: 10,
     run: async (job) => {

@@ -111,7 +111,7 @@ function own(path: string): void {
   chmodSync(path, 0o700)
 }
 
-export const testEngine = (version: string, more: { system?: string; bootstrap?: string } = {}): PostgresEngine =>
+export const testEngine = (version: string, more: { system?: string; bootstrap?: string; catalogues?: string } = {}): PostgresEngine =>
   postgresEngine({ version, bootstrap: BOOTSTRAP, log: silentLog, ...more })
 
 /** The workshop's own state, shared with its services. */

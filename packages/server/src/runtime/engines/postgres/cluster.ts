@@ -49,6 +49,8 @@ export interface ClusterOptions {
   readonly pool: PipelinePool
   /** As it was when the cluster last ran on this node. */
   readonly catalogue?: Catalogue
+  /** Given the text of each catalogue that is read. */
+  readonly onCatalogue?: (catalogue: Catalogue, text: string) => void
 }
 
 /** The pool of the data path. Its first connection signs in at once, so that the request that woke the project finds it. */
@@ -80,6 +82,7 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   const reader = makeAdmin(at, password, READER_IDLE_MS, options.client)
   const catalogue = await holdCatalogue(client, {
     ...(options.catalogue ? { known: options.catalogue } : {}),
+    ...(options.onCatalogue ? { onText: options.onCatalogue } : {}),
     connected,
     reader: reader.run,
     onError: (error) => log.warn({ err: error, service: service.id }, 'could not read the catalogue'),

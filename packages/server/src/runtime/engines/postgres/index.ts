@@ -5,6 +5,7 @@ import type { Copied, Engine } from '../../engine.ts'
 import type { Service } from '../../services.ts'
 import { adoptCluster } from './adopt.ts'
 import { baseBackup } from './base-backup.ts'
+import type { Catalogue } from './catalogue/types.ts'
 import { type Cluster, openCluster, openPool } from './cluster.ts'
 import { secretOf } from './connections.ts'
 import { postgresHistory } from './history/history.ts'
@@ -30,6 +31,8 @@ export interface PostgresEngineOptions {
   /** Settings that the host's PostgreSQL needs (`foreignExtensions`). */
   readonly settings?: Readonly<Record<string, string | number>>
   readonly poolLimits?: Partial<PoolLimits>
+  /** Folder of what is known of sleeping clusters' catalogues; without one it is known while this process lives. */
+  readonly catalogues?: string
   /** Another directory of system migrations: tests. */
   readonly system?: string
 }
@@ -41,6 +44,7 @@ export interface PostgresEngine extends Engine<Partial<PostgresSpec>> {
   readonly systemVersion: number
   readonly recovery: Recovery
   attach(at: Endpoint, service: Service<Partial<PostgresSpec>>): Promise<Cluster>
+  forget(id: string): Promise<void>
 }
 
 type PostgresService = Service<Partial<PostgresSpec>>
@@ -53,11 +57,11 @@ function checkMajor(version: string): void {
 }
 
 /** The steps of a wake, in their order, and what one hands to the next. */
-function wakeSteps({ bootstrap, log, poolLimits }: PostgresEngineOptions, migrations: ReturnType<typeof readMigrations>) {
+function wakeSteps({ bootstrap, log, poolLimits, catalogues }: PostgresEngineOptions, migrations: ReturnType<typeof readMigrations>) {
   const signIns = makeSignIns(bootstrap)
   const pools = makeParking<PipelinePool>((pool) => pool.close(0))
   const prepared = new Map<string, PreparedCluster>()
-  const known = makeKnown()
+  const known = makeKnown(catalogues, log)
 
   /** The pool of `ready`, whose sessions began before the roles were looked at: only where those were found as they must be. */
   function poolOf(at: Endpoint, service: PostgresService, { untouched }: PreparedCluster): PipelinePool {
@@ -70,9 +74,10 @@ function wakeSteps({ bootstrap, log, poolLimits }: PostgresEngineOptions, migrat
   async function open(at: Endpoint, service: PostgresService, seen: PreparedCluster): Promise<Cluster> {
     const client = await signIns.take(at, service)
     const pool = poolOf(at, service, seen)
-    const catalogue = seen.untouched ? known.get(service.id) : undefined
+    const catalogue = seen.untouched ? await known.get(service.id, seen.xid) : undefined
+    const onCatalogue = (read: Catalogue, text: string) => known.read(service.id, read, text)
     try {
-      return await openCluster({ at, service, client, seen, log, pool, ...(catalogue ? { catalogue } : {}) })
+      return await openCluster({ at, service, client, seen, log, pool, onCatalogue, ...(catalogue ? { catalogue } : {}) })
     } catch (error) {
       await Promise.allSettled([pool.close(0), client.end()])
       throw error
@@ -112,6 +117,8 @@ function wakeSteps({ bootstrap, log, poolLimits }: PostgresEngineOptions, migrat
         },
       })
     },
+
+    forget: (id: string) => known.forget(id),
   }
 }
 

@@ -14,6 +14,8 @@ export interface PreparedCluster {
   /** "18.4" */
   readonly engineVersion: string
   readonly systemVersion: number
+  /** Next transaction of the cluster, before anything was done. */
+  readonly xid: string
   /** Nothing had to be changed: what was known of the cluster before it slept still holds. */
   readonly untouched: boolean
   /** The cluster runs, but on its former system version, or without something of its spec. */
@@ -21,6 +23,7 @@ export interface PreparedCluster {
 }
 
 interface State {
+  xid: string
   version: string
   migrations: Applied[]
   intact: boolean
@@ -30,6 +33,7 @@ interface State {
 }
 
 const STATE = `select json_build_object(
+  'xid', pg_snapshot_xmax(pg_current_snapshot())::text,
   'version', current_setting('server_version'),
   'migrations', (select coalesce(json_agg(json_build_object('version', version, 'checksum', checksum) order by version), '[]') from sovrabase.migrations),
   'intact', ${ROLES_INTACT},
@@ -104,10 +108,10 @@ export async function prepareCluster(
     await makeExtensions(client, state, fullSpec(service.spec).extensions ?? [])
     const wanted = fullSpec(service.spec).extensions ?? []
     const untouched = statements.length === 0 && pending.length === 0 && wanted.every((name) => state.extensions.includes(name))
-    return { engineVersion, systemVersion, untouched }
+    return { engineVersion, systemVersion, untouched, xid: state.xid }
   } catch (error) {
     if (!isSovraError(error) || error.code === 'system_schema_newer') throw error
     if (error.code === 'system_schema_failed') systemVersion = (error.details as { version: number }).version
-    return { engineVersion, systemVersion, untouched: false, degraded: { code: error.code, message: error.message } }
+    return { engineVersion, systemVersion, untouched: false, xid: state.xid, degraded: { code: error.code, message: error.message } }
   }
 }

@@ -1,6 +1,6 @@
 import type pg from 'pg'
 import { fail } from '../../../../base/errors.ts'
-import { readCatalogue } from './read.ts'
+import { readSeen, type Seen } from './read.ts'
 import type { Catalogue } from './types.ts'
 
 /** The channel that the system schema's DDL event trigger notifies, and the one that PostgREST's users do. */
@@ -13,6 +13,8 @@ const SETTLE_MS = 1_000
 /** The current catalogue of one run of a cluster. */
 export interface CatalogueHolder {
   readonly current: Catalogue
+  /** Next transaction of the cluster when it was last read; undefined: not read in this run. */
+  readonly xid: string | undefined
   /**
    * Reads once more before an error is answered that a stale catalogue could have caused. The read begins after the call, callers share it.
    * Resolves to true where `current` is now another than `seen`: try the request again.
@@ -32,7 +34,9 @@ export interface HolderOptions {
   /** Settles when `client` is connected, where it is not yet. */
   connected?: Promise<unknown>
   /** Lends the connection that reads; default: the one that LISTENs. */
-  reader?: (fn: (client: pg.Client) => Promise<Catalogue>) => Promise<Catalogue>
+  reader?: (fn: (client: pg.Client) => Promise<Seen>) => Promise<Seen>
+  /** Given the text of each new catalogue, before anybody has it. */
+  onText?: (catalogue: Catalogue, text: string) => void
   /** A read that a notification started has failed: the old catalogue stays; the next notification or `fresh` tries again. */
   onError?: (error: unknown) => void
 }
@@ -44,6 +48,7 @@ export interface HolderOptions {
 export async function holdCatalogue(client: pg.Client, options: HolderOptions = {}): Promise<CatalogueHolder> {
   const listeners = new Set<(catalogue: Catalogue) => void>()
   let current = options.known
+  let xid: string | undefined
   let running: Promise<void> | undefined
   let waiting: Promise<void> | undefined
   let closed = false
@@ -59,10 +64,13 @@ export async function holdCatalogue(client: pg.Client, options: HolderOptions = 
 
   const read = async (): Promise<void> => {
     // LISTEN comes before each read: a change after it is notified, and read again.
-    const next = await reader(async (from) => {
+    const seen = await reader(async (from) => {
       await listening
-      return readCatalogue(from, current)
+      return readSeen(from, current)
     })
+    const next = seen.catalogue
+    xid = seen.xid
+    if (seen.text !== null && !closed) options.onText?.(next, seen.text)
     const changed = current !== undefined && next !== current && !closed
     current = next
     if (changed) for (const listener of listeners) listener(next)
@@ -97,6 +105,9 @@ export async function holdCatalogue(client: pg.Client, options: HolderOptions = 
   return {
     get current() {
       return now()
+    },
+    get xid() {
+      return xid
     },
     fresh: async (seen) => {
       if (current !== seen) return true

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type pg from 'pg'
 import {
@@ -83,18 +84,37 @@ interface Raw {
 type RawHandler = [schema: string, name: string, targetSchema: string, target: string, type: string, binary: Bit, aggregate: Bit]
 
 const QUERY = readFileSync(new URL('./query.sql', import.meta.url), 'utf8')
+/** Of the query's own text: what another version of it answered is not read. */
+export const QUERY_MARK = createHash('sha256').update(QUERY).digest('base64url').slice(0, 16)
 /** With the digest of what the asker has: an unchanged catalogue costs one hash and no transfer. */
-const UNLESS = `select pg_catalog.md5(c.catalogue) as digest, case when pg_catalog.md5(c.catalogue) is distinct from $1 then c.catalogue end as catalogue from (${QUERY}) c`
+const UNLESS = `select pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text as xid, pg_catalog.md5(c.catalogue) as digest, case when pg_catalog.md5(c.catalogue) is distinct from $1 then c.catalogue end as catalogue from (${QUERY}) c`
 
 /**
  * Reads the catalogue in one query. `client` signs in as sovrabase_admin; its search_path is set to pg_catalog and stays so.
  * `known` was read on this client: returned itself where nothing changed.
  */
 export async function readCatalogue(client: pg.Client, known?: Catalogue): Promise<Catalogue> {
+  return (await readSeen(client, known)).catalogue
+}
+
+export interface Seen {
+  readonly catalogue: Catalogue
+  /** Next transaction of the cluster at that moment. */
+  readonly xid: string
+  /** Null where nothing changed. */
+  readonly text: string | null
+}
+
+/** The same, with what is kept of it on disk. */
+export async function readSeen(client: pg.Client, known?: Catalogue): Promise<Seen> {
   if (known === undefined) await client.query(`select pg_catalog.set_config('search_path', 'pg_catalog', false)`)
-  const result = await client.query<{ digest: string; catalogue: string | null }>({ text: UNLESS, values: [known?.digest ?? null] })
-  const row = result.rows[0]!
-  return row.catalogue === null && known !== undefined ? known : buildCatalogue(row.digest, row.catalogue!)
+  const result = await client.query<{ xid: string; digest: string; catalogue: string | null }>({
+    text: UNLESS,
+    values: [known?.digest ?? null],
+  })
+  const { xid, digest, catalogue: text } = result.rows[0]!
+  if (text === null && known !== undefined) return { catalogue: known, xid, text }
+  return { catalogue: buildCatalogue(digest, text!), xid, text }
 }
 
 /** Pure: the value of a text that query.sql returned. Equal texts and lists are shared, so that 10,000 columns stay small. */
