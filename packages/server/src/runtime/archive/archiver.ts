@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { fail, isSovraError } from '../../base/errors.ts'
 import type { Bus } from '../../base/events.ts'
 import type { Log } from '../../base/log.ts'
@@ -33,6 +34,8 @@ interface Followed {
   readonly service: Service
   /** Its endpoint's: a run is followed once at a time. */
   readonly run: string
+  /** Until this try has ended. */
+  active: boolean
   follower: Follower | null
   /** Settles with the follower, once the log is on its way. */
   readonly ready: PromiseWithResolvers<Follower>
@@ -44,6 +47,8 @@ interface Followed {
 }
 
 const EVERY = 500
+/** To find a follower, that often. */
+const TRIES = 20
 const SECOND = 1000
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
@@ -119,10 +124,11 @@ export class Archiver {
     const { history } = this.#options.engine(service.engine)
     if (!endpoint || !history || service.project === '') return
     const known = this.#followed.get(entry.id)
-    if (known?.follower) return known.run === endpoint.run ? known.follower.look() : undefined
+    // One of a former run ends by itself.
+    if (known?.active) return known.run === endpoint.run ? known.follower?.look() : undefined
     if (known && known.run === endpoint.run && this.#now() < known.notBefore) return
     const settings = await this.#settingsOf(service.project)
-    if (!settings.point_in_time || this.#followed.get(entry.id)?.follower || entry.endpoint !== endpoint) return
+    if (!settings.point_in_time || this.#followed.get(entry.id)?.active || entry.endpoint !== endpoint) return
     this.#follow(entry, endpoint.run, settings, known)
   }
 
@@ -130,6 +136,7 @@ export class Archiver {
     const followed: Followed = {
       service,
       run,
+      active: true,
       follower: null,
       ready: Promise.withResolvers<Follower>(),
       failures: before?.failures ?? 0,
@@ -215,6 +222,7 @@ export class Archiver {
       if (!this.#closing && !ended) this.#again(followed)
     } finally {
       followed.follower = null
+      followed.active = false
     }
   }
 
@@ -286,8 +294,16 @@ export class Archiver {
     if (!fact || (fact.whole && !this.#followed.get(id)?.follower)) return
     const hold = await this.#options.connector().holdById(id, 'archive')
     try {
-      await this.look()
-      await (await this.#followed.get(id)?.ready.promise)?.reach()
+      for (let tried = 1; ; tried++) {
+        await this.look()
+        const follower = await this.#followed.get(id)?.ready.promise.catch((error: unknown) => {
+          // The server before this one may not have let go of it yet.
+          if (tried >= TRIES || !isSovraError(error, 'archive_follow_failed')) throw error
+        })
+        if (follower) return await follower.reach()
+        await pause(EVERY)
+        if (tried >= TRIES) throw fail('archive_follow_failed', { reason: 'nobody follows it' })
+      }
     } finally {
       hold.release()
     }
