@@ -13,6 +13,8 @@ export interface S3Server {
   /** Where its objects lie as files: `<root>/<bucket>/<key>`. */
   readonly root: string
   stop(): Promise<void>
+  /** Ends it, its files stay. */
+  kill(): Promise<void>
   /** Starts again on the same port and files. */
   start(): Promise<void>
 }
@@ -41,7 +43,7 @@ export async function startS3(): Promise<S3Server> {
     // What it has read of its directory is not kept: tests change files there.
     const more = ['--dir-cache-time=0', '--vfs-cache-mode=off', '--force-path-style', keys, root]
     child = spawn('setpriv', ['--pdeathsig=KILL', '--', join(packages, 'bin/rclone'), ...args, ...more], {
-      stdio: ['ignore', 'ignore', 'inherit'],
+      stdio: 'ignore',
       env: { PATH: process.env.PATH, HOME: root, GOMAXPROCS: '1' },
     })
     await until(
@@ -67,6 +69,7 @@ export async function startS3(): Promise<S3Server> {
     bucket,
     root,
     start,
+    kill: end,
     stop: async () => {
       await end()
       rmSync(root, { recursive: true, force: true })

@@ -40,6 +40,9 @@ export type { Archive } from '@sovrabase/server/restore'
 /** Reads backups and puts them back. */
 export const backups = () => import('@sovrabase/server/restore')
 
+/** One in a bucket, as a file. */
+export const backupFetch = () => import('@sovrabase/server/backup-fetch')
+
 export interface Local {
   readonly dataDir: string
   readonly pid: number

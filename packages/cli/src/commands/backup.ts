@@ -4,8 +4,8 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Client } from '../api/client.ts'
 import { findProject } from '../api/find.ts'
-import { type Archive, backups } from '../api/local.ts'
-import { type Context, command, type Group } from '../program/command.ts'
+import { type Archive, backupFetch, backups } from '../api/local.ts'
+import { type Answer, type Context, command, type Group } from '../program/command.ts'
 import { stop } from '../terminal/errors.ts'
 import { bytes, localTime, pairs, type Spinner, table } from '../terminal/output.ts'
 import { newSeal, OPEN_FLAGS, type OpenOptions, openKey, SEAL_FLAGS, type SealOptions } from '../terminal/seal.ts'
@@ -62,12 +62,39 @@ async function orderOf(client: Client, { project = [], all }: CreateOptions): Pr
   return { path: '/backups', what: 'projects', body: { projects: found.map(({ ref }) => ref) } }
 }
 
+interface MadeIn {
+  readonly place: string
+  readonly bytes: number
+  readonly projects: number
+}
+
+const isS3 = (place: string): boolean => place.startsWith('s3://')
+
+async function refsOf(client: Client, { project = [] }: CreateOptions): Promise<{ projects?: string[] }> {
+  if (project.length === 0) return {}
+  return { projects: await Promise.all(project.map(async (name) => (await findProject(client, name)).ref)) }
+}
+
+/** The server writes it: its credentials, and no way over this machine. */
+async function inStore(context: Context, client: Client, body: object): Promise<Answer> {
+  const made = await context.spin('Backing up', async () => (await (await client.stream('POST', '/backups', { body })).json()) as MadeIn)
+  return { data: made, text: `${made.place}: ${made.projects} projects, ${bytes(made.bytes)}, checked.` }
+}
+
+/** The file of a backup, which may lie in a bucket, for as long as `use` takes. */
+export async function withFile<R>(context: Context, place: string, use: (file: string) => Promise<R>): Promise<R> {
+  if (!isS3(place)) return await use(place)
+  const { fetchBackup } = await backupFetch()
+  const { file, done } = await context.spin('Fetching', () => fetchBackup(place))
+  return await use(file).finally(done)
+}
+
 const create = command<CreateOptions>({
   use: 'create',
   says: 'back up a running server, or some of its projects, into one file',
   examples: ['sovra backup create --all --to /mnt/backups', 'sovra backup create --project shop --to shop.tar --recipient age1…'],
   flags: [
-    ['--to <file>', 'a new file, or a directory that gets one'],
+    ['--to <file>', 'a new file, a directory that gets one, or s3://bucket/prefix, which the server writes (sovra backup store)'],
     ['--all', 'everything: metadata, keys, configuration, each project'],
     ['--project <project>', 'this project with its keys; more than once for several', { many: true }],
     ...SEAL_FLAGS,
@@ -77,9 +104,10 @@ const create = command<CreateOptions>({
     if (!options.to) throw stop('usage_wrong', { reason: 'There is no target', hint: 'Give --to FILE or --to DIRECTORY.' })
     const client = await context.client()
     const order = await orderOf(client, options)
-    const file = fileFor(options.to, order.what)
     const body = { ...order.body, ...(await newSeal(options)) }
     const began = Date.now()
+    if (isS3(options.to)) return await inStore(context, client, { ...body, to: options.to, ...(await refsOf(client, options)) })
+    const file = fileFor(options.to, order.what)
     const archive = await context.spin('Backing up', async (spin) => {
       const response = await client.stream('POST', order.path, { body })
       return await save(Readable.fromWeb(response.body as never), file, spin)
@@ -122,8 +150,10 @@ const verify = command<OpenOptions, [file: string]>({
   flags: OPEN_FLAGS,
   more: 'With a passphrase or key it is also checked that nobody has changed it since it was made.',
   async run(context, options, file) {
-    const archive = await check(context, file, options)
-    return { data: { file, ok: true, ...archive.header, ...archive.manifest }, text: `${shown(archive)}\n${file} is whole.` }
+    return await withFile(context, file, async (path) => {
+      const archive = await check(context, path, options)
+      return { data: { file, ok: true, ...archive.header, ...archive.manifest }, text: `${shown(archive)}\n${file} is whole.` }
+    })
   },
 })
 

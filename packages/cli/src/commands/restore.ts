@@ -3,6 +3,7 @@ import { type Archive, backups, configuredDataDir } from '../api/local.ts'
 import { type Answer, type Context, command } from '../program/command.ts'
 import { stop } from '../terminal/errors.ts'
 import { OPEN_FLAGS, type OpenOptions, openKey } from '../terminal/seal.ts'
+import { withFile } from './backup.ts'
 import { branchText, makeBranch } from './projects-branch.ts'
 
 interface Options extends OpenOptions {
@@ -81,9 +82,11 @@ export const restore = command<Options, [file?: string]>({
   more: 'Everything is checked before anything is touched, and nothing is ever overwritten.',
   async run(context, options, file) {
     if (file === undefined || options.toTime !== undefined) return await toTime(context, options)
-    const { openBackup } = await backups()
-    const archive = await openBackup(file)
-    const single = options.project !== undefined || options.as !== undefined
-    return single || archive.header.scope === 'projects' ? one(context, archive, options) : whole(context, archive, options)
+    return await withFile(context, file, async (path) => {
+      const { openBackup } = await backups()
+      const archive = await openBackup(path)
+      const single = options.project !== undefined || options.as !== undefined
+      return await (single || archive.header.scope === 'projects' ? one(context, archive, options) : whole(context, archive, options))
+    })
   },
 })

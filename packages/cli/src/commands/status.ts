@@ -17,8 +17,22 @@ function backupLine({ last_at, problem, reason, scheduled }: Backup): string {
   return scheduled ? last : `${last}, none scheduled (backup.dir)`
 }
 
+interface Archives {
+  readonly projects: number
+  readonly late: readonly { readonly ref: string; readonly since: string; readonly reason: string | null }[]
+}
+
+function archiveLine({ projects, late }: Archives): string | null {
+  if (projects === 0) return null
+  const [first] = late
+  if (!first) return `${projects} archived`
+  const more = late.length > 1 ? ` and ${late.length - 1} more` : ''
+  return `NOT ARCHIVED: ${first.ref} since ${localTime(first.since)}${more}${first.reason ? `: ${first.reason}` : ''}`
+}
+
 interface Status {
   readonly backup: Backup
+  readonly archives: Archives
   readonly version: string
   readonly node: { readonly name: string; readonly region: string }
   readonly started_at: string
@@ -51,6 +65,7 @@ export const status = command({
       ],
       ['Running since', localTime(found.started_at)],
       ['Backup', backupLine(backup)],
+      ['Points in time', archiveLine(found.archives)],
       ['Root key', backup.root_key_exported ? null : 'NOT IN THE SAFE YET: sovra keys export-root --to FILE'],
       ['Projects', `${projects.active}, ${projects.awake} awake`],
       ['Waiting', projects.queued > 0 ? `${projects.queued} for a place` : null],

@@ -8,6 +8,7 @@ import type { Control } from '../context.ts'
 import { oneProject } from '../projects/one.ts'
 import { archiveRoutes } from './archive-routes.ts'
 import { createBackup } from './create.ts'
+import { createBackupIn } from './create-in.ts'
 import { restoreProjectFrom } from './restore.ts'
 import { rootKeyRoutes } from './root-key.ts'
 
@@ -19,7 +20,17 @@ const sealing = {
 }
 const ProjectBackup = Type.Object(sealing, { additionalProperties: false })
 const BackupCreate = Type.Object(
-  { ...sealing, projects: Type.Optional(Type.Array(Ref, { minItems: 1, maxItems: 10_000, description: 'Without: everything' })) },
+  {
+    ...sealing,
+    to: Type.Optional(
+      Type.String({
+        pattern: '^s3://',
+        maxLength: 400,
+        description: 'The server writes it there, and answers where; without: the answer is the backup',
+      }),
+    ),
+    projects: Type.Optional(Type.Array(Ref, { minItems: 1, maxItems: 10_000, description: 'Without: everything' })),
+  },
   { additionalProperties: false },
 )
 
@@ -40,8 +51,11 @@ export const backupRoutes =
       '/backups',
       { config: { action: 'backup:create', resource: 'platform' }, schema: { body: BackupCreate } },
       async (request, reply) => {
-        const { projects, ...key } = request.body
-        const stream = await createBackup(control, actorOf(request), { key: keyOf(key as SealWith), projects: projects ?? null })
+        const { projects, to, ...key } = request.body
+        const order = { key: keyOf(key as SealWith), projects: projects ?? null }
+        if (to !== undefined)
+          return reply.code(201).send(await createBackupIn(control, actorOf(request), order, await control.places.open(to)))
+        const stream = await createBackup(control, actorOf(request), order)
         return reply.type(TAR).send(stream)
       },
     )

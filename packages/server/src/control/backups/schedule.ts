@@ -6,11 +6,14 @@ import { Archive } from '../../base/archive/read.ts'
 import { fail, isSovraError } from '../../base/errors.ts'
 import type { Queue } from '../../base/jobs.ts'
 import type { Metrics } from '../../base/metrics.ts'
+import { isS3 } from '../../base/objects/place.ts'
+import type { ObjectStore } from '../../base/objects/store.ts'
 import { SYSTEM } from '../../metadata/change.ts'
 import { removeFact, setFact } from '../../metadata/facts.ts'
 import { snapshotMetadata, stampOf } from '../../metadata/snapshot.ts'
 import type { Control } from '../context.ts'
 import { createBackup } from './create.ts'
+import { createBackupIn } from './create-in.ts'
 import { FAILED, SCHEDULED, type Scheduled, scheduledOf } from './state.ts'
 
 const BACKUP = 'backup'
@@ -25,15 +28,31 @@ const NAME = /^sovrabase-all-(\d{8}T\d{6}Z)\.tar$/
 const timeOf = (stamp: string): number => Date.parse(stamp.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/, '$1-$2-$3T$4:$5:$6Z'))
 
 /** Those beyond the number that stays and past their time; files of other names are nobody's business here. */
-async function prune({ backup: { plan }, now }: Control, dir: string): Promise<void> {
-  const made = (await readdir(dir))
+async function prune({ backup: { plan }, places, now }: Control, dir: string): Promise<void> {
+  const store = isS3(dir) ? await places.open(dir) : null
+  const names = store ? await keysOf(store) : await readdir(dir)
+  const made = names
     .filter((name) => NAME.test(name))
     .sort()
     .reverse()
   for (const name of made.slice(plan.keep)) {
     const age = now() - timeOf(NAME.exec(name)?.[1] ?? '')
-    if (age > plan.keepFor) await rm(join(dir, name), { force: true })
+    if (age <= plan.keepFor) continue
+    await (store ? store.remove(name) : rm(join(dir, name), { force: true }))
   }
+}
+
+async function keysOf(store: ObjectStore): Promise<string[]> {
+  const keys: string[] = []
+  for await (const { key } of store.list('sovrabase-all-')) keys.push(key)
+  return keys
+}
+
+async function makeInStore(control: Control, place: string): Promise<Scheduled> {
+  const began = control.now()
+  const order = { key: { recipients: control.backup.plan.recipients }, projects: null }
+  const made = await createBackupIn(control, SYSTEM, order, await control.places.open(place))
+  return { at: began, file: made.place, bytes: made.bytes, ms: control.now() - began }
 }
 
 /** Written under a hidden name, read once more and compared, then put in place. */
@@ -81,7 +100,7 @@ function handleBackups(control: Control, queue: Queue, dir: string, metrics: Met
     backoffMost: HOUR,
     async run(_job, signal) {
       try {
-        const made = await make(control, dir, signal)
+        const made = isS3(dir) ? await makeInStore(control, dir) : await make(control, dir, signal)
         await prune(control, dir)
         seen.scheduled = made
         await control.metadata.transaction(async (trx) => {

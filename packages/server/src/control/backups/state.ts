@@ -53,3 +53,22 @@ export async function backupStatus({ db, backup: { plan }, vault, now }: Control
     root_key_exported: (await getFact<string>(db, EXPORTED)) === vault.keyId,
   }
 }
+
+/** ms after which a change that is in no archive is said loudly. */
+const LATE = 60_000
+
+export interface ArchiveStatus {
+  readonly projects: number
+  /** Those whose newest changes are not safe. */
+  readonly late: { readonly ref: string; readonly since: string; readonly reason: string | null }[]
+}
+
+export function archiveStatus({ archiver, now }: Control): ArchiveStatus {
+  const states = archiver.states()
+  const late = states.flatMap(({ ref, unstored_since, failed_at, reason }) => {
+    const since = failed_at ?? unstored_since
+    const isLate = since !== null && (failed_at !== null || now() - since > LATE)
+    return isLate ? [{ ref, since: time(since), reason }] : []
+  })
+  return { projects: states.length, late }
+}

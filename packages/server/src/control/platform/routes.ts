@@ -4,7 +4,7 @@ import { fail } from '../../base/errors.ts'
 import { LINK_LIFE } from '../../realms/platform.ts'
 import { platformStore } from '../../realms/platform-store.ts'
 import { actorOf } from '../actor.ts'
-import { backupStatus } from '../backups/state.ts'
+import { archiveStatus, backupStatus } from '../backups/state.ts'
 import type { Control } from '../context.ts'
 import { time } from '../pages.ts'
 import { setupSecret } from '../setup/store.ts'
@@ -24,6 +24,10 @@ const Status = Type.Object({
     problem: Type.Union([Type.Literal('failed'), Type.Literal('old'), Type.Literal('never'), Type.Null()]),
     reason: Type.Union([Type.String(), Type.Null()]),
     root_key_exported: Type.Boolean(),
+  }),
+  archives: Type.Object({
+    projects: Type.Integer(),
+    late: Type.Array(Type.Object({ ref: Type.String(), since: Type.String(), reason: Type.Union([Type.String(), Type.Null()]) })),
   }),
   projects: Type.Object({ active: Type.Integer(), awake: Type.Integer(), queued: Type.Integer(), degraded: Type.Integer() }),
 })
@@ -49,6 +53,7 @@ export const platformRoutes =
         metadata: control.metadata.dialect,
         isolation: control.drivers.get(control.driver)?.isolation ?? 'same-user',
         backup: await backupStatus(control),
+        archives: archiveStatus(control),
         disk: control.space.state(),
         projects: {
           active: Number(count.n),
