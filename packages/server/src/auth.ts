@@ -23,6 +23,7 @@ import { makePost } from './realms/mail/post.ts'
 import { type Letter, send } from './realms/mail/smtp.ts'
 import type { PlatformRealm } from './realms/platform.ts'
 import { platformStore } from './realms/platform-store.ts'
+import { keepingAddresses } from './realms/store/addresses.ts'
 import type { Connector } from './runtime/connect.ts'
 import type { Cluster } from './runtime/engines/postgres/cluster.ts'
 
@@ -50,7 +51,7 @@ export interface Auth {
 }
 
 export function makeAuth({ config, foundation, connector, outbound, hasher, log, version }: AuthParts): Auth {
-  const { metadata, secrets, bus, change } = foundation
+  const { metadata, secrets, bus, change, keepAddress } = foundation
   const { vault } = secrets
   const db = metadata.kysely
   const ca = config.network.ca_file === null ? undefined : [...getCACertificates('default'), readFileSync(config.network.ca_file, 'utf8')]
@@ -132,7 +133,7 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
             const hold = await gateway.limits.hold(request, connector, DATABASE)
             post.seen(projectOf(request).ref)
             try {
-              return await clusterTransaction(hold.attached<Cluster>(), fn)
+              return await clusterTransaction(hold.attached<Cluster>(), (store) => fn(keepingAddresses(store, keepAddress)))
             } finally {
               hold.release()
             }

@@ -21,7 +21,7 @@ import {
   variableOf,
   whole,
 } from './base/keys.ts'
-import { LOG_LEVELS } from './base/log-levels.ts'
+import { ADDRESS_MODES, LOG_LEVELS } from './base/log-levels.ts'
 
 const tls = (of: string) =>
   section(`TLS of ${of}. Both files, or none; read again when they change.`, {
@@ -208,11 +208,24 @@ export const ConfigSchema = section('Configuration of a Sovrabase server.', {
       'On standard output: pretty is for people, json for machines. auto: pretty in a terminal.',
     ),
     stdout: choice(['on', 'off'], 'on', 'Whether lines go to standard output too.'),
+    addresses: choice(
+      ADDRESS_MODES,
+      'truncated',
+      "How much of a caller's address is written down: in the log, in events, and with sessions and audit entries of realms. truncated: the /24, or the /48 of IPv6.",
+    ),
     file_size: bytes(
       '32MiB',
       'One file; then, and at a new day, the next is begun. limits.retention.logs says how long finished ones are kept.',
     ),
     total_size: bytes('512MiB', 'All finished files together; the oldest is removed first.'),
+    otlp: section('Export of the log to an OpenTelemetry collector, by OTLP over HTTP with JSON.', {
+      url: optionalText({
+        format: 'url',
+        description: 'Where it goes, with its path: http://127.0.0.1:4318/v1/logs. Without it nothing is sent.',
+      }),
+      headers: optionalText({ 'x-secret': true, description: 'Headers of it, as name=value,name=value with values percent-encoded.' }),
+      ca_file: optionalPath('Further certificate authorities for it, PEM.'),
+    }),
   }),
 })
 

@@ -4,6 +4,7 @@ import { isSovraError } from './base/errors.ts'
 import { type Bus, makeBus } from './base/events.ts'
 import { randomToken } from './base/ids.ts'
 import { makeQueue, type Queue } from './base/jobs.ts'
+import { addressKeeper, type KeepAddress } from './base/kept-address.ts'
 import type { Log } from './base/log.ts'
 import { secretFile } from './base/secret-files.ts'
 import { checkRootKey, loadSecrets, type Secrets } from './base/secrets.ts'
@@ -21,6 +22,8 @@ export interface Foundation {
   readonly bus: Bus
   readonly queue: Queue
   readonly change: Changer
+  /** How much of an address is written down. */
+  readonly keepAddress: KeepAddress
   readonly nodeName: string
   /** Password of fresh templates' superuser until their first start. */
   readonly bootstrap: string
@@ -97,7 +100,9 @@ export async function lay(config: Config, place: Place, log: Log): Promise<Found
     const bootstrap = secretFile(join(keys, 'template.key'), () => randomToken(32)).text
     const bus = makeBus(metadata, { log })
     const queue = makeQueue(metadata.kysely, { log })
-    return { metadata, secrets, bus, queue, change: makeChanger(metadata, { bus, queue }), nodeName, bootstrap }
+    const keepAddress = addressKeeper(config.log.addresses)
+    const change = makeChanger(metadata, { bus, queue, keepAddress })
+    return { metadata, secrets, bus, queue, change, keepAddress, nodeName, bootstrap }
   } catch (error) {
     await metadata.close().catch(() => {})
     throw error

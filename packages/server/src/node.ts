@@ -19,6 +19,7 @@ import { startBackups } from './control/backups/schedule.ts'
 import type { Control } from './control/context.ts'
 import { mountControl } from './control/control.ts'
 import { ensureDemo } from './control/demo/demo.ts'
+import { handleStatementLogs } from './control/logs/statements.ts'
 import { PURGE, purgeProject } from './control/projects/verbs.ts'
 import { setupSecret } from './control/setup/store.ts'
 import { type Foundation, lay } from './foundation.ts'
@@ -208,6 +209,7 @@ function makeControl(options: NodeOptions, foundation: Foundation, parts: Parts)
     db: foundation.metadata.kysely,
     change: foundation.change,
     vault: foundation.secrets.vault,
+    keepAddress: foundation.keepAddress,
     rootKey: foundation.secrets,
     log,
     node: { id: foundation.nodeName, name: foundation.nodeName, region: config.node.region },
@@ -277,6 +279,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     change,
     hasher,
     jwtSecret: secrets.jwtSecret,
+    keepAddress: foundation.keepAddress,
     expiration: config.jwt.expiration,
     failedSignIns: config.limits.rates.failed_sign_ins,
   })
@@ -313,6 +316,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     wire: () => (wire ? { host: wireHost(config, addressing.publicUrl()), port: wire.port } : null),
   })
   handlePurges(control, foundation)
+  handleStatementLogs(control, queue)
 
   const app = makeHttp({
     log,
@@ -320,6 +324,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     headerLimit: config.limits.headers,
     timeouts: { headers: config.limits.timeouts.headers, body: config.limits.timeouts.body ?? 0, idle: config.limits.timeouts.idle },
     tls: config.api.tls,
+    keepAddress: foundation.keepAddress,
     project: (request) => request.project?.ref,
     server: { rewriteUrl: makeRewrite(addressing) },
   })

@@ -14,6 +14,7 @@ import { type Denied, denySession, PLATFORM } from './realms/denied.ts'
 import { type RealmKey, samlKey } from './realms/keys.ts'
 import type { PlatformRealm } from './realms/platform.ts'
 import { platformStore } from './realms/platform-store.ts'
+import { keepingAddresses } from './realms/store/addresses.ts'
 import type { RealmUser, SsoProvider } from './realms/store/types.ts'
 
 interface PlatformAuthParts extends Pick<AuthOptions, 'bodyLimit' | 'version' | 'hasher' | 'now' | 'fetch' | 'poke'> {
@@ -104,7 +105,7 @@ export async function platformAuthApi(parts: PlatformAuthParts): Promise<AuthApi
         change(actor, async (c) => {
           open = c
           try {
-            return await fn(platformStore(c.trx))
+            return await fn(keepingAddresses(platformStore(c.trx), foundation.keepAddress))
           } finally {
             open = null
           }

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { banner } from './banner.ts'
 import { type Log, makeLog } from './base/log.ts'
 import { type LogFiles, openLogFiles } from './base/log-files.ts'
+import type { LogExport } from './base/log-otlp.ts'
 import { trimWhenIdle } from './base/trim.ts'
 import type { Config, LoadedConfig } from './config.ts'
 import { DEMO_USER } from './control/demo/demo.ts'
@@ -33,28 +34,51 @@ async function demoOf({ control, demoRef }: Node) {
   return { url: projectUrl(control.addressing, demoRef), anonKey, userToken: signToken(claims, { alg: 'HS256', key: signing.key }) }
 }
 
-/** On standard output and in files; without the files where they cannot be written. */
-function openLog(
-  { log: { level, format, stdout, file_size, total_size }, limits }: Config,
-  dir: string,
-): { log: Log; logs: LogFiles | null } {
+interface OpenLog {
+  readonly log: Log
+  readonly logs: LogFiles | null
+  /** Null where the log is not sent to a collector. */
+  readonly sent: LogExport | null
+}
+
+async function openExport({ log: { otlp } }: Config, version: string, say: () => Log): Promise<LogExport | null> {
+  if (otlp.url === null) return null
+  // Only who wants it loads it.
+  const { exportLogs, headersOf } = await import('./base/log-otlp.ts')
+  return exportLogs({
+    url: otlp.url,
+    headers: headersOf(otlp.headers),
+    caFile: otlp.ca_file,
+    version,
+    onChange(state, error) {
+      if (state === 'well') say().info('the collector takes the log again')
+      else say().warn({ err: error }, 'the collector does not take the log: it is in the files only')
+    },
+  })
+}
+
+/** On standard output, in files and to a collector; without the files where they cannot be written. */
+async function openLog(config: Config, dir: string, version: string): Promise<OpenLog> {
+  const { level, format, stdout, file_size, total_size } = config.log
   let logs: LogFiles | null = null
   let problem: unknown
   try {
-    logs = openLogFiles({ dir, size: file_size, total: total_size, keep: limits.retention.logs })
+    logs = openLogFiles({ dir, size: file_size, total: total_size, keep: config.limits.retention.logs })
   } catch (error) {
     problem = error
   }
   const pretty = format === 'pretty' || (format === 'auto' && process.stdout.isTTY)
-  const log = makeLog({ level, pretty, ...(logs ? { files: logs } : {}), stdout: stdout === 'on' || logs === null })
+  const sent = await openExport(config, version, () => log)
+  const to = { ...(logs ? { files: logs } : {}), ...(sent ? { sent } : {}) }
+  const log = makeLog({ level, pretty, ...to, stdout: stdout === 'on' || logs === null })
   if (problem) log.warn({ err: problem, dir }, 'the log is not written to files')
-  return { log, logs }
+  return { log, logs, sent }
 }
 
 /** The server itself, under a keeper or alone. */
 export async function serve({ config, warnings, path: configPath }: LoadedConfig, options: KeeperOptions, version: string): Promise<void> {
   const seat = await openSeat(options)
-  const { log, logs } = openLog(config, join(seat.dataDir, 'log'))
+  const { log, logs, sent } = await openLog(config, join(seat.dataDir, 'log'), version)
   for (const warning of warnings) log.warn(warning)
   let node: Node
   try {
@@ -68,6 +92,7 @@ export async function serve({ config, warnings, path: configPath }: LoadedConfig
   const end = (closing: Promise<void>) =>
     void closing
       .then(() => seat.close())
+      .then(() => sent?.close())
       .then(
         () => process.exit(0),
         (error: unknown) => {

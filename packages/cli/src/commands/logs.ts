@@ -5,6 +5,7 @@ import type { Context } from '../program/command.ts'
 import { command } from '../program/command.ts'
 import { stop } from '../terminal/errors.ts'
 import { localTime, plain } from '../terminal/output.ts'
+import { logsStatements } from './logs-statements.ts'
 
 interface Options {
   readonly follow?: boolean
@@ -67,6 +68,7 @@ export const logs = command<Options, [project?: string]>({
     ['--request <id>', 'of one request: an error names it'],
     ['--limit <n>', 'the last so many lines', { default: '200' }],
   ],
+  below: [logsStatements],
   more: '--json prints the lines as they are: JSON, one a line.',
   async run(context, options, project) {
     await print(context, options, project)

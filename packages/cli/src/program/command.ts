@@ -43,6 +43,8 @@ export interface Spec<O = object, A extends readonly unknown[] = readonly string
   readonly flags?: readonly Flag[]
   /** Arguments that are one of a few words. */
   readonly choices?: Readonly<Record<string, readonly string[]>>
+  /** Commands below it: `logs statements` beside `logs [project]`. */
+  readonly below?: readonly Spec[]
   /** Longer words after the flags of the help. */
   readonly more?: string
   run(context: Context, options: O, ...args: A): Promise<Answer | undefined> | Answer | undefined
@@ -111,6 +113,9 @@ function add(parent: Command, spec: Spec): void {
     if (text !== '') process.stdout.write(`${text}\n`)
     process.exitCode = answer.exit ?? 0
   })
+  if (!spec.below) return
+  made.helpOption('-h, --help', 'how to use it').helpCommand(false)
+  for (const below of spec.below) add(made, below)
 }
 
 const firstExample = ({ commands: [first] }: Group): string | undefined =>

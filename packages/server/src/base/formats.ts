@@ -36,6 +36,10 @@ export const FORMATS: Formats = {
   origin: (text) => (isOrigin(text, ['http:', 'https:']) ? undefined : 'a URL without path, such as https://api.example.org'),
   'origin-or-any': (text) =>
     text === '*' || isOrigin(text, ['http:', 'https:']) ? undefined : '* or an origin such as https://app.example.org',
+  url: (text) =>
+    URL.canParse(text) && ['http:', 'https:'].includes(new URL(text).protocol) && new URL(text).username === ''
+      ? undefined
+      : 'a URL such as https://collector.example.org:4318/v1/logs',
   proxy: (text) => (isOrigin(text, ['http:', 'https:']) ? undefined : 'the URL of an HTTP proxy, such as http://proxy.example.org:3128'),
   age: (text) => (/^age1[a-z0-9-]{50,4000}$/.test(text) ? undefined : 'a public key of age, age1…'),
   label: (text) => (/^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/.test(text) ? undefined : 'at most 32 letters a–z, digits and dashes'),

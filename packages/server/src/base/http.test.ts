@@ -267,7 +267,11 @@ describe('schemas and errors', () => {
 test('the access log has names, never values', async () => {
   const done: [string, number][] = []
   const server = await start(
-    { project: () => 'abcdefghijklmnopqrst', onDone: (request, status) => void done.push([request.method, status]) },
+    {
+      project: () => 'abcdefghijklmnopqrst',
+      keepAddress: (address) => `net of ${address}`,
+      onDone: (request, status) => void done.push([request.method, status]),
+    },
     (app) => {
       app.post('/p/:ref/items/:id', (request) => request.body)
       app.get('/health', { config: { quiet: true } }, () => ({ status: 'ok' }))
@@ -303,6 +307,7 @@ test('the access log has names, never values', async () => {
     parameters: ['name', 'order', '?'],
     status: 200,
     project: 'abcdefghijklmnopqrst',
+    address: 'net of 127.0.0.1',
     msg: 'request',
   })
   assert.ok(typeof ms === 'number' && typeof time === 'string' && typeof request_id === 'string')

@@ -15,6 +15,7 @@ import type { SovraError } from './errors.ts'
 import { answerClientError, answerError, answerFrameworkError } from './http-errors.ts'
 import { lazyCompilers } from './http-schemas.ts'
 import { requestId } from './ids.ts'
+import type { KeepAddress } from './kept-address.ts'
 import { type Log, writeLine } from './log.ts'
 import { methodsOf } from './methods.ts'
 import { cleanForwarded, type Trusted, trustedProxies } from './proxies.ts'
@@ -42,6 +43,8 @@ export interface HttpOptions {
   /** ms */
   readonly timeouts?: { readonly headers?: number; readonly body?: number; readonly idle?: number }
   readonly tls?: TlsFiles
+  /** What the log tells of the caller's address. Default: nothing. */
+  readonly keepAddress?: KeepAddress
   /** The project that a request is for, for the log. */
   readonly project?: (request: FastifyRequest) => string | undefined
   /** Called with each finished request, for metrics. ms. */
@@ -90,9 +93,9 @@ function routeFields({ method, routeOptions: { config } }: FastifyRequest): stri
   return text
 }
 
-/** One line a request: method, route pattern, parameter names, status, time, project, id. Values are never read. */
+/** One line a request: method, route pattern, parameter names, status, time, project, id, what is kept of the address. Values are never read. */
 function logRequest(options: HttpOptions, request: FastifyRequest, reply: FastifyReply): void {
-  const { log, project, onDone } = options
+  const { log, project, onDone, keepAddress } = options
   const { config } = request.routeOptions
   const { raw } = reply
   const answered = raw.writableFinished || (raw.writableEnded && !request.raw.socket.destroyed)
@@ -102,8 +105,10 @@ function logRequest(options: HttpOptions, request: FastifyRequest, reply: Fastif
   if (config?.quiet === true || !log.isLevelEnabled('info')) return
   const ref = project?.(request)
   const of = ref === undefined ? '' : `,"project":${JSON.stringify(ref)}`
+  const address = keepAddress?.(request.ip ?? null) ?? null
+  const from = address === null ? '' : `,"address":${JSON.stringify(address)}`
   // The id is one of ours, or was checked when it came.
-  const fields = `${routeFields(request)}${parameterNames(request.query)},"status":${status},"ms":${Math.round(ms * 100) / 100}${of}`
+  const fields = `${routeFields(request)}${parameterNames(request.query)},"status":${status},"ms":${Math.round(ms * 100) / 100}${of}${from}`
   writeLine(log, `${fields},"request_id":"${request.id}"`, 'request')
 }
 

@@ -14,6 +14,8 @@ export interface LogOptions {
   readonly destination?: DestinationStream
   /** Gets every line too, as JSON. */
   readonly files?: { write(line: string): void }
+  /** Gets every line too, to send it elsewhere. */
+  readonly sent?: { write(line: string): void }
   /** False: not on standard output. */
   readonly stdout?: boolean
 }
@@ -73,14 +75,16 @@ function readable(destination: DestinationStream): DestinationStream {
   return { write: (line) => void destination.write(format(line)) }
 }
 
-/** One stream of both. */
-function together(out: DestinationStream | undefined, files: LogOptions['files']): DestinationStream {
-  if (!files) return out ?? { write: () => {} }
-  if (!out) return files
+/** One stream of all that there are. */
+function together(...streams: readonly (DestinationStream | undefined)[]): DestinationStream {
+  const [first, second, ...more] = streams.filter((stream) => stream !== undefined)
+  if (!first) return { write: () => {} }
+  if (!second) return first
+  const rest = together(second, ...more)
   return {
     write(line) {
-      out.write(line)
-      files.write(line)
+      first.write(line)
+      rest.write(line)
     },
   }
 }
@@ -89,14 +93,14 @@ function together(out: DestinationStream | undefined, files: LogOptions['files']
  * Lines hold level, time, msg and named fields; no values of secrets (by name), no text of errors that quote values (see log-errors.ts).
  * JSON is written in blocks, at once from level error on.
  */
-export function makeLog({ level, pretty, destination, files, stdout = true }: LogOptions): Log {
+export function makeLog({ level, pretty, destination, files, sent, stdout = true }: LogOptions): Log {
   const terminal = pretty === 'auto' ? destination === undefined && process.stdout.isTTY === true : pretty
   const blocks =
     terminal || destination || !stdout
       ? undefined
       : pino.destination({ fd: 1, sync: false, minLength: BUFFER_BYTES, periodicFlush: FLUSH_MS })
   const out = stdout ? (blocks ?? (terminal ? readable(destination ?? process.stdout) : (destination as DestinationStream))) : undefined
-  const stream = together(out, files)
+  const stream = together(out, files, sent)
   const log = pino(
     {
       level,

@@ -89,15 +89,3 @@ export function budgetKey(address: string): string {
   const bytes = isIP(plain) === 6 ? parseAddress(plain.replace(/%.*$/, '')) : null
   return bytes ? `${Buffer.from(bytes.subarray(0, 8)).toString('hex')}/64` : plain
 }
-
-/** For logs, which hold no address in full: the /24 or /48. */
-export function shortAddress(address: string): string {
-  const plain = plainAddress(address)
-  if (isIP(plain) === 4) return plain.replace(/\.\d+$/, '.x')
-  const bytes = parseAddress(plain.replace(/%.*$/, ''))
-  return bytes
-    ? `${Buffer.from(bytes.subarray(0, 6))
-        .toString('hex')
-        .replace(/(.{4})(?!$)/g, '$1:')}::x`
-    : 'unknown'
-}

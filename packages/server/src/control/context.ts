@@ -2,6 +2,7 @@ import type { Smtp } from '@sovrabase/contract/auth'
 import type { Kysely } from 'kysely'
 import type { Vault } from '../base/crypto.ts'
 import type { Space } from '../base/disk-space.ts'
+import type { KeepAddress } from '../base/kept-address.ts'
 import type { Log } from '../base/log.ts'
 import type { LogFiles } from '../base/log-files.ts'
 import type { Outbound } from '../base/outbound.ts'
@@ -29,6 +30,8 @@ export interface Control {
   readonly db: Kysely<Tables>
   readonly change: Changer
   readonly vault: Vault
+  /** How much of an address is written down. */
+  readonly keepAddress: KeepAddress
   readonly rootKey: Pick<Secrets, 'source' | 'revealRootKeys' | 'rotateRootKey' | 'forgetFormerRootKeys'>
   readonly log: Log
   readonly realm: PlatformRealm

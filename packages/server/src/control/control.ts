@@ -17,6 +17,7 @@ import { idempotency } from './idempotency.ts'
 import { refuseNul } from './input.ts'
 import { keyRoutes } from './keys/routes.ts'
 import { logRoutes } from './logs/routes.ts'
+import { statementLogRoutes } from './logs/statements.ts'
 import { memberRoutes } from './members/routes.ts'
 import { organisationRoutes } from './organisations/routes.ts'
 import { platformRoutes } from './platform/routes.ts'
@@ -74,6 +75,7 @@ export async function mountControl(
         sessionRoutes,
         platformRoutes,
         logRoutes,
+        statementLogRoutes,
         diskRoutes,
         settingRoutes,
         platformSettingRoutes,

@@ -60,6 +60,7 @@ const ADMINISTERS: readonly ControlAction[] = [
   'key:revoke',
   'key:rotate',
   'connection:rotate',
+  'statement_log:update',
   'user_token:create',
   'auth_user:import',
   'auth_user:export',

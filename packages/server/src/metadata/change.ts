@@ -2,6 +2,7 @@ import type { EventName } from '@sovrabase/contract/actions'
 import type { Transaction } from 'kysely'
 import { appendEvent, type Bus } from '../base/events.ts'
 import type { NewJob, Queue } from '../base/jobs.ts'
+import type { KeepAddress } from '../base/kept-address.ts'
 import type { Metadata } from './open.ts'
 import type { Tables } from './tables.ts'
 
@@ -45,6 +46,8 @@ export type Changer = <R>(actor: Actor, fn: (change: Change) => Promise<R>) => P
 export interface ChangerParts {
   readonly bus: Pick<Bus, 'poke'>
   readonly queue: Pick<Queue, 'enqueue' | 'poke'>
+  /** What an event tells of its actor's address. Default: all of it. */
+  readonly keepAddress?: KeepAddress
   readonly now?: () => number
 }
 
@@ -56,7 +59,7 @@ async function organisationOf(trx: Transaction<Tables>, ref: string): Promise<st
   return row?.organisation_id ?? null
 }
 
-export function makeChanger(metadata: Metadata, { bus, queue, now: clock = Date.now }: ChangerParts): Changer {
+export function makeChanger(metadata: Metadata, { bus, queue, keepAddress = (ip) => ip, now: clock = Date.now }: ChangerParts): Changer {
   return async (actor, fn) => {
     let told = { events: 0, jobs: 0 }
     const result = await metadata.transaction(async (trx) => {
@@ -70,7 +73,7 @@ export function makeChanger(metadata: Metadata, { bus, queue, now: clock = Date.
           const owner =
             organisation_id === undefined && project_ref !== null ? await organisationOf(trx, project_ref) : (organisation_id ?? null)
           const what = { name, subject, organisation_id: owner, project_ref, before: json(before), after: json(after) }
-          const who = { actor: actor.id, actor_kind: actor.kind, ip: actor.ip, request_id: actor.requestId }
+          const who = { actor: actor.id, actor_kind: actor.kind, ip: keepAddress(actor.ip), request_id: actor.requestId }
           await appendEvent(metadata, trx, { ...what, ...who, created_at: now })
           told.events++
         },

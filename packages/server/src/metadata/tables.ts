@@ -94,6 +94,8 @@ export interface Services {
   source: Json | null
   engine_version: string | null
   system_version: number | null
+  /** Its statements are logged until then. */
+  statements_until: Millis | null
   created_at: Millis
   updated_at: Millis
 }

@@ -3,6 +3,7 @@ import type { Kysely } from 'kysely'
 import { sha256 } from '../base/crypto.ts'
 import { fail, isSovraError } from '../base/errors.ts'
 import { randomToken, uuid } from '../base/ids.ts'
+import type { KeepAddress } from '../base/kept-address.ts'
 import { budgetKey } from '../base/proxies.ts'
 import { makeRate, type Rate } from '../base/rate.ts'
 import type { Actor, Change, Changer } from '../metadata/change.ts'
@@ -60,6 +61,8 @@ interface PlatformRealmOptions {
   readonly jwtSecret: string
   /** `jwt.expiration` in ms. */
   readonly expiration: number
+  /** What is kept of an address with a session. Default: all of it. */
+  readonly keepAddress?: KeepAddress
   /** Failed sign-ins an hour from one address, of all accounts (limits.rates.failed_sign_ins). */
   readonly failedSignIns?: number
   readonly now?: () => number
@@ -113,13 +116,23 @@ class Members implements PlatformRealm {
   readonly #change: Changer
   readonly #hasher: Hasher
   readonly #now: () => number
+  readonly #keepAddress: KeepAddress
   readonly #verification: VerificationSet
   readonly #rules: SessionRules
   readonly #ofAccount: Rate
   readonly #ofAddress: Rate
   readonly signing: MemberSigning
 
-  constructor({ db, change, hasher, jwtSecret, expiration, failedSignIns = FAILED_SIGN_INS, now = Date.now }: PlatformRealmOptions) {
+  constructor({
+    db,
+    change,
+    hasher,
+    jwtSecret,
+    expiration,
+    keepAddress,
+    failedSignIns = FAILED_SIGN_INS,
+    now = Date.now,
+  }: PlatformRealmOptions) {
     const key = createSecretKey(Buffer.from(jwtSecret))
     // Keyed by the secret, so that changing it signs members out for good.
     const hashRefreshToken = (text: string) => createHmac('sha256', key).update(`refresh:${text}`).digest('hex')
@@ -127,6 +140,7 @@ class Members implements PlatformRealm {
     this.#change = change
     this.#hasher = hasher
     this.#now = now
+    this.#keepAddress = keepAddress ?? ((ip) => ip)
     this.#verification = {
       byKid: new Map([[KID, { kid: KID, alg: 'HS256', key, trust: 'own', expiresAt: null }]]),
       shared: [],
@@ -178,7 +192,8 @@ class Members implements PlatformRealm {
   async openSession(c: Change, user: RealmUser, caller: Caller): Promise<MemberSession> {
     const store = platformStore(c.trx)
     const now = this.#now()
-    const { session, refreshToken } = await startSession(store, this.#rules, { userId: user.id, ...caller }, now)
+    const of = { userId: user.id, userAgent: caller.userAgent, ip: this.#keepAddress(caller.ip) }
+    const { session, refreshToken } = await startSession(store, this.#rules, of, now)
     await store.updateUser(user.id, { lastSignInAt: now }, now)
     await c.event({ name: 'session.created', subject: session.id })
     return this.#tell(session, user, refreshToken)

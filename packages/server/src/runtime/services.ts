@@ -39,6 +39,8 @@ export interface Service<Spec = unknown> {
   readonly source: ServiceSource | null
   readonly engineVersion: string | null
   readonly systemVersion: number | null
+  /** ms since the epoch: its statements are logged until then. */
+  readonly statementsUntil?: number | null
 }
 
 export interface ServiceSource {
@@ -100,6 +102,7 @@ function toService(row: Row, secrets: Record<string, string>): Service {
     source: row.source === null ? null : (JSON.parse(row.source) as ServiceSource),
     engineVersion: row.engine_version,
     systemVersion: row.system_version,
+    statementsUntil: row.statements_until,
   }
 }
 
@@ -292,6 +295,11 @@ export class ServiceStore {
       .set((eb) => ({ spec: JSON.stringify(spec), spec_version: eb('spec_version', '+', 1), updated_at: Date.now() }))
       .where('id', '=', id)
       .execute()
+  }
+
+  /** null: no more. */
+  async setStatementsUntil(trx: Transaction<Tables>, id: string, until: number | null): Promise<void> {
+    await trx.updateTable('services').set({ statements_until: until, updated_at: Date.now() }).where('id', '=', id).execute()
   }
 
   async setWanted(trx: Transaction<Tables>, id: string, wanted: Wanted): Promise<void> {

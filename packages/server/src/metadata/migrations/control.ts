@@ -75,7 +75,7 @@ export const CONTROL_TABLES: readonly Migration[] = [
     references: { organisation_id: 'organisations.id' },
   }),
   index('projects', ['purge_at']),
-  table('services', {
+  table<'services', 'statements_until'>('services', {
     columns: {
       id: 'id',
       project_ref: 'id',

@@ -13,6 +13,7 @@ import { ADMIN, DATABASE, GATEWAY } from './names.ts'
 import type { PreparedCluster } from './prepare.ts'
 import { mendRoles } from './roles.ts'
 import { fullSpec, type PostgresSpec } from './spec.ts'
+import { letSessionsTell, logStatements, logsStatements } from './statements.ts'
 import type { PoolLimits } from './wire/options.ts'
 import { PipelinePool } from './wire/pool.ts'
 
@@ -22,6 +23,8 @@ const WARMING: Identity = { role: 'anon', claimsJson: '{}', searchPath: GATEWAY_
 const ADMIN_IDLE_MS = 15_000
 /** A backend that has read a catalogue holds some 8 MiB: it ends soon after. */
 const READER_IDLE_MS = 2_000
+/** ms until a pool that was replaced takes nothing more: whoever has it in hand has begun by then. */
+const RENEW_MS = 1_000
 /** Our roles are looked at in each so many rounds of `enforce`. */
 const MEND_ROUNDS = 10
 
@@ -47,6 +50,8 @@ export interface ClusterOptions {
   readonly seen: PreparedCluster
   readonly log: Log
   readonly pool: PipelinePool
+  /** Another one in its place. */
+  readonly renew: () => PipelinePool
   /** As it was when the cluster last ran on this node. */
   readonly catalogue?: Catalogue
   /** Given the text of each catalogue that is read. */
@@ -72,7 +77,9 @@ export function openPool(at: Endpoint, service: Service<Partial<PostgresSpec>>, 
 
 /** Opens what the server holds of a running cluster beside its pool: the catalogue, the watchdog. */
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
-  const { at, service, seen, log, pool } = options
+  const { at, service, seen, log } = options
+  let { pool } = options
+  const former: PipelinePool[] = []
   const spec = fullSpec(service.spec)
   const password = secretOf(service, ADMIN)
   // Another for LISTEN and the watchdog, for as long as the cluster runs: its backend stays small.
@@ -93,6 +100,9 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   // Plans are made anew by PostgreSQL itself; this frees what names things that may be gone, and forgets which texts were slow.
   catalogue.onChange(() => pool.invalidate())
   const admin = makeAdmin(at, password, ADMIN_IDLE_MS)
+  // What a switch of an earlier run still asks for; one that cannot be set is no reason not to serve.
+  if (logsStatements(service))
+    await logStatements(client, true).catch((error: unknown) => log.warn({ err: error, service: service.id }, 'statements are not logged'))
   let quota: QuotaState = EMPTY_QUOTA
   let round = 0
 
@@ -104,7 +114,9 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   }
 
   return {
-    pool,
+    get pool() {
+      return pool
+    },
     catalogue,
     spec,
     get full() {
@@ -127,9 +139,18 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
         log.info({ project: service.project }, 'made the roles of the gateway anew')
       if (ended > 0) log.info({ project: service.project, sessions: ended }, 'ended what ran over its limit')
     },
+    async logStatements(on) {
+      await client.query(letSessionsTell(on))
+      await logStatements(client, on)
+      // Sessions of the gateway that are open say nothing: others take their place.
+      former.push(pool)
+      const last = pool
+      pool = options.renew()
+      setTimeout(() => void last.close(), RENEW_MS).unref()
+    },
     async close() {
       catalogue.close()
-      await Promise.allSettled([pool.close(), admin.close(), reader.close()])
+      await Promise.allSettled([pool.close(), ...former.map((one) => one.close()), admin.close(), reader.close()])
       await client.end().catch(() => undefined)
     },
   }

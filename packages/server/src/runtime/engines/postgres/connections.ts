@@ -27,6 +27,7 @@ const ADMIN_SETTINGS = {
   statement_timeout: '60000',
   lock_timeout: '10000',
   client_min_messages: 'error',
+  log_statement: 'none',
 }
 
 /**

@@ -77,7 +77,8 @@ function wakeSteps({ bootstrap, log, poolLimits, catalogues }: PostgresEngineOpt
     const catalogue = seen.untouched ? await known.get(service.id, seen.xid) : undefined
     const onCatalogue = (read: Catalogue, text: string) => known.read(service.id, read, text)
     try {
-      return await openCluster({ at, service, client, seen, log, pool, onCatalogue, ...(catalogue ? { catalogue } : {}) })
+      const renew = () => openPool(at, service, poolLimits)
+      return await openCluster({ at, service, client, seen, log, pool, renew, onCatalogue, ...(catalogue ? { catalogue } : {}) })
     } catch (error) {
       await Promise.allSettled([pool.close(0), client.end()])
       throw error

@@ -8,6 +8,7 @@ import { type Applied, type Migration, migrateCluster, pendingMigrations } from 
 import { ADMIN, GATEWAY, OWNER } from './names.ts'
 import { adminVerifier, gatewayVerifier, ownerVerifier, ROLES_INTACT, repairRoles } from './roles.ts'
 import { fullSpec, type PostgresSpec } from './spec.ts'
+import { letSessionsTell, logsStatements, SESSIONS_TELL } from './statements.ts'
 
 /** What a wake has seen and done. */
 export interface PreparedCluster {
@@ -27,6 +28,7 @@ interface State {
   version: string
   migrations: Applied[]
   intact: boolean
+  tells: boolean
   admin: boolean
   applied: Record<string, string>
   extensions: string[]
@@ -37,6 +39,7 @@ const STATE = `select json_build_object(
   'version', current_setting('server_version'),
   'migrations', (select coalesce(json_agg(json_build_object('version', version, 'checksum', checksum) order by version), '[]') from sovrabase.migrations),
   'intact', ${ROLES_INTACT},
+  'tells', ${SESSIONS_TELL},
   'admin', (select rolpassword = $2 from pg_authid where rolname = '${ADMIN}'),
   'applied', (select coalesce(json_object_agg(name, value), '{}') from sovrabase.applied),
   'extensions', (select json_agg(extname) from pg_extension)
@@ -61,6 +64,8 @@ function repairs(state: State, service: Service<Partial<PostgresSpec>>): string[
   const open = String(fullSpec(service.spec).open_grants)
   if ((state.applied.open_grants ?? 'false') !== open)
     statements.push(`select sovrabase.open_grants(${open});`, record('open_grants', open))
+  const tell = logsStatements(service)
+  if (state.tells !== tell) statements.push(letSessionsTell(tell))
   // Last, and in the same transaction: while it has not committed, the former password is the valid one.
   if (!state.admin) statements.push(`alter role ${ADMIN} password '${adminVerifier(secretOf(service, ADMIN))}';`)
   return statements
