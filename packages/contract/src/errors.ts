@@ -291,6 +291,7 @@ export const ERRORS = {
   PGRST123: [400, 'Use of aggregate functions is not allowed', ''],
   PGRST124: [400, 'Query result exceeds max-affected preference constraint', ''],
   PGRST125: [404, 'Invalid path specified in request URL', ''],
+  PGRST126: [404, 'Root endpoint metadata is disabled', ''],
   PGRST127: [400, 'Feature not implemented', ''],
   PGRST128: [400, 'Function must return SETOF or TABLE when max-affected preference is used with handling=strict', ''],
   batch_malformed: [

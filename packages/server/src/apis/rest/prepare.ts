@@ -14,6 +14,7 @@ import { planRead } from './plan/read.ts'
 import type { Action, Plan, PlanInput } from './plan/types.ts'
 import { planWrite } from './plan/write.ts'
 import type { Space } from './space.ts'
+import type { Timing } from './timing.ts'
 
 export type Verb = 'GET' | 'HEAD' | 'POST' | 'PATCH' | 'PUT' | 'DELETE'
 const WRITES: Readonly<Partial<Record<string, Exclude<Action, 'read' | 'call'>>>> = {
@@ -52,11 +53,12 @@ export function queryOf(url: string): string {
 }
 
 /** The request as a plan (from the cache, for a shape that is known) and what it is bound to. */
-export function prepare(request: Asked, call: Call, space: Space, catalogue: Catalogue, schema: string) {
+export function prepare(request: Asked, call: Call, space: Space, catalogue: Catalogue, schema: string, timing: Timing | null = null) {
   const reads = call.method === 'GET' || call.method === 'HEAD'
   const range = call.method === 'GET' ? parseRange(header(request, 'range')) : null
   const shaped = shapeQuery(queryOf(request.url), { arguments: call.rpc && reads, range, meaning: request.meaning })
   const payload = reads || call.method === 'DELETE' ? null : payloadOf(request, call, shaped)
+  timing?.mark('parse')
   const accept = header(request, 'accept') ?? ''
   const prefer = header(request, 'prefer') ?? ''
   const bodyShape = payload === null ? '' : `${payload.type}\0${payload.isArray}\0${JSON.stringify(payload.keys)}`
@@ -66,6 +68,7 @@ export function prepare(request: Asked, call: Call, space: Space, catalogue: Cat
     plan = makePlan(call, space, catalogue, schema, shaped, payload, accept, prefer)
     if (key.length <= LIMITS.cachedShape) space.plans.set(key, plan)
   }
+  timing?.mark('plan')
   return { plan, values: shaped.values, body: payload?.text ?? '' }
 }
 

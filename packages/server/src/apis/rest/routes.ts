@@ -5,17 +5,17 @@ import type { Catalogue, Table } from '../../runtime/engines/postgres/catalogue/
 import type { Gone } from '../../runtime/engines/postgres/wire/job.ts'
 import { type BatchTrace, batchOf, runBatch } from './batch/batch.ts'
 import { BATCH_TYPE } from './batch/request.ts'
+import { describe } from './describe.ts'
 import { renderError } from './errors.ts'
 import { grantHint } from './hints.ts'
-import { openApi } from './openapi.ts'
 import { mediaType } from './parse/body.ts'
 import { contentLocation } from './parse/canonical.ts'
-import { contentType, negotiate } from './parse/media.ts'
 import type { Plan } from './plan/types.ts'
 import { type Call, findTable, header, identityOf, prepare, queryOf, schemaOf, type Verb } from './prepare.ts'
 import { type Answer, answerOf } from './reply.ts'
 import { checkRoom, type Database, runPlan, withFreshCatalogue } from './run.ts'
 import { spaceOf } from './space.ts'
+import { Timing } from './timing.ts'
 
 /** Who asks: what the gateway's principal has. */
 export interface RestPrincipal {
@@ -79,14 +79,15 @@ export function restApi(options: RestOptions): RestApi {
 }
 
 function register(app: FastifyInstance, options: RestOptions): void {
-  const handler = (rpc: boolean) => (request: FastifyRequest, reply: FastifyReply) => handle(options, request, reply, rpc)
+  const handler = (rpc: boolean) => (request: FastifyRequest, reply: FastifyReply) =>
+    handle(options, request, reply, { method: request.method as Verb, name: nameOf(request), rpc })
   const config = (action: 'rest:read' | 'rest:write' | 'rest:call' | 'rest:describe') => ({ action, resource: 'project' as const })
   app.route({
     method: ['GET', 'HEAD'],
     url: '/',
     exposeHeadRoute: false,
     config: config('rest:describe'),
-    handler: (request, reply) => describe(options, request, reply),
+    handler: (request, reply) => root(options, request, reply),
   })
   app.route({
     method: 'OPTIONS',
@@ -125,13 +126,12 @@ const refuseMethod = (request: FastifyRequest) => {
 
 const nameOf = (request: FastifyRequest): string => (request.params as { name: string }).name
 
-async function handle(options: RestOptions, request: FastifyRequest, reply: FastifyReply, rpc: boolean): Promise<unknown> {
+async function handle(options: RestOptions, request: FastifyRequest, reply: FastifyReply, call: Call): Promise<unknown> {
   const opening = options.open(request)
   const hold = opening instanceof Promise ? await opening : opening
   const trace: Trace = { plan: null, catalogue: null, schema: '' }
   request.trace = trace
   try {
-    const call: Call = { method: request.method as Verb, name: nameOf(request), rpc }
     const answer = await withFreshCatalogue(hold.database.catalogue, (catalogue) =>
       attempt(options, request, reply, call, hold.database, catalogue, trace),
     )
@@ -184,13 +184,18 @@ async function attempt(
   const { schema, profile } = schemaOf(request, space)
   trace.catalogue = catalogue
   trace.schema = schema
-  const { plan, values, body } = prepare(request, call, space, catalogue, schema)
+  const timing = space.settings.serverTiming ? new Timing(reply.elapsedTime) : null
+  const { plan, values, body } = prepare(request, call, space, catalogue, schema, timing)
   trace.plan = plan
   checkRoom(database, plan)
   const identity = identityOf(request, options.principal(request), call, space.searchPaths.get(schema) ?? schema, plan.prefer.timezone)
   const row = await runPlan(database.pool, identity, plan, values, body, () => new ClientGone(reply), space.preparation(identity.role))
+  timing?.mark('transaction')
   const location = plan.action === 'read' ? contentLocation(call.name, queryOf(request.url)) : null
-  return answerOf(plan, row, values, profile, options.shared(request), location)
+  const answer = answerOf(plan, row, values, profile, options.shared(request), location)
+  if (timing === null) return answer
+  timing.mark('response')
+  return { ...answer, headers: { ...answer.headers, 'server-timing': timing.toString() } }
 }
 
 /** Aborted when the client goes away before its answer: what an AbortSignal does for one listener, without its cost for each request. */
@@ -217,18 +222,15 @@ class ClientGone implements Gone {
   }
 }
 
-async function describe(options: RestOptions, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const media = negotiate(header(request, 'accept'), true)
+async function root(options: RestOptions, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const hold = await options.open(request)
   try {
     const catalogue = hold.database.catalogue.current
-    const { schema, profile } = schemaOf(request, spaceOf(catalogue, options.settings(request)))
-    const found = catalogue.schemas.get(schema)
-    if (!found) throw fail('PGRST106', { schema, schemas: schema })
-    const document = openApi(catalogue, found, options.principal(request).role, options.url(request))
-    reply.header('content-type', contentType(media))
-    if (profile !== null) reply.header('content-profile', profile)
-    return reply.send(Buffer.from(JSON.stringify(document)))
+    const space = spaceOf(catalogue, options.settings(request))
+    const { rootSpec } = space.settings
+    if (rootSpec !== null) return await handle(options, request, reply, { method: 'GET', name: rootSpec, rpc: true })
+    const answer = describe(request, space, catalogue, options.principal(request).role, options.url(request))
+    return send(reply, answer, request.method === 'HEAD')
   } finally {
     hold.release()
   }

@@ -20,6 +20,14 @@ export interface RestSettings {
   readonly appSettings: Readonly<Record<string, string>>
   /** `Prefer: tx=…` is obeyed. */
   readonly transactionEnd: boolean
+  /** What the root document shows: what the caller may use, all, or nothing. */
+  readonly openApi: 'follow-privileges' | 'ignore-privileges' | 'disabled'
+  /** The root document says how to sign in. */
+  readonly openApiSecurity: boolean
+  /** Function without arguments that answers instead of the root document. */
+  readonly rootSpec: string | null
+  /** Answers tell how long their parts took. */
+  readonly serverTiming: boolean
 }
 
 export const REST_DEFAULTS: RestSettings = {
@@ -31,6 +39,10 @@ export const REST_DEFAULTS: RestSettings = {
   preRequest: null,
   appSettings: {},
   transactionEnd: false,
+  openApi: 'follow-privileges',
+  openApiSecurity: false,
+  rootSpec: null,
+  serverTiming: false,
 }
 
 /** Plans kept for one catalogue and one settings. */
@@ -93,6 +105,9 @@ const names = (text: string): string[] =>
     .filter((part) => part !== '')
 const isTrue = (text: string): boolean => ['true', 'on', 'yes', '1'].includes(text.trim().toLowerCase())
 
+const openApiMode = (text = ''): RestSettings['openApi'] =>
+  text === 'ignore-privileges' || text === 'disabled' ? text : REST_DEFAULTS.openApi
+
 const nameOrNull = (value: unknown): string | null => (typeof value === 'string' && value.trim() !== '' ? value.trim() : null)
 
 function stringList(value: unknown, fallback: readonly string[]): readonly string[] {
@@ -115,5 +130,9 @@ function settingsInForce(section: object, database: Readonly<Record<string, stri
     preRequest: nameOrNull(inDatabase('db_pre_request') ?? own.pre_request),
     appSettings: typeof own.app_settings === 'object' && own.app_settings !== null ? (own.app_settings as Record<string, string>) : {},
     transactionEnd: (inDatabase('db_tx_end') ?? String(own.tx_end ?? '')).endsWith('allow-override'),
+    openApi: openApiMode(inDatabase('openapi_mode')),
+    openApiSecurity: isTrue(inDatabase('openapi_security_active') ?? ''),
+    rootSpec: nameOrNull(inDatabase('db_root_spec')),
+    serverTiming: isTrue(inDatabase('server_timing_enabled') ?? ''),
   }
 }

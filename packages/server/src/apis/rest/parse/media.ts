@@ -6,7 +6,7 @@ export type Media =
   | { readonly kind: 'array'; readonly stripped: true }
   | { readonly kind: 'object'; readonly stripped: boolean }
   | { readonly kind: 'csv' }
-  | { readonly kind: 'openapi' }
+  | { readonly kind: 'openapi'; readonly version: '2.0' | '3.1' }
   /** `schema`: where st_asgeojson is. */
   | { readonly kind: 'geojson'; readonly schema: string }
   /** Made by the project itself: `rows` is the table whose rows the handler takes, null for rows of any type. */
@@ -46,7 +46,7 @@ export function negotiate(accept: string | undefined, openapi = false, producer:
   const asked = accepted(accept === undefined || accept === '' ? '*/*' : accept)
   for (const { type, parameters, weight } of asked) {
     if (weight <= 0) continue
-    const media = openapi ? openApiMedia(type) : dataMedia(type, parameters, producer)
+    const media = openapi ? openApiMedia(type, parameters) : dataMedia(type, parameters, producer)
     if (media !== null) return media
   }
   throw fail('PGRST107', {
@@ -94,10 +94,13 @@ function planMedia(format: 'json' | 'text', parameters: readonly string[], produ
   return of === null ? null : { kind: 'plan', of, format, options: PLAN_OPTIONS.filter((option) => asked.includes(option)) }
 }
 
-const openApiMedia = (type: string): Media | null =>
-  type === '*/*' || type === 'application/json' || type === 'application/openapi+json' || type === 'application/*'
-    ? { kind: 'openapi' }
-    : null
+/** 2.0 is what PostgREST's clients read; 3.1 is answered to who asks for it. */
+function openApiMedia(type: string, parameters: readonly string[]): Media | null {
+  if (type === 'application/vnd.oai.openapi+json') return { kind: 'openapi', version: '3.1' }
+  if (!['*/*', 'application/*', 'application/json', 'application/openapi+json'].includes(type)) return null
+  const three = parameters.some((parameter) => /^version="?3/.test(parameter))
+  return { kind: 'openapi', version: three ? '3.1' : '2.0' }
+}
 
 /** Types whose text is UTF-8 by what they are; of others nothing is said. */
 const TEXTS = new Set(['application/json', 'application/geo+json', 'text/csv', 'text/plain', 'text/xml', 'application/openapi+json'])
@@ -125,7 +128,7 @@ function bareType(media: Media): string {
     case 'csv':
       return 'text/csv'
     case 'openapi':
-      return 'application/openapi+json'
+      return media.version === '2.0' ? 'application/openapi+json' : 'application/openapi+json;version=3.1'
     case 'geojson':
       return 'application/geo+json'
     case 'raw':

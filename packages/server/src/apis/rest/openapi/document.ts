@@ -1,0 +1,128 @@
+import type { Argument, Catalogue, Routine, Schema, Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
+import { parametersOf, ref } from './parameters.ts'
+import { type Json, tableSchema, typeOf, valueSchema } from './schemas.ts'
+
+export interface DocumentOptions {
+  readonly catalogue: Catalogue
+  readonly schema: Schema
+  /** Whose privileges count; null: nobody's, all is shown. */
+  readonly role: string | null
+  readonly url: URL
+  /** Whether it says how to sign in. */
+  readonly security: boolean
+}
+
+/** Roles whose grants the catalogue holds; another role sees everything that is exposed. */
+const mayUse = (table: Table, role: string | null, letter: string) => role === null || (table.grants[role]?.includes(letter) ?? true)
+
+const OK = { 200: { description: 'OK' } }
+
+/** The first line of a comment, and what follows it. */
+function summaryOf(comment: string | null): Json {
+  if (comment === null) return {}
+  const [summary = '', ...more] = comment.split('\n')
+  const description = more.join('\n').replace(/^\n+/, '')
+  return { summary, ...(description === '' ? {} : { description }) }
+}
+
+function tablePaths(table: Table, role: string | null): Json {
+  const { name } = table
+  const about = { tags: [name], ...summaryOf(table.comment) }
+  const filters = [...table.columns.keys()].map((column) => ref(`rowFilter.${name}.${column}`))
+  const refs = (...names: string[]) => names.map(ref)
+  const allowed = (letter: string, possible: boolean) => possible && mayUse(table, role, letter)
+  const get = {
+    ...about,
+    parameters: [...filters, ...refs('select', 'order', 'range', 'rangeUnit', 'offset', 'limit', 'preferCount')],
+    responses: {
+      200: { description: 'OK', schema: { type: 'array', items: { $ref: `#/definitions/${name}` } } },
+      206: { description: 'Partial Content' },
+    },
+  }
+  const post = { ...about, parameters: refs(`body.${name}`, 'select', 'preferPost'), responses: { 201: { description: 'Created' } } }
+  const none = { 204: { description: 'No Content' } }
+  const patch = { ...about, parameters: [...filters, ...refs(`body.${name}`, 'preferReturn')], responses: none }
+  return {
+    ...(allowed('r', true) ? { get } : {}),
+    ...(allowed('a', table.insertable) ? { post } : {}),
+    ...(allowed('w', table.updatable) ? { patch } : {}),
+    ...(allowed('d', table.deletable) ? { delete: { ...about, parameters: [...filters, ...refs('preferReturn')], responses: none } } : {}),
+  }
+}
+
+/** A type of the function's own schema goes by its bare name. */
+const argumentType = ({ type }: Argument, { schema }: Routine) => (type.startsWith(`${schema}.`) ? type.slice(schema.length + 1) : type)
+
+function queryParameter(argument: Argument, routine: Routine): Json {
+  const type = argumentType(argument, routine)
+  const common = { name: argument.name, required: !argument.optional, in: 'query' }
+  if (argument.variadic) {
+    const item = type.replace(/\[\]$/, '')
+    return { ...common, type: 'array', items: { type: typeOf(item) ?? 'string', format: item }, collectionFormat: 'multi' }
+  }
+  // An array is written as PostgreSQL writes it, and any JSON as text.
+  const found = typeOf(type)
+  return { ...common, type: found === null || found === 'array' ? 'string' : found, format: type }
+}
+
+const JSON_TYPES = ['application/json', 'application/vnd.pgrst.object+json;nulls=stripped', 'application/vnd.pgrst.object+json']
+
+function routinePaths(routine: Routine): Json {
+  const { args, comment } = routine
+  const about = { tags: [`(rpc) ${routine.name}`], ...summaryOf(comment), produces: JSON_TYPES }
+  const required = args.filter(({ optional }) => !optional).map(({ name }) => name)
+  const schema = {
+    ...(required.length === 0 ? {} : { required }),
+    ...(comment === null ? {} : { description: comment }),
+    type: 'object',
+    properties: Object.fromEntries(args.map((argument) => [argument.name, valueSchema(argumentType(argument, routine))])),
+  }
+  return {
+    get: { ...about, parameters: args.map((argument) => queryParameter(argument, routine)), responses: OK },
+    post: { ...about, parameters: [{ name: 'args', required: true, in: 'body', schema }, ref('preferParams')], responses: OK },
+  }
+}
+
+const ROOT = {
+  get: {
+    tags: ['Introspection'],
+    summary: 'OpenAPI description (this document)',
+    produces: ['application/openapi+json', 'application/json'],
+    responses: OK,
+  },
+}
+const SECURITY = {
+  securityDefinitions: {
+    JWT: { type: 'apiKey', name: 'Authorization', in: 'header', description: 'Add the token prepending "Bearer " (without quotes) to it' },
+  },
+  security: [{ JWT: [] }],
+}
+
+/** The root document: OpenAPI 2.0 of what the role may use of one schema, as PostgREST's clients read it. Pure. */
+export function openApi({ catalogue, schema, role, url, security }: DocumentOptions): Json {
+  const tables = [...schema.tables.values()].filter((table) => [...'rawd'].some((letter) => mayUse(table, role, letter)))
+  const known = role !== null && ['anon', 'authenticated', 'service_role'].includes(role)
+  const routines = [...schema.functions.values()].flatMap((overloads) => {
+    const first = overloads.find(({ execute }) => !known || execute.includes(role))
+    return first ? [first] : []
+  })
+  const { summary = 'REST API', description = 'The data of this project, described from its database' } = summaryOf(schema.comment)
+  return {
+    swagger: '2.0',
+    info: { title: summary, description, version: '14' },
+    externalDocs: { description: 'PostgREST Documentation', url: 'https://postgrest.org/en/v14/references/api.html' },
+    host: url.host,
+    basePath: url.pathname,
+    schemes: [url.protocol.replace(':', '')],
+    consumes: [...JSON_TYPES, 'text/csv'],
+    produces: [...JSON_TYPES, 'text/csv'],
+    paths: {
+      '/': ROOT,
+      ...Object.fromEntries(tables.map((table) => [`/${table.name}`, tablePaths(table, role)])),
+      ...Object.fromEntries(routines.map((routine) => [`/rpc/${routine.name}`, routinePaths(routine)])),
+    },
+    definitions: Object.fromEntries(tables.map((table) => [table.name, tableSchema(table, catalogue)])),
+    parameters: parametersOf(tables),
+    ...(security ? SECURITY : {}),
+  }
+}
