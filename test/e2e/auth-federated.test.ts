@@ -347,3 +347,40 @@ test('custom providers: made, listed, used, changed, removed by the admin API; t
   })
   assert.deepEqual([bad.status, bad.body.error_code], [400, 'validation_failed'])
 })
+
+test('an OAuth server for others, and Web3, are off: each of their doors says so in the words that clients know', async () => {
+  const email = `off-${++count}@example.org`
+  const admin = client(project, project.service).auth.admin
+  must(await admin.createUser({ email, password: PASSWORD, email_confirm: true }))
+  const own = client(project)
+  const token = must(await own.auth.signInWithPassword({ email, password: PASSWORD })).session!.access_token
+  const id = '00000000-0000-4000-8000-000000000001'
+  const doors: [method: string, path: string, options: Parameters<typeof auth>[3]][] = [
+    ['GET', `/oauth/authorizations/${id}`, { token }],
+    ['POST', `/oauth/authorizations/${id}/consent`, { token, body: { action: 'approve' } }],
+    ['GET', '/user/oauth/grants', { token }],
+    ['DELETE', `/user/oauth/grants?client_id=${id}`, { token }],
+    ['GET', '/oauth/userinfo', { token }],
+    ['GET', '/oauth/authorize?client_id=x', { key: null }],
+    ['POST', '/oauth/token', { key: null, body: {} }],
+    ['POST', '/oauth/clients/register', { key: null, body: {} }],
+    ['GET', '/.well-known/oauth-authorization-server', { key: null }],
+    ['GET', '/admin/oauth/clients', { key: project.service }],
+    ['POST', '/admin/oauth/clients', { key: project.service, body: {} }],
+    ['GET', `/admin/oauth/clients/${id}`, { key: project.service }],
+    ['PUT', `/admin/oauth/clients/${id}`, { key: project.service, body: {} }],
+    ['DELETE', `/admin/oauth/clients/${id}`, { key: project.service }],
+    ['POST', `/admin/oauth/clients/${id}/regenerate_secret`, { key: project.service }],
+  ]
+  for (const [method, path, options] of doors) {
+    const { status, body } = await auth(project, method, path, options)
+    assert.deepEqual([path, status, body.error_code, body.msg], [path, 404, 'feature_disabled', 'OAuth server is disabled'])
+  }
+  assert.equal((await auth(project, 'GET', '/admin/oauth/clients')).body.error_code, 'not_admin')
+  assert.equal((await own.auth.oauth.listGrants()).error?.message, 'OAuth server is disabled')
+  const web3 = await own.auth.signInWithWeb3({ chain: 'solana', message: 'm', signature: new Uint8Array(64) })
+  assert.deepEqual(
+    [web3.error?.status, web3.error?.code, web3.error?.message],
+    [422, 'web3_provider_disabled', 'Web3 provider is disabled'],
+  )
+})

@@ -38,6 +38,7 @@ const NAMES: Readonly<Record<string, string>> = {
   auth_no_such_session: 'session_not_found',
   auth_provider_exchange_failed: 'unexpected_failure',
   auth_id_token_refused: 'validation_failed',
+  auth_oauth_server_disabled: 'feature_disabled',
   auth_saml_assertion_invalid: 'validation_failed',
 }
 

@@ -95,6 +95,8 @@ export async function verifyFactor(realm: Realm, holder: Holder, factorId: strin
     const { session } = await inSession(realm, store, holder)
     const still = await ownFactor(store, user, factor.id)
     if (credential) {
+      // Two that were made at once: the first one is the factor.
+      if (still.status !== factor.status) throw fail('auth_mfa_challenge_not_found')
       await store.updateFactor(factor.id, { credential: { ...credential } }, realm.now())
       await store.giveBack(`totp:${factor.id}`)
     }

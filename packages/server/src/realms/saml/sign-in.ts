@@ -31,7 +31,8 @@ export interface SsoBeginning {
 async function wanted(store: RealmStore, { providerId, domain }: SsoBeginning): Promise<SsoProvider> {
   const id = typeof providerId === 'string' ? providerId.trim() : ''
   const name = typeof domain === 'string' ? domain.trim().toLowerCase() : ''
-  if ((id === '') === (name === '')) throw fail('auth_validation_failed', { reason: 'Exactly one of provider_id or domain must be set' })
+  if (id !== '' && name !== '') throw fail('auth_validation_failed', { reason: 'Only one of provider_id or domain supported' })
+  if (id === '' && name === '') throw fail('auth_validation_failed', { reason: 'A provider_id or domain needs to be provided' })
   if (id !== '' && !isUuid(id)) throw fail('auth_validation_failed', { reason: 'provider_id must be an UUID' })
   const found = id === '' ? await store.ssoByDomain(name) : await store.ssoById(id)
   if (!found) {
