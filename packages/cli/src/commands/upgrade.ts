@@ -5,9 +5,11 @@ import { command } from '../program/command.ts'
 import { inParallel, workersOf } from '../program/parallel.ts'
 import { CliError, stop } from '../terminal/errors.ts'
 import { count } from '../terminal/output.ts'
+import { moveEngines, tellMoved, wantedEngines } from './upgrade-engines.ts'
 
 interface Options {
   readonly all?: boolean
+  readonly engines?: boolean
   readonly parallel: string
 }
 
@@ -43,27 +45,30 @@ async function bringForward(client: Client, before: Project): Promise<Outcome> {
 
 export const upgrade = command<Options, [project?: string]>({
   use: 'upgrade [project]',
-  says: 'bring the system schemas of projects forward now, not at their next wake',
-  examples: ['sovra upgrade --all --parallel 4', 'sovra upgrade shop'],
+  says: 'bring the system schemas of projects forward now, not at their next wake; or their PostgreSQL',
+  examples: ['sovra upgrade --all --parallel 4', 'sovra upgrade shop', 'sovra upgrade --engines --all'],
   flags: [
     ['--all', 'every project'],
+    ['--engines', 'the PostgreSQL of the projects: those that are idle take the newer minor now, the others at their next sleep'],
     ['--parallel <n>', 'how many at once', { default: '2' }],
   ],
   more: 'A project that fails stays on its former version, and its neighbours are not touched. Exit code 1 when one failed.',
-  async run(context, { all = false, parallel }, given) {
+  async run(context, { all = false, engines = false, parallel }, given) {
     if (all === (given !== undefined))
       throw stop('usage_wrong', { reason: 'Say which project, or --all', hint: 'sovra upgrade PROJECT, or sovra upgrade --all.' })
     const workers = workersOf(parallel)
     const client = await context.client()
     const projects = given === undefined ? await client.all<Project>('/projects') : [await findProject(client, given)]
-    const outcomes = await context.spin(`0 of ${projects.length}`, (spinner) =>
-      inParallel(
-        projects,
-        workers,
-        (project) => bringForward(client, project),
-        (n) => spinner.say(`${n} of ${projects.length}`),
-      ),
-    )
+    const forAll = <R>(work: (project: Project) => Promise<R>): Promise<R[]> =>
+      context.spin(`0 of ${projects.length}`, (spinner) =>
+        inParallel(projects, workers, work, (n) => spinner.say(`${n} of ${projects.length}`)),
+      )
+    if (engines) {
+      const wanted = await wantedEngines(client)
+      const moved = (await forAll((project) => moveEngines(client, project, wanted))).flat()
+      return { data: moved, text: tellMoved(moved), exit: moved.some(({ outcome }) => outcome === 'failed') ? 1 : 0 }
+    }
+    const outcomes = await forAll((project) => bringForward(client, project))
     const failed = outcomes.filter(({ failure }) => failure !== null)
     const lines = [
       `${count(outcomes.length - failed.length, 'project')} current, ${failed.length} failed.`,

@@ -8,6 +8,8 @@ import type { Service } from './services.ts'
 export interface Engine<Spec = unknown> {
   /** "postgres" */
   readonly name: string
+  /** Of the programs that the driver starts from now on, as `Attachment.engineVersion` says it of what runs. */
+  readonly version?: string
   /** What the manifest may say of it: validation, docs, dashboard form. */
   readonly spec: TSchema
   /** Pure: binary or image, arguments, files, volume, probe, limits. */

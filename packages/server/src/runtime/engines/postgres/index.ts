@@ -132,6 +132,8 @@ export function postgresEngine(options: PostgresEngineOptions): PostgresEngine {
   const template = postgresTemplate({ version, migrations, bootstrap, ...settings })
   return {
     name: 'postgres',
+    // As the cluster says it: two parts.
+    version: version.split('.').slice(0, 2).join('.'),
     spec: PostgresSpec,
     secrets: SECRETS,
     template,
