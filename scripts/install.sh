@@ -92,7 +92,11 @@ say "$made"
 if living; then
   systemctl daemon-reload
   systemctl enable --quiet "$unit"
-  systemctl restart "$unit" || stop_with 'it did not start. Look: journalctl -u sovrabase -n 50'
+  if [ "${RELOAD:-no}" = yes ] && systemctl is-active --quiet "$unit"; then
+    systemctl reload "$unit" || stop_with 'it could not be asked to take over. Look: journalctl -u sovrabase -n 50'
+  else
+    systemctl restart "$unit" || stop_with 'it did not start. Look: journalctl -u sovrabase -n 50'
+  fi
   say 'It runs. The link of the first administrator: sudo sovra admin link'
 else
   say "systemd does not run here: start it with \`sovra start\`, or at the next boot by the unit $UNITDIR/$unit (systemctl enable sovrabase)."
