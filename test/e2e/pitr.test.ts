@@ -27,7 +27,7 @@ describe('points in time', () => {
   }
   /** A moment after all that is committed, and before all that comes. */
   const moment = async (project: TestProject) => {
-    const [row] = await project.sql(`select clock_timestamp()::text as a, pg_sleep(0.002), clock_timestamp() as at`)
+    const [row] = await project.sql('select pg_sleep(0.002), clock_timestamp() as at')
     return (row!.at as Date).toISOString()
   }
   const ids = async (project: TestProject) => (await project.sql('select id from public.notes order by id')).map((row) => Number(row.id))
@@ -210,6 +210,23 @@ describe('points in time', () => {
     const after = await branch('after', { project: shop.ref, at: new Date().toISOString() })
     assert.deepEqual(await ids(after), [1, 2, 3, 4, 5, 3000])
     assert.equal(scratch(), false)
+  })
+
+  test('a data directory out of a backup goes on in an archive of its own, and the former one stays', async () => {
+    const before = await moment(shop)
+    const { dataDir } = server
+    await server.kill('SIGTERM')
+    // What no backup holds, and a restored directory gets anew.
+    rmSync(join(dataDir, 'archive.id'))
+    server = await startServer({ dataDir, env })
+    shop = await openProject(server, shop.ref)
+    await put(shop, 6)
+    await until(async () => (await archive(shop.ref)).ranges.length === 2, PATIENCE)
+    await put(shop, 7)
+    const newer = await branch('newer', { project: shop.ref, at: await moment(shop) })
+    assert.deepEqual(await ids(newer), [1, 2, 3, 4, 5, 6, 7, 3000])
+    const older = await branch('older', { project: shop.ref, at: before })
+    assert.deepEqual(await ids(older), [1, 2, 3, 4, 5, 3000])
   })
 
   test('switched off, nothing is kept for it', async () => {

@@ -13,6 +13,7 @@ import { type Metrics, makeMetrics } from './base/metrics.ts'
 import { makeStoreOutbounds } from './base/objects/outbound.ts'
 import { makeOutbound } from './base/outbound.ts'
 import { allowsKeyless, type Config, hasPathForm, publicUrl } from './config.ts'
+import { startPruning } from './control/backups/archive-prune.ts'
 import { type BackupPlace, clearSpool } from './control/backups/place.ts'
 import { sweepRestores } from './control/backups/restore.ts'
 import { startBackups } from './control/backups/schedule.ts'
@@ -43,6 +44,7 @@ import { ensureLocalToken } from './realms/local-token.ts'
 import { makePlatformRealm, type PlatformRealm } from './realms/platform.ts'
 import { makeRegistry, type Registry } from './registry.ts'
 import { makeRuntime, type Runtime } from './run.ts'
+import { incarnationOf } from './runtime/archive/incarnation.ts'
 import { embeddedDriver } from './runtime/drivers/embedded/driver.ts'
 import type { Cluster } from './runtime/engines/postgres/cluster.ts'
 import { postgresEngine } from './runtime/engines/postgres/index.ts'
@@ -266,6 +268,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     registry,
     metrics,
     ...stores,
+    incarnation: incarnationOf(seat.dataDir),
     spool: join(seat.dataDir, 'spool'),
     log,
     driver: DRIVER,
@@ -401,6 +404,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     await clearSpool(control.backup)
     await sweepRestores(control)
     await startBackups(control, queue, metrics)
+    await startPruning(control, queue)
     queue.start()
     const demoRef = options.demo ? await ensureDemo(control, log) : null
     await runtime.start(seat.heir ? ran : [])

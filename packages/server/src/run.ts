@@ -28,6 +28,8 @@ export interface RunParts {
   /** For addresses that a project's people set, and for those of the operator. */
   readonly outbound: Outbound
   readonly trusted: Outbound
+  /** Of the data directory. */
+  readonly incarnation: string
   /** Directory for what is on its way. */
   readonly spool: string
   /** Driver and engine of prepared services. */
@@ -182,6 +184,7 @@ function makeArchives(parts: RunParts, services: ServiceStore, connector: () => 
     places,
     bus,
     node: nodeName,
+    incarnation: parts.incarnation,
     incremental: async () => (await findCombiner()) !== null,
     stored: (bytes) => counted.bytes.inc(bytes),
     failed: () => counted.failures.inc(),

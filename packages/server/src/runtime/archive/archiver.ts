@@ -9,7 +9,7 @@ import type { Engine } from '../engine.ts'
 import type { Entry } from '../entry.ts'
 import type { Service, ServiceStore } from '../services.ts'
 import { Follower } from './follower.ts'
-import { type BaseRecord, lineageOf } from './layout.ts'
+import { type BaseRecord, lineageFolder, lineageName } from './layout.ts'
 import { pruneProject } from './prune.ts'
 import type { BackupSettings, Places } from './settings.ts'
 import { type ArchiveFact, archiveFacts, writeArchiveFact } from './state.ts'
@@ -22,6 +22,8 @@ export interface ArchiverOptions {
   readonly places: Places
   readonly bus: Bus
   readonly node: string
+  /** Of the data directory. */
+  readonly incarnation: string
   /** Whether bases of changes can be put together here. */
   readonly incremental: () => Promise<boolean>
   readonly stored: (bytes: number) => void
@@ -152,15 +154,17 @@ export class Archiver {
   }
 
   async #make({ service }: Followed, settings: BackupSettings): Promise<Follower> {
-    const { places, engine, connector, stored, log } = this.#options
+    const { places, engine, connector, incarnation, stored, log } = this.#options
     const { project, name, volume } = service
+    const lineage = lineageName(volume, incarnation)
     let rules = settings
     const { history } = engine(service.engine)
     if (!history) throw new Error('no history')
     return new Follower({
       service,
       history,
-      lineage: within(await places.archive(project, settings), lineageOf(project, volume)),
+      lineage,
+      store: within(await places.archive(project, settings), lineageFolder(project, lineage)),
       rules: () => {
         // As they are now, without waiting for them.
         void this.#settingsOf(project).then(
@@ -325,7 +329,8 @@ export class Archiver {
   /** Removes what is older than the project keeps. */
   async prune(ref: string): Promise<number> {
     const settings = await this.#settingsOf(ref)
-    return await pruneProject(await this.#options.places.archive(ref, settings), ref, this.#now() - settings.keep_days * DAY)
+    const store = await this.#options.places.archive(ref, settings)
+    return await pruneProject(store, ref, this.#now() - settings.keep_days * DAY, !settings.point_in_time)
   }
 
   /** What people must know. */

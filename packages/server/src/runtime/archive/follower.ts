@@ -20,7 +20,9 @@ export interface ArchiveRules {
 export interface FollowerOptions {
   readonly service: Service
   readonly history: History
-  readonly lineage: ObjectStore
+  readonly lineage: string
+  /** Of this lineage. */
+  readonly store: ObjectStore
   readonly rules: () => ArchiveRules
   /** A share in the running service, null where it does not run. */
   readonly hold: () => Hold | null
@@ -87,7 +89,7 @@ export class Follower {
   }
 
   async #follow(): Promise<void> {
-    this.#bases = await basesOf(this.#options.lineage)
+    this.#bases = await basesOf(this.#options.store)
     try {
       await this.#begin(this.#bases.length === 0)
     } catch (error) {
@@ -99,7 +101,7 @@ export class Follower {
   }
 
   async #begin(fresh: boolean): Promise<void> {
-    const { service, history, lineage, rules, hold, now } = this.#options
+    const { service, history, store, rules, hold, now } = this.#options
     const share = hold()
     if (!share) throw fail('archive_follow_failed', { reason: 'it sleeps' })
     let writer: LogWriter | null = null
@@ -113,7 +115,7 @@ export class Follower {
       this.#following = following
       this.#position = following.from
       writer = new LogWriter({
-        lineage,
+        store,
         timeline: following.timeline,
         // Half of the time is for the way into the store.
         after: () => rules().within / 2,
@@ -204,12 +206,12 @@ export class Follower {
   }
 
   async #base(): Promise<void> {
-    const { service, history, lineage, hold, inTurn, incremental, based, now } = this.#options
+    const { service, history, lineage, store, hold, inTurn, incremental, based, now } = this.#options
     await inTurn(async () => {
       const share = hold()
       if (!share) return
       try {
-        const common = { lineage, history, endpoint: share.endpoint, service, manifest: incremental, now }
+        const common = { lineage, store, history, endpoint: share.endpoint, service, manifest: incremental, now }
         const parent = this.#parent()
         const base = await takeBase({ ...common, parent }).catch((error: unknown) => {
           // Its summaries of changes may be gone: then it is a whole one.

@@ -5,12 +5,12 @@ import type { Position } from '../history.ts'
 /**
  * What lies in the place of archives:
  *
- *   <ref>/<volume>/base/<id>.json               a base: BaseRecord, written last
- *   <ref>/<volume>/base/<id>.tar.zst            its data directory
- *   <ref>/<volume>/base/<id>.manifest.zst       what a later base builds on
- *   <ref>/<volume>/log/<timeline>-<position>-<ms>.zst   the log from this position on, first seen at that time
+ *   <ref>/<lineage>/base/<id>.json               a base: BaseRecord, written last
+ *   <ref>/<lineage>/base/<id>.tar.zst            its data directory
+ *   <ref>/<lineage>/base/<id>.manifest.zst       what a later base builds on
+ *   <ref>/<lineage>/log/<timeline>-<position>-<ms>.zst   the log from this position on, first seen at that time
  *
- * A volume is one history of data: what is restored or copied is another one.
+ * A lineage is one history of data, named by its volume and the incarnation of its server: what is restored or copied is another one.
  */
 export const FORMAT = 'sovrabase-archive'
 export const VERSION = 1
@@ -21,7 +21,7 @@ export interface BaseRecord {
   /** Sorts by time. */
   readonly id: string
   readonly ref: string
-  readonly volume: string
+  readonly lineage: string
   readonly service: string
   readonly engine: string
   readonly engine_version: string | null
@@ -56,7 +56,8 @@ const LOG = 'log/'
 const LOG_KEY = /^log\/([0-9a-f]{8})-([0-9a-f]{16})-(\d{13})\.zst$/
 const ID = /^base\/(\d{13}-[0-9a-f]{16})\.json$/
 
-export const lineageOf = (ref: string, volume: string): string => `${ref}/${volume}`
+export const lineageName = (volume: string, incarnation: string): string => `${volume}-${incarnation}`
+export const lineageFolder = (ref: string, lineage: string): string => `${ref}/${lineage}`
 export const hex = (position: Position): string => position.toString(16).padStart(16, '0')
 export const positionOf = (text: string): Position => BigInt(`0x${text}`)
 export const baseId = (at: number, start: Position): string => `${String(at).padStart(13, '0')}-${hex(start)}`
@@ -83,7 +84,7 @@ export async function basesOf(lineage: ObjectStore): Promise<BaseRecord[]> {
     if (!ID.test(key)) continue
     const record = parsed(lineage, key, await readObject(lineage, key))
     // Where it lies says whose it is, and must say the same.
-    if (!lineage.place.endsWith(lineageOf(record.ref, record.volume)) || key !== baseKey(record.id, 'json'))
+    if (!lineage.place.endsWith(lineageFolder(record.ref, record.lineage)) || key !== baseKey(record.id, 'json'))
       throw fail('archive_foreign', { place: lineage.place, key, reason: `it is of project ${record.ref}` })
     bases.push(record)
   }
@@ -98,17 +99,17 @@ export async function* logOf(lineage: ObjectStore): AsyncGenerator<LogObject> {
   }
 }
 
-/** Volumes that a project has an archive of. */
-export async function volumesOf(store: ObjectStore, ref: string): Promise<string[]> {
-  const volumes: string[] = []
+/** Names of a project's lineages. */
+export async function lineageNames(store: ObjectStore, ref: string): Promise<string[]> {
+  const names: string[] = []
   for (;;) {
     // One object of each is enough: the next question begins behind all of it.
-    const last = volumes.at(-1)
+    const last = names.at(-1)
     const after = last === undefined ? undefined : `${ref}/${last}/zzzz`
     const found = await first(store.list(`${ref}/`, after))
-    const volume = found?.key.split('/')[1]
-    if (volume === undefined || volume === last) return volumes
-    volumes.push(volume)
+    const name = found?.key.split('/')[1]
+    if (name === undefined || name === last) return names
+    names.push(name)
   }
 }
 

@@ -14,7 +14,7 @@ const FULL = 4 << 20
 const LIMIT = 16 << 20
 
 export interface LogWriterOptions {
-  readonly lineage: ObjectStore
+  readonly store: ObjectStore
   readonly timeline: number
   /** ms from the first byte until it is on its way. */
   readonly after: () => number
@@ -89,13 +89,13 @@ export class LogWriter {
   }
 
   async #store(): Promise<void> {
-    const { lineage, timeline, stored, failed } = this.#options
+    const { store, timeline, stored, failed } = this.#options
     const [start, length, end, bytes] = [this.#start ?? 0n, this.#length, this.#end, this.#unstored]
     const since = this.unstoredSince
     this.unstoredSince = null
     try {
       const packed = await compress(Buffer.concat(this.#parts, length), { params: { [constants.ZSTD_c_checksumFlag]: 1 } })
-      await lineage.put(logKey(timeline, start, this.#at), packed)
+      await store.put(logKey(timeline, start, this.#at), packed)
     } catch (error) {
       this.unstoredSince = since
       if (!this.#closed) failed(error)

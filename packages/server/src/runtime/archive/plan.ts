@@ -1,7 +1,7 @@
 import { fail } from '../../base/errors.ts'
 import { type ObjectStore, within } from '../../base/objects/store.ts'
 import type { Position } from '../history.ts'
-import { type BaseRecord, basesOf, hex, type LogObject, lineageOf, logOf, positionOf, volumesOf } from './layout.ts'
+import { type BaseRecord, basesOf, hex, type LogObject, lineageFolder, lineageNames, logOf, positionOf } from './layout.ts'
 
 export interface RestorePlan {
   readonly lineage: ObjectStore
@@ -28,8 +28,8 @@ const text = (at: number): string => new Date(at).toISOString()
 
 async function lineagesOf(store: ObjectStore, ref: string): Promise<Lineage[]> {
   const found: Lineage[] = []
-  for (const volume of await volumesOf(store, ref)) {
-    const lineage = within(store, lineageOf(ref, volume))
+  for (const name of await lineageNames(store, ref)) {
+    const lineage = within(store, lineageFolder(ref, name))
     const bases = await basesOf(lineage)
     if (bases.length > 0) found.push({ store: lineage, bases })
   }

@@ -1,5 +1,5 @@
 import { type ObjectStore, within } from '../../base/objects/store.ts'
-import { type BaseRecord, baseKey, basesOf, type LogObject, lineageOf, logOf, positionOf, volumesOf } from './layout.ts'
+import { type BaseRecord, baseKey, basesOf, type LogObject, lineageFolder, lineageNames, logOf, positionOf } from './layout.ts'
 
 /** Wholes and what builds on them, oldest first: a base of changes is of no use without those before it. */
 function chains(bases: readonly BaseRecord[]): BaseRecord[][] {
@@ -48,12 +48,19 @@ async function pruneLineage(lineage: ObjectStore, bases: readonly BaseRecord[], 
   return removed
 }
 
-/** Removes what no moment after the horizon needs; answers how many objects. */
-export async function pruneProject(store: ObjectStore, ref: string, horizon: number): Promise<number> {
+/** When the last of it came. */
+async function lastOf(lineage: ObjectStore, bases: readonly BaseRecord[]): Promise<number> {
+  let last = bases.at(-1)?.ended_at ?? 0
+  for await (const { at } of logOf(lineage)) last = Math.max(last, at)
+  return last
+}
+
+/** Removes what no moment after the horizon needs; answers how many objects. `over`: nothing comes any more, so that in the end all of it goes. */
+export async function pruneProject(store: ObjectStore, ref: string, horizon: number, over: boolean): Promise<number> {
   let removed = 0
   const lineages = await Promise.all(
-    (await volumesOf(store, ref)).map(async (volume) => {
-      const lineage = within(store, lineageOf(ref, volume))
+    (await lineageNames(store, ref)).map(async (name) => {
+      const lineage = within(store, lineageFolder(ref, name))
       return { lineage, bases: await basesOf(lineage) }
     }),
   )
@@ -62,8 +69,8 @@ export async function pruneProject(store: ObjectStore, ref: string, horizon: num
     // One whose first base is not there yet has nothing to lose.
     if (bases.length === 0) continue
     const followedBy = lineages[index + 1]?.bases[0]
-    const over = followedBy !== undefined && followedBy.ended_at <= horizon
-    removed += await pruneLineage(lineage, bases, over ? undefined : oldestKept(bases, horizon))
+    const gone = followedBy ? followedBy.ended_at <= horizon : over && (await lastOf(lineage, bases)) < horizon
+    removed += await pruneLineage(lineage, bases, gone ? undefined : oldestKept(bases, horizon))
   }
   return removed
 }

@@ -21,7 +21,7 @@ function counted(seen: (chunk: Buffer) => void): Transform {
   })
 }
 
-async function store(lineage: ObjectStore, key: string, tar: Readable) {
+async function pack(store: ObjectStore, key: string, tar: Readable) {
   const hash = createHash('sha256')
   let bytes = 0
   const zstd = createZstdCompress({
@@ -39,13 +39,15 @@ async function store(lineage: ObjectStore, key: string, tar: Readable) {
   )
   // Its failure is that of `out`, which the store sees.
   packed.catch(() => {})
-  const size = await lineage.putStream(key, out)
+  const size = await store.putStream(key, out)
   await packed
   return { size, bytes, sha256: hash.digest('hex') }
 }
 
 export interface TakeOptions {
-  readonly lineage: ObjectStore
+  readonly lineage: string
+  /** Of this lineage. */
+  readonly store: ObjectStore
   readonly history: History
   readonly endpoint: Endpoint
   readonly service: Service
@@ -57,20 +59,20 @@ export interface TakeOptions {
 }
 
 /** A base of a running service into its archive; it counts once its record is there. */
-export async function takeBase({ lineage, history, endpoint, service, parent, manifest, now }: TakeOptions): Promise<BaseRecord> {
+export async function takeBase({ lineage, store, history, endpoint, service, parent, manifest, now }: TakeOptions): Promise<BaseRecord> {
   const began = now()
-  const known = parent?.manifest ? await promisify(zstdDecompress)(await readObject(lineage, baseKey(parent.id, 'manifest.zst'))) : null
+  const known = parent?.manifest ? await promisify(zstdDecompress)(await readObject(store, baseKey(parent.id, 'manifest.zst'))) : null
   const { tar, made } = await history.base(endpoint, service, { manifest, parent: known })
   const id = baseId(began, 0n)
-  const stored = await store(lineage, baseKey(id, 'tar.zst'), tar)
+  const stored = await pack(store, baseKey(id, 'tar.zst'), tar)
   const base = await made
-  if (base.manifest) await lineage.put(baseKey(id, 'manifest.zst'), await promisify(zstdCompress)(base.manifest))
+  if (base.manifest) await store.put(baseKey(id, 'manifest.zst'), await promisify(zstdCompress)(base.manifest))
   const record: BaseRecord = {
     format: FORMAT,
     version: VERSION,
     id,
     ref: service.project,
-    volume: service.volume,
+    lineage,
     service: service.name,
     engine: service.engine,
     engine_version: service.engineVersion,
@@ -84,6 +86,6 @@ export async function takeBase({ lineage, history, endpoint, service, parent, ma
     parent: known ? (parent?.id ?? null) : null,
     manifest: base.manifest !== null,
   }
-  await lineage.put(baseKey(id, 'json'), Buffer.from(JSON.stringify(record)))
+  await store.put(baseKey(id, 'json'), Buffer.from(JSON.stringify(record)))
   return record
 }
