@@ -33,6 +33,11 @@ const BOMBS: readonly [what: string, request: Partial<HostileRequest>, status: n
   ['a regular expression that explodes', { url: `/wide?name=match.${'(a*)*'.repeat(200)}b` }, 200],
   ['10,000 different arguments', { url: `/rpc/odd_args?${Array.from({ length: 10_000 }, (_, at) => `a${at}=1`).join('&')}` }, 404],
   ['10,000 preferences', { url: '/wide?limit=1', headers: { prefer: many(10_000, 'count=exact') } }, 206],
+  [
+    'a media type that objects have',
+    { method: 'POST', url: '/rpc/odd_args', headers: { ...JSON_BODY, accept: '__proto__' }, body: '{}' },
+    406,
+  ],
   ['10,000 media types', { url: '/wide', headers: { accept: many(10_000, 'a/b') } }, 406],
   ['JSON of a million levels', { method: 'POST', url: '/wide', headers: JSON_BODY, body: '['.repeat(1_000_000) }, 400],
   [

@@ -29,7 +29,13 @@ export function producerOf(catalogue: Catalogue, query: Query, table: Table | nu
     const any = scalar ? undefined : catalogue.handlers.get(handlerKey(type))
     if (any && type !== '*/*') return { kind: 'custom', handler: any, rows: null }
     if (type === 'application/geo+json' && catalogue.geoJson !== null && !scalar) return { kind: 'geojson', schema: catalogue.geoJson }
-    if (scalar && !routine.returnsSet && !isHandler(catalogue, routine) && RAW[type]?.includes(routine.returnType)) {
+    if (
+      scalar &&
+      !routine.returnsSet &&
+      !isHandler(catalogue, routine) &&
+      Object.hasOwn(RAW, type) &&
+      RAW[type]?.includes(routine.returnType)
+    ) {
       return { kind: 'raw', type, binary: routine.returnType === 'bytea' }
     }
     return null
