@@ -2,14 +2,10 @@ import {
   type CompiledQuery,
   type DatabaseConnection,
   type Driver,
-  IdentifierNode,
   Kysely,
-  type KyselyPlugin,
-  OperationNodeTransformer,
   PostgresAdapter,
   PostgresIntrospector,
   PostgresQueryCompiler,
-  type QueryId,
   type QueryResult,
   type SchemableIdentifierNode,
 } from 'kysely'
@@ -28,22 +24,14 @@ const OWNER = 'supabase_auth_admin'
 /** Tables of our own, beside GoTrue's. */
 const OURS = new Set(['auth_mails', 'auth_rates', 'auth_recovery_codes'])
 
-/** `auth_users` → `auth.users`, `auth_mails` → `sovrabase.auth_mails`: the names of metadata become those of a cluster. */
-class ClusterNames extends OperationNodeTransformer {
-  protected override transformSchemableIdentifier(node: SchemableIdentifierNode, queryId?: QueryId): SchemableIdentifierNode {
-    const plain = super.transformSchemableIdentifier(node, queryId)
-    const { name } = plain.identifier
-    if (plain.schema !== undefined || !name.startsWith('auth_')) return plain
-    return OURS.has(name)
-      ? { ...plain, schema: IdentifierNode.create('sovrabase') }
-      : { ...plain, schema: IdentifierNode.create('auth'), identifier: IdentifierNode.create(name.slice('auth_'.length)) }
+/** `auth_users` → `auth.users`, `auth_mails` → `sovrabase.auth_mails`: the names of metadata become those of a cluster, as they are written. */
+class ClusterCompiler extends PostgresQueryCompiler {
+  protected override visitSchemableIdentifier(node: SchemableIdentifierNode): void {
+    const { name } = node.identifier
+    if (node.schema !== undefined || !name.startsWith('auth_')) super.visitSchemableIdentifier(node)
+    // Names of tables are ours, never anybody's text.
+    else this.append(OURS.has(name) ? `"sovrabase"."${name}"` : `"auth"."${name.slice('auth_'.length)}"`)
   }
-}
-
-const names = new ClusterNames()
-const plugin: KyselyPlugin = {
-  transformQuery: ({ node, queryId }) => names.transformNode(node, queryId),
-  transformResult: async ({ result }) => result,
 }
 
 /** OIDs of pg_type. */
@@ -112,9 +100,8 @@ function kyselyOver(tx: Transaction): Kysely<Tables> {
       createAdapter: () => new PostgresAdapter(),
       createDriver: () => driver,
       createIntrospector: (db) => new PostgresIntrospector(db),
-      createQueryCompiler: () => new PostgresQueryCompiler(),
+      createQueryCompiler: () => new ClusterCompiler(),
     },
-    plugins: [plugin],
   })
 }
 

@@ -27,23 +27,26 @@ interface SessionOf {
 
 const USER_AGENT_CHARS = 255
 
+/** A session that begins, before it is written. */
+export const newSession = (rules: SessionRules, of: SessionOf, now: number): RealmSession => ({
+  id: uuid(),
+  userId: of.userId,
+  createdAt: now,
+  refreshedAt: null,
+  notAfter: rules.timeBox === null ? null : now + rules.timeBox,
+  aal: 'aal1',
+  userAgent: of.userAgent?.slice(0, USER_AGENT_CHARS) ?? null,
+  ip: of.ip,
+  factorId: null,
+})
+
 export async function startSession(store: RealmStore, rules: SessionRules, of: SessionOf, now: number): Promise<StartedSession> {
-  const session: RealmSession = {
-    id: uuid(),
-    userId: of.userId,
-    createdAt: now,
-    refreshedAt: null,
-    notAfter: rules.timeBox === null ? null : now + rules.timeBox,
-    aal: 'aal1',
-    userAgent: of.userAgent?.slice(0, USER_AGENT_CHARS) ?? null,
-    ip: of.ip,
-    factorId: null,
-  }
+  const session = newSession(rules, of, now)
   await store.insertSession(session)
   return { session, refreshToken: await addToken(store, rules, session, null, now) }
 }
 
-async function addToken(
+export async function addToken(
   store: RealmStore,
   rules: SessionRules,
   session: RealmSession,
@@ -74,26 +77,30 @@ type Refreshed =
 export async function refreshSession(store: RealmStore, rules: SessionRules, text: string, now: number): Promise<Refreshed> {
   const token = await store.refreshToken(rules.hashRefreshToken(text))
   const session = token ? await store.sessionById(token.sessionId) : null
-  return token && session ? exchangeToken(store, rules, { token, session }, now) : { kind: 'unknown' }
+  if (!token || !session) return { kind: 'unknown' }
+  const reason = endOf(rules, { token, session }, now)
+  if (reason !== null) return { kind: 'end', sessionId: session.id, reason }
+  return { kind: 'refreshed', session, refreshToken: await rotate(store, rules, { token, session }, now) }
 }
 
-/** The same where both were read before in the same transaction. */
-export async function exchangeToken(
-  store: RealmStore,
-  rules: SessionRules,
-  { token, session }: { token: RefreshToken; session: RealmSession },
-  now: number,
-): Promise<Refreshed> {
-  if (session.notAfter !== null && session.notAfter <= now) return { kind: 'end', sessionId: session.id, reason: 'over' }
-  if (await isTheft(store, rules, token, now)) return { kind: 'end', sessionId: session.id, reason: 'reused' }
-  // At once: on a connection that pipelines it is one way there and back.
-  const [refreshToken] = await Promise.all([addToken(store, rules, session, token.hash, now), store.refreshed(session.id, now)])
-  return { kind: 'refreshed', session, refreshToken }
+interface Used {
+  readonly token: RefreshToken
+  readonly session: RealmSession
 }
 
-async function isTheft(store: RealmStore, rules: SessionRules, token: RefreshToken, now: number): Promise<boolean> {
-  if (token.revoked) return token.updatedAt + rules.reuseInterval < now
-  // Losing the race for it means that it was used this instant, which is within the interval.
-  await store.revokeRefreshToken(token.hash, now)
-  return false
+/** Why a session ends with this use of a token of its own: its time is over, or two have the token; null: it goes on. */
+export function endOf(rules: SessionRules, { token, session }: Used, now: number): 'reused' | 'over' | null {
+  if (session.notAfter !== null && session.notAfter <= now) return 'over'
+  return token.revoked && token.updatedAt + rules.reuseInterval < now ? 'reused' : null
+}
+
+/** The next token. At once: on a connection that pipelines it is one way there and back. */
+export async function rotate(store: RealmStore, rules: SessionRules, { token, session }: Used, now: number): Promise<string> {
+  const [text] = await Promise.all([
+    addToken(store, rules, session, token.hash, now),
+    // Losing the race for it means that it was used this instant, which is within the interval.
+    token.revoked ? null : store.revokeRefreshToken(token.hash, now),
+    store.refreshed(session.id, now),
+  ])
+  return text
 }

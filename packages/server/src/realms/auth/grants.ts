@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { randomToken } from '../../base/ids.ts'
-import { type SessionRules, startSession } from '../sessions.ts'
+import { addToken, newSession, type SessionRules } from '../sessions.ts'
 import type { Json, Proof, RealmSession, RealmStore, RealmUser } from '../store/types.ts'
 import { signToken } from '../tokens.ts'
 import { claimsFrom, hookInside, hookOutside } from './hooks.ts'
@@ -73,6 +73,8 @@ interface Drafting {
   /** As hooks read it: `password`, `token_refresh`, … */
   readonly method: string
   readonly begins?: boolean
+  /** What was read already. */
+  readonly known?: { readonly proofs: readonly Proof[]; readonly person: Person }
 }
 
 /** For a session that stands, in the transaction that knows it. */
@@ -81,9 +83,9 @@ export async function draftFor(
   store: RealmStore,
   user: RealmUser,
   session: RealmSession,
-  { refreshToken, method, begins = false }: Drafting,
+  { refreshToken, method, begins = false, known }: Drafting,
 ): Promise<Draft> {
-  const [proofs, person] = await Promise.all([store.proofsOf(session.id), personOf(store, user)])
+  const [proofs, person] = known ? [known.proofs, known.person] : await Promise.all([store.proofsOf(session.id), personOf(store, user)])
   const claims = claimsOf(realm, user, session, proofs)
   const answer = await hookInside(realm, store, 'custom_access_token', { user_id: user.id, claims, authentication_method: method })
   return { claims: answer ? claimsFrom(answer, claims) : claims, method, refreshToken, person, sessionId: session.id, begins }
@@ -146,10 +148,18 @@ export async function signIn(realm: Realm, store: RealmStore, user: RealmUser, m
   const now = realm.now()
   if (realm.rules.single_session) await endSessionsOf(realm, store, user.id)
   const { ip, userAgent } = realm.caller
-  const { session, refreshToken } = await startSession(store, sessionRules(realm), { userId: user.id, ip, userAgent }, now)
-  await store.addProof(session.id, method, now)
-  await store.updateUser(user.id, { lastSignInAt: now }, now)
-  const identity = (await store.identitiesOf(user.id)).find(({ provider }) => provider === 'email')
-  if (identity) await store.updateIdentity(identity.id, { lastSignInAt: now }, now)
-  return draftFor(realm, store, { ...user, lastSignInAt: now, updatedAt: now }, session, { refreshToken, method, begins: true })
+  const rules = sessionRules(realm)
+  const session = newSession(rules, { userId: user.id, ip, userAgent }, now)
+  const entered = { ...user, lastSignInAt: now, updatedAt: now }
+  // At once and in this order: on a connection that pipelines it is one way there and back.
+  const [, refreshToken, , , , person] = await Promise.all([
+    store.insertSession(session),
+    addToken(store, rules, session, null, now),
+    store.addProof(session.id, method, now),
+    store.updateUser(user.id, { lastSignInAt: now }, now),
+    store.touchIdentity(user.id, 'email', now),
+    personOf(store, entered),
+  ])
+  const known = { proofs: [{ method, at: now }], person }
+  return draftFor(realm, store, entered, session, { refreshToken, method, begins: true, known })
 }

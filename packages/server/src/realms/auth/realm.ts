@@ -101,11 +101,15 @@ export const tooMany = (ms: number) =>
 
 /** Takes one from the budget of the caller's address, counted in the realm's own database. Throws `auth_over_request_rate_limit`. */
 export async function limitAddress(realm: Realm, what: IpRule): Promise<void> {
-  const { ip } = realm.caller
-  if (ip === null || realm.rules.unlimited(ip)) return
-  const rule = { amount: realm.rules.rates[what], window: WINDOW[what] }
-  const wait = await realm.transact((store) => store.take(`${what}:${budgetKey(ip)}`, rule, realm.now()))
+  const wait = await realm.transact((store) => takeOfAddress(realm, store, what))
   if (wait > 0) throw tooMany(wait)
+}
+
+/** The same in a transaction that commits in any case; answers ms to wait, 0 when taken. */
+export async function takeOfAddress(realm: Realm, store: RealmStore, what: IpRule): Promise<number> {
+  const { ip } = realm.caller
+  if (ip === null || realm.rules.unlimited(ip)) return 0
+  return store.take(`${what}:${budgetKey(ip)}`, { amount: realm.rules.rates[what], window: WINDOW[what] }, realm.now())
 }
 
 /** A transaction that may make somebody. Of two at once for one address the later finds the other's and goes on with that. */

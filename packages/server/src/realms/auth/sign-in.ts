@@ -6,7 +6,7 @@ import { endSessionsOf, type Grant, granted, signIn } from './grants.ts'
 import { passwordAttempt } from './hooks.ts'
 import { busy, hashed, type Weakness, weakness } from './passwords.ts'
 import { digitsOf, isConfirmed } from './people.ts'
-import { audit, hidden, limitAddress, MINUTE, type Realm, tooMany } from './realm.ts'
+import { audit, hidden, MINUTE, type Realm, takeOfAddress, tooMany } from './realm.ts'
 
 const FAILURE_WINDOW = 15 * MINUTE
 
@@ -30,9 +30,15 @@ async function knock(realm: Realm, account: string, find: (store: RealmStore) =>
   const attempts = `attempts:${hidden(account)}`
   const rule = { amount: realm.rules.rates.failures, window: FAILURE_WINDOW }
   const seen = await realm.transact(async (store) => {
-    const wait = await store.take(failures, rule, realm.now())
-    await store.take(attempts, ATTEMPTS, realm.now())
-    return { wait, used: await store.used(attempts, ATTEMPTS, realm.now()), user: await find(store) }
+    const over = await takeOfAddress(realm, store, 'sign_ins')
+    if (over > 0) return { wait: over, used: 0, user: null }
+    // At once: on a connection that pipelines it is one way there and back.
+    const [wait, used, user] = await Promise.all([
+      store.take(failures, rule, realm.now()),
+      store.take(attempts, ATTEMPTS, realm.now()).then(() => store.used(attempts, ATTEMPTS, realm.now())),
+      find(store),
+    ])
+    return { wait, used, user }
   })
   if (seen.wait > 0) throw tooMany(seen.wait)
   const delay = delayOf(seen.used)
@@ -70,7 +76,6 @@ export async function signInByPassword(realm: Realm, given: PasswordSignIn): Pro
   const { account, provider, find } = addressOf(realm, given)
   const { password } = given
   if (typeof password !== 'string') throw fail('auth_invalid_credentials')
-  await limitAddress(realm, 'sign_ins')
   const { user, failures, attempts } = await knock(realm, account, find)
   const verdict = await busy(realm.hasher.verify(password, user?.passwordHash ?? null))
   if (user) await askHook(realm, user, verdict.ok)
@@ -80,11 +85,14 @@ export async function signInByPassword(realm: Realm, given: PasswordSignIn): Pro
     throw fail(provider === 'email' ? 'auth_email_not_confirmed' : 'auth_phone_not_confirmed')
   const passwordHash = verdict.outdated ? await hashed(realm, password) : null
   const draft = await realm.transact(async (store) => {
-    await store.giveBack(failures)
-    await store.giveBack(attempts)
-    if (passwordHash !== null) await store.updateUser(user.id, { passwordHash }, realm.now())
-    await audit(realm, store, 'login', user, { provider })
-    return signIn(realm, store, user, 'password')
+    const [, , , , signedIn] = await Promise.all([
+      store.giveBack(failures),
+      store.giveBack(attempts),
+      passwordHash === null ? null : store.updateUser(user.id, { passwordHash }, realm.now()),
+      audit(realm, store, 'login', user, { provider }),
+      signIn(realm, store, user, 'password'),
+    ])
+    return signedIn
   })
   return { grant: await granted(realm, draft), weakness: await weakness(realm, password) }
 }

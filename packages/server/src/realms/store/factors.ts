@@ -5,7 +5,7 @@ import type { Tables } from '../../metadata/tables.ts'
 import { type Codec, type Fields, fromRow, rowOf } from './fields.ts'
 import type { Challenge, Factor, FactorStore } from './types.ts'
 
-const FACTOR: Fields<Factor> = {
+export const FACTOR: Fields<Factor> = {
   id: ['id', 'text'],
   userId: ['user_id', 'text'],
   name: ['friendly_name', 'text'],

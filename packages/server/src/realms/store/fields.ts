@@ -8,16 +8,19 @@ export interface Codec {
   at(ms: number): number
   /** Columns that the database computes there and takes from us here. */
   readonly writesIdentityEmail: boolean
+  /** Whether one statement takes from a bucket that may not be there. */
+  readonly upserts: boolean
   /** Whether its people's own functions can be called there. */
   readonly callsFunctions: boolean
 }
 
 /** Metadata. */
-export const PLAIN: Codec = { at: (ms) => ms, writesIdentityEmail: true, callsFunctions: false }
+export const PLAIN: Codec = { at: (ms) => ms, writesIdentityEmail: true, upserts: false, callsFunctions: false }
 /** A project's cluster. The text stands where the type says number: the driver sends parameters as text, and PostgreSQL reads a time. */
 export const CLUSTER: Codec = {
   at: (ms) => new Date(ms).toISOString() as unknown as number,
   writesIdentityEmail: false,
+  upserts: true,
   callsFunctions: true,
 }
 

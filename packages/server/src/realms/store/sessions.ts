@@ -17,7 +17,7 @@ const SESSION: Fields<RealmSession> = {
   factorId: ['factor_id', 'text'],
 }
 
-const REFRESH: Fields<RefreshToken> = {
+export const REFRESH: Fields<RefreshToken> = {
   hash: ['token', 'text'],
   userId: ['user_id', 'text'],
   sessionId: ['session_id', 'text'],
@@ -27,14 +27,14 @@ const REFRESH: Fields<RefreshToken> = {
   updatedAt: ['updated_at', 'time'],
 }
 
-const PROOF: Fields<Proof> = { method: ['authentication_method', 'text'], at: ['updated_at', 'time'] }
+export const PROOF: Fields<Proof> = { method: ['authentication_method', 'text'], at: ['updated_at', 'time'] }
 
-const sessionOf = (row: object): RealmSession => {
+export const sessionOf = (row: object): RealmSession => {
   const session = fromRow(SESSION, row)
   return { ...session, aal: session.aal || 'aal1' }
 }
 
-type Refreshing = Pick<SessionStore, 'insertRefreshToken' | 'refreshToken' | 'revokeRefreshToken'>
+type Refreshing = Pick<SessionStore, 'refreshing' | 'insertRefreshToken' | 'refreshToken' | 'revokeRefreshToken'>
 
 export const sessions = (db: Kysely<Tables>, codec: Codec): Omit<SessionStore, keyof Refreshing> => ({
   async insertSession(session) {
@@ -82,7 +82,7 @@ export const sessions = (db: Kysely<Tables>, codec: Codec): Omit<SessionStore, k
   },
 })
 
-export const refreshTokens = (db: Kysely<Tables>, codec: Codec): Refreshing => ({
+export const refreshTokens = (db: Kysely<Tables>, codec: Codec): Omit<Refreshing, 'refreshing'> => ({
   async insertRefreshToken(token) {
     const whole: RefreshToken = { ...token, revoked: false, updatedAt: token.createdAt }
     await db

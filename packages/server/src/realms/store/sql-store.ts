@@ -3,6 +3,7 @@ import type { Tables } from '../../metadata/tables.ts'
 import { factors, recoveryCodes } from './factors.ts'
 import type { Codec } from './fields.ts'
 import { passkeys } from './passkeys.ts'
+import { refreshing } from './refreshing.ts'
 import { refreshTokens, sessions } from './sessions.ts'
 import { relayStates, ssoProviders } from './sso.ts'
 import { flows, oneTimeTokens } from './tokens.ts'
@@ -16,6 +17,7 @@ export const sqlStore = (db: Kysely<Tables>, codec: Codec): RealmStore => ({
   ...identities(db, codec),
   ...sessions(db, codec),
   ...refreshTokens(db, codec),
+  refreshing: refreshing(db),
   ...oneTimeTokens(db, codec),
   ...flows(db, codec),
   ...factors(db, codec),

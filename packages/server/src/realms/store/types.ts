@@ -293,7 +293,19 @@ export interface UserStore {
   identitiesOf(userId: string): Promise<RealmIdentity[]>
   identitiesOfAll(userIds: readonly string[]): Promise<RealmIdentity[]>
   updateIdentity(id: string, patch: { providerId?: string; data?: Json; lastSignInAt?: number }, now: number): Promise<void>
+  /** One that was used now; nothing where the user has none of it. */
+  touchIdentity(userId: string, provider: string, now: number): Promise<void>
   deleteIdentity(id: string): Promise<void>
+}
+
+/** A refresh token with all that its exchange asks of. */
+export interface Refreshing {
+  readonly token: RefreshToken
+  readonly session: RealmSession
+  readonly proofs: readonly Proof[]
+  readonly user: RealmUser
+  readonly identities: readonly RealmIdentity[]
+  readonly factors: readonly Factor[]
 }
 
 export interface SessionStore {
@@ -311,6 +323,8 @@ export interface SessionStore {
 
   insertRefreshToken(token: Omit<RefreshToken, 'revoked' | 'updatedAt'>): Promise<void>
   refreshToken(hash: string): Promise<RefreshToken | null>
+  /** One way there and back, where the connection pipelines. null: there is none, or its session or user is gone. */
+  refreshing(hash: string): Promise<Refreshing | null>
   /** True for the one caller that revoked it. */
   revokeRefreshToken(hash: string, now: number): Promise<boolean>
 }

@@ -34,7 +34,7 @@ const USER: Fields<RealmUser> = {
   anonymous: ['is_anonymous', 'bool'],
 }
 
-const IDENTITY: Fields<RealmIdentity> = {
+export const IDENTITY: Fields<RealmIdentity> = {
   id: ['id', 'text'],
   providerId: ['provider_id', 'text'],
   userId: ['user_id', 'text'],
@@ -46,7 +46,7 @@ const IDENTITY: Fields<RealmIdentity> = {
 }
 
 /** Rows of other systems say '' where ours say null, and may lack an audience or a role. */
-function userOf(row: object): RealmUser {
+export function userOf(row: object): RealmUser {
   const user = fromRow(USER, row)
   return {
     ...user,
@@ -154,6 +154,10 @@ export const identities = (db: Kysely<Tables>, codec: Codec): Omit<UserStore, ke
         .set({ ...row, ...more })
         .where('id', '=', id)
         .execute()
+    },
+    async touchIdentity(userId, provider, now) {
+      const row = rowOf<RealmIdentity>(IDENTITY, { lastSignInAt: now, updatedAt: now }, codec)
+      await db.updateTable('auth_identities').set(row).where('user_id', '=', userId).where('provider', '=', provider).execute()
     },
     async deleteIdentity(id) {
       await db.deleteFrom('auth_identities').where('id', '=', id).execute()

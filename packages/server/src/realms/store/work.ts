@@ -141,8 +141,27 @@ export const work = (db: Kysely<Tables>, codec: Codec): Omit<WorkStore, keyof Ma
   },
   async take(id, { amount, window }, now) {
     const step = Math.ceil(window / amount)
+    const refused = async (): Promise<number> => {
+      const row = await db.selectFrom('auth_rates').select('full_at').where('id', '=', id).executeTakeFirst()
+      return Math.max(1, (row?.full_at ?? now) + step - window - now)
+    }
     // A bucket is one number: when it will be full again. Taking moves that by one share, and is refused where it would lie beyond the window.
     const from = sql<number>`case when full_at < ${now} then ${now} else full_at end`
+    if (codec.upserts) {
+      const share = (eb: { ref: (name: 'auth_rates.full_at') => unknown }) =>
+        sql<number>`greatest(${eb.ref('auth_rates.full_at')}, ${now}) + ${step}`
+      const made = await db
+        .insertInto('auth_rates')
+        .values({ id, full_at: now + step })
+        .onConflict((conflict) =>
+          conflict
+            .column('id')
+            .doUpdateSet({ full_at: share })
+            .where('auth_rates.full_at', '<=', now + window - step),
+        )
+        .executeTakeFirst()
+      return Number(made.numInsertedOrUpdatedRows ?? 0n) > 0 ? 0 : refused()
+    }
     for (let round = 0; round < 2; round++) {
       const taken = await db
         .updateTable('auth_rates')
@@ -153,8 +172,7 @@ export const work = (db: Kysely<Tables>, codec: Codec): Omit<WorkStore, keyof Ma
       if (taken.numUpdatedRows > 0n) return 0
       if (await insertIfAbsent(db, 'auth_rates', { id, full_at: now + step })) return 0
     }
-    const row = await db.selectFrom('auth_rates').select('full_at').where('id', '=', id).executeTakeFirst()
-    return Math.max(1, (row?.full_at ?? now) + step - window - now)
+    return refused()
   },
   async giveBack(id) {
     await db.deleteFrom('auth_rates').where('id', '=', id).execute()
