@@ -99,6 +99,18 @@ test('by OpenID: a member by the address, nobody else, and who was invited', asy
   assert.deepEqual([who.email, who.memberships.map(({ role }) => role)], ['ada@example.org', ['developer']])
 })
 
+test('a page gets the session of its token as a cookie, which scripts do not read; other sites do not set it', async () => {
+  const { body } = await server.api<{ access_token: string }>('POST', '/session', { email: EMAIL, password: PASSWORD }, { token: null })
+  const ask = (token: string, origin = server.url) =>
+    fetch(`${server.url}/v1/session/cookie`, { method: 'POST', headers: { authorization: `Bearer ${token}`, origin } })
+  const cookie = (await ask(body.access_token)).headers.get('set-cookie') ?? ''
+  assert.match(cookie, /^sovra_session=.+; Path=\/v1; HttpOnly; SameSite=Strict; Max-Age=\d+/)
+  const shown = await fetch(`${server.url}/v1/session`, { headers: { cookie: cookie.split(';')[0]! } })
+  assert.equal(((await shown.json()) as { email: string }).email, EMAIL)
+  assert.equal((await ask(body.access_token, 'https://evil.example.com')).status, 403)
+  assert.equal((await ask(server.localToken)).status, 403, 'a token that is no session makes none')
+})
+
 test('by SAML: for the domains of its provider alone; the account is the one of the address', async () => {
   await settings({ saml: { enabled: true } })
   const made = await server.api<{ id: string }>('POST', '/platform/sso/providers', {

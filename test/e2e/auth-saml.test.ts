@@ -106,7 +106,9 @@ test('providers: made from XML or an address, listed, changed, removed', async (
   assert.deepEqual([again.status, again.body.error_code], [422, 'saml_idp_already_exists'])
   const taken = await admin('POST', '/providers', { type: 'saml', metadata_xml: stranger.metadata, domains: [DOMAIN] })
   assert.deepEqual([taken.status, taken.body.error_code], [400, 'sso_domain_already_exists'])
-  const other = await admin('POST', '/providers', { type: 'saml', metadata_xml: stranger.metadata, domains: ['other.example.org'] })
+  const id = '00000000-0000-4000-8000-00000000a5a5'
+  const other = await admin('POST', '/providers', { id, type: 'saml', metadata_xml: stranger.metadata, domains: ['other.example.org'] })
+  assert.equal(other.body.id, id, 'brought along from where the project was')
   const list = (await admin('GET', '/providers')).body.items as { id: string; saml: object }[]
   assert.deepEqual(list.map(({ id }) => id).sort(), [provider, String(other.body.id)].sort())
   assert.ok(!('metadata_xml' in list[0]!.saml))

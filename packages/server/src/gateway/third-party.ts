@@ -1,6 +1,7 @@
 import { createPublicKey, type JsonWebKey } from 'node:crypto'
 import type { ThirdParty } from '@sovrabase/contract/auth'
 import { recentMap, singleFlight } from '../base/cache.ts'
+import { fail } from '../base/errors.ts'
 import type { Outbound } from '../base/outbound.ts'
 import { demandSafe } from '../realms/federated/safe-url.ts'
 import { type Alg, peek, type VerificationSet, type VerifyKey } from '../realms/tokens.ts'
@@ -49,11 +50,13 @@ function keyOf(jwk: JsonWebKey & { alg?: string; use?: string; kid?: string }): 
   }
 }
 
+const unusable = (url: string, reason: string) => fail('outbound_failed', { host: new URL(url).hostname, reason })
+
 async function askJson(fetch: Outbound['fetch'], url: string): Promise<Record<string, unknown>> {
   demandSafe(url)
   const answer = await fetch(url, { headers: { accept: 'application/json' }, timeout: PATIENCE, maxBytes: BYTES, redirects: 2 })
   const bytes = await answer.bytes()
-  if (answer.status !== 200) throw new Error(`status ${answer.status}`)
+  if (answer.status !== 200) throw unusable(url, `the status is ${answer.status}`)
   return Object(JSON.parse(bytes.toString('utf8'))) as Record<string, unknown>
 }
 
@@ -62,7 +65,7 @@ async function readKeys(fetch: Outbound['fetch'], issuer: string, jwksUrl: strin
   let url = jwksUrl
   if (url === null) {
     const metadata = await askJson(fetch, `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`)
-    if (metadata.issuer !== issuer || typeof metadata.jwks_uri !== 'string') throw new Error('metadata of another issuer')
+    if (metadata.issuer !== issuer || typeof metadata.jwks_uri !== 'string') throw unusable(issuer, 'its metadata are of another issuer')
     url = metadata.jwks_uri
   }
   const { keys } = await askJson(fetch, url)

@@ -1,7 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Id } from '@sovrabase/contract/common'
 import { Type } from 'typebox'
-import { setSessionCookie } from '../../gateway/cookie.ts'
+import { fail } from '../../base/errors.ts'
+import { bearerOf } from '../../gateway/authenticate.ts'
+import { checkForm, setSessionCookie } from '../../gateway/cookie.ts'
 import { actorOf, callerOf, originOf } from '../actor.ts'
 import type { Control } from '../context.ts'
 
@@ -59,6 +61,22 @@ export const memberSessionRoutes =
       (request, reply) => {
         reply.header('cache-control', 'no-store')
         return realm.refresh(request.body.refresh_token, originOf(request))
+      },
+    )
+
+    app.post(
+      '/session/cookie',
+      {
+        config: { action: 'session:read', resource: 'self' },
+        schema: { description: 'Sets the HttpOnly session cookie to the session of the token, however it was proved' },
+      },
+      async (request, reply) => {
+        const { sessionId } = callerOf(request)
+        const token = bearerOf(request.headers.authorization)
+        if (sessionId === null || token === undefined) throw fail('forbidden', { action: 'session:read' })
+        checkForm(request)
+        setSessionCookie(reply, token, { secure: secure(), maxAge: Math.floor((realm.verify(token).expiresAt - control.now()) / 1000) })
+        return reply.header('cache-control', 'no-store').code(204).send()
       },
     )
 

@@ -1,7 +1,7 @@
 import { decrypt } from 'xml-encryption'
 import { fail } from '../../base/errors.ts'
 import type { Realm } from '../auth/realm.ts'
-import { ASSERTION, below, PROTOCOL, rootOf } from './xml.ts'
+import { ASSERTION, below, PROTOCOL, refused, rootOf } from './xml.ts'
 
 const CHARS = 524_288
 const SUCCESS = 'urn:oasis:names:tc:SAML:2.0:status:Success'
@@ -12,17 +12,7 @@ const SIGNED_BY = new Set([
 ])
 const DIGESTED_BY = new Set(['http://www.w3.org/2001/04/xmlenc#sha256', 'http://www.w3.org/2001/04/xmlenc#sha512'])
 
-export const refused = (reason: string, cause?: unknown) => fail('auth_saml_assertion_invalid', { reason }, { cause })
-
 type XmlElement = ReturnType<typeof rootOf>
-
-function read(xml: string): XmlElement {
-  try {
-    return rootOf(xml)
-  } catch (cause) {
-    throw refused('it cannot be read', cause)
-  }
-}
 
 /** Of an answer, before anything in it is believed. */
 export interface Answer {
@@ -75,7 +65,7 @@ export function readAnswer(text: unknown): Answer {
   if (typeof text !== 'string' || text === '') throw fail('auth_validation_failed', { reason: 'SAMLResponse is missing' })
   if (text.length > CHARS || !/^[A-Za-z0-9+/=\s]+$/.test(text)) throw refused('it is not base64, or too long')
   const xml = Buffer.from(text, 'base64').toString('utf8')
-  const root = read(xml)
+  const root = rootOf(xml)
   if (root.localName !== 'Response' || root.namespaceURI !== PROTOCOL) throw refused('it is no response')
   demandSuccess(root)
   onlyAssertion(root)
@@ -87,13 +77,13 @@ export function readAnswer(text: unknown): Answer {
 
 /** For whom it is, as far as the envelope says: the assertion itself says it again, signed. */
 export function demandDestination({ xml }: Answer, acs: string): void {
-  const destination = read(xml).getAttribute('Destination')
+  const destination = rootOf(xml).getAttribute('Destination')
   if (destination && destination !== acs) throw refused('it is meant for another address')
 }
 
 /** What an encrypted assertion holds is held to the same rules; one answer for all that is wrong with it, since each other one tells of the key. */
 export async function demandPlainInside({ xml }: Answer, key: string): Promise<void> {
-  const one = onlyAssertion(read(xml))
+  const one = onlyAssertion(rootOf(xml))
   if (one.localName !== 'EncryptedAssertion') return
   const options = { key, disallowDecryptionWithInsecureAlgorithm: true, warnInsecureAlgorithm: false }
   try {

@@ -1,10 +1,11 @@
 import type { SAML } from '@node-saml/node-saml'
 import { isSovraError } from '../../base/errors.ts'
 import type { Realm } from '../auth/realm.ts'
-import { type Answer, demandDestination, demandPlainInside, refused, within } from './answer.ts'
+import { type Answer, demandDestination, demandPlainInside, within } from './answer.ts'
 import type { Attribute, Subject } from './attributes.ts'
 import type { IdpMetadata } from './metadata.ts'
 import type { Service } from './service.ts'
+import { refused } from './xml.ts'
 
 /** What clocks may differ. */
 const SKEW = 60_000

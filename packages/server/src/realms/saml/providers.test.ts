@@ -39,7 +39,9 @@ eachRealm((_name, open) => {
       [second.id, true, { name: { name: 'cn' } }, ['c.example.org']],
     )
     assert.deepEqual(await readProvider(realm, second.id), changed)
+    await assert.rejects(changeProvider(realm, made.id, { resource_id: 'them' }), code('auth_conflict'))
     await removeProvider(realm, made.id)
+    await assert.rejects(createProvider(realm, { type: 'saml', metadata_xml: idp.metadata, id: second.id }), code('auth_conflict'))
     await assert.rejects(readProvider(realm, made.id), code('auth_sso_provider_not_found'))
     assert.deepEqual(
       (await changeProvider(realm, second.id, { domains: ['a.example.org'] })).domains,

@@ -89,7 +89,8 @@ export async function createProvider(realm: Keeper, body: Body): Promise<SsoProv
   const now = realm.now()
   if (validUntil !== null && validUntil <= now) throw invalid('SAML Metadata is not valid any more (validUntil)')
   const provider: SsoProvider = {
-    id: uuid(),
+    // Brought along where a project is moved here: its users are of `sso:<id>`.
+    id: typeof body.id === 'string' && isUuid(body.id) ? body.id.toLowerCase() : uuid(),
     resourceId: resourceOf(body.resource_id) ?? null,
     disabled: disabledOf(body.disabled) ?? false,
     entityId,

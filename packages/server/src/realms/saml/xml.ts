@@ -1,27 +1,27 @@
 import { DOMParser } from '@xmldom/xmldom'
+import { fail } from '../../base/errors.ts'
+
+export const refused = (reason: string, cause?: unknown) => fail('auth_saml_assertion_invalid', { reason }, { cause })
 
 export const PROTOCOL = 'urn:oasis:names:tc:SAML:2.0:protocol'
 export const ASSERTION = 'urn:oasis:names:tc:SAML:2.0:assertion'
 export const METADATA = 'urn:oasis:names:tc:SAML:2.0:metadata'
 export const SIGNATURE = 'http://www.w3.org/2000/09/xmldsig#'
 
-/** What a stranger's XML may hold is decided by the library that reads it alone; this is what all of it must be. */
-export class XmlRefused extends Error {}
-
 /**
  * The root of a document. Nothing that an XML reader would fetch, expand or skip over is taken: no document type, entity, comment, CDATA
- * section or processing instruction. Throws `XmlRefused`.
+ * section or processing instruction. Throws `auth_saml_assertion_invalid`.
  */
 export function rootOf(text: string, { comments = false } = {}): Element {
   const [, rest = ''] = /^\uFEFF?\s*(?:<\?xml\s[^<>]*\?>)?([\s\S]*)$/.exec(text) ?? []
   const kept = comments ? rest.replace(/<!--[\s\S]*?-->/g, '') : rest
-  if (kept.includes('<!') || kept.includes('<?')) throw new XmlRefused('it has a document type, a comment or the like')
+  if (kept.includes('<!') || kept.includes('<?')) throw refused('it has a document type, a comment or the like')
   const refuse = (reason: string) => {
-    throw new XmlRefused(reason.slice(0, 200))
+    throw refused('it cannot be read', reason.slice(0, 200))
   }
   const parser = new DOMParser({ errorHandler: { warning: refuse, error: refuse, fatalError: refuse }, locator: {} })
   const root = parser.parseFromString(kept, 'text/xml')?.documentElement
-  if (!root) throw new XmlRefused('it is no XML')
+  if (!root) throw refused('it is no XML')
   return root
 }
 

@@ -217,7 +217,7 @@ export interface RelayState {
 }
 
 export interface SsoStore {
-  /** Throws `auth_saml_idp_already_exists`, `auth_sso_domain_already_exists`. */
+  /** Throws `auth_saml_idp_already_exists`, `auth_sso_domain_already_exists`, `auth_conflict`. */
   insertSso(provider: SsoProvider): Promise<void>
   ssoById(id: string): Promise<SsoProvider | null>
   ssoByEntity(entityId: string): Promise<SsoProvider | null>
