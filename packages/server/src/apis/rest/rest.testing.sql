@@ -138,3 +138,17 @@ create table defaulted (id devil primary key, other devil default 420, name text
 create table agents (id int primary key, department int); create table departments (id int primary key, head int references agents);
 alter table agents add constraint agents_department_fkey foreign key (department) references departments;
 grant select, insert on defaulted, agents, departments to anon;
+
+create table files (id int primary key, name text); insert into files values (1, 'a'), (2, 'b'); grant select on files to anon;
+create function add_file(state text, item files) returns text language sql immutable as $$ select state || item.name $$;
+create function end_files(state text) returns "*/*" language plpgsql as $$ begin
+  perform set_config('response.headers', '[{"Content-Disposition": "attachment"}]', true); return convert_to(state, 'UTF8'); end $$;
+create aggregate all_files(files) (sfunc = add_file, stype = text, finalfunc = end_files, initcond = '');
+create table plants (id int primary key, name text);
+create table lines (id int primary key, name text, plant int references plants);
+create table prices (line int primary key references lines, price int);
+create table people_of (line int references lines, who text);
+insert into plants values (1, 'North'), (2, 'South'), (3, 'Empty');
+insert into lines values (1, 'L1', 1), (2, 'L2', 1), (3, 'L3', 2);
+insert into prices values (1, 10), (2, 20); insert into people_of values (1, 'Ann'), (2, 'Bob'), (2, 'Cy');
+grant select on plants, lines, prices, people_of to anon;

@@ -70,5 +70,12 @@ export const MEDIA: readonly Case[] = [
     status: 406,
     error: { code: 'PGRST107' },
   },
+  {
+    request: 'GET /files?order=id',
+    headers: accept('app/bingo'),
+    status: 200,
+    text: 'ab',
+    answers: { 'content-type': 'application/octet-stream', 'content-disposition': 'attachment' },
+  },
   { request: 'HEAD /clients', headers: accept('text/csv'), status: 200, text: '' },
 ]

@@ -5,6 +5,7 @@ import { DIALECT } from './routes.dialect.cases.ts'
 import { DOMAINS } from './routes.domains.cases.ts'
 import { MEDIA } from './routes.media.cases.ts'
 import { READS } from './routes.read.cases.ts'
+import { SPREAD, SPREAD_SUMS } from './routes.spread.cases.ts'
 import { VIEWS } from './routes.views.cases.ts'
 import { CALLS, WRITES } from './routes.write.cases.ts'
 
@@ -52,6 +53,7 @@ run('domains', DOMAINS)
 run('writing', WRITES, 'tx=rollback')
 run('functions', CALLS)
 run('less often', DIALECT)
+run('spread in spread', SPREAD)
 
 describe('the catalogue and its plans', () => {
   const get = (url: string, headers: Record<string, string> = {}) => rest.app.inject({ method: 'GET', url, headers })
@@ -127,6 +129,7 @@ describe('the catalogue and its plans', () => {
       if (!url.includes('order=clients')) assert.deepEqual(answer.json(), rows, url)
       else assert.ok(answer.statusCode < 500, answer.body)
     }
+    for (const row of SPREAD_SUMS) await check(row, '')
     const many = await get('/clients?select=...projects(id.sum())')
     assert.deepEqual([many.statusCode, many.json().code], [400, 'PGRST127'])
     rest.settings = { tx_end: 'commit-allow-override' }

@@ -17,20 +17,39 @@ const aggregates = (node: Node): boolean => node.fields.some(({ aggregate }) => 
 /** An aggregate inside a spread resource is one over the parent's rows. */
 export const lifts = (node: Node): boolean => isSpread(node) && (aggregates(node) || node.children.some(lifts))
 
+/** Nothing of it is shown, nor of what it embeds. */
+export const isEmpty = (node: Node): boolean => node.fields.length === 0 && node.children.every(isEmpty)
+
+/** `*` beside an aggregate or in a spread means each column by its name. */
+export function expanded(node: Node): SelectField[] {
+  return node.fields.flatMap((field) =>
+    field.aggregate === null && field.field.name === '*' && node.table
+      ? [...node.table.columns.keys()].map((name) => ({ ...field, field: { name, path: [] } }))
+      : [field],
+  )
+}
+
+/** What the SELECT of a resource calls its columns, with those of the resources spread in it. */
+export function columnNames(node: Node): string[] {
+  const own = expanded(node).map(({ field, alias, aggregate }) => alias ?? aggregate ?? fieldName(field))
+  const embedded = node.children.flatMap((child) => (isEmpty(child) ? [] : isSpread(child) ? columnNames(child) : [child.name]))
+  return [...new Set([...own, ...embedded])]
+}
+
 /** Pure; throws PGRST127 where the spread resource has many rows. */
-export function spreadColumns(node: Node, fields: readonly SelectField[]): Spread[] {
+export function spreadColumns(node: Node): Spread[] {
   if (!node.relation?.toOne) {
     throw fail('PGRST127', {}, { details: 'Aggregates are not implemented for one-to-many or many-to-many spreads.' })
   }
-  const own = fields.map((field, i) =>
+  const own = expanded(node).map((field, i) =>
     field.aggregate === null ? { name: field.alias ?? fieldName(field.field), lifted: null } : { name: `_sovra_${i}`, lifted: field },
   )
-  const nested = node.children.flatMap((child, i): Spread[] =>
-    lifts(child)
-      ? spreadColumns(child, child.fields).map(({ name, lifted }) => ({ name: lifted === null ? name : `_sovra_${i}${name}`, lifted }))
-      : isSpread(child)
-        ? child.fields.map((field) => ({ name: field.alias ?? fieldName(field.field), lifted: null }))
-        : [{ name: child.name, lifted: null }],
-  )
+  const nested = node.children.flatMap((child, i): Spread[] => {
+    if (lifts(child)) {
+      return spreadColumns(child).map(({ name, lifted }) => ({ name: lifted === null ? name : `_sovra_${i}${name}`, lifted }))
+    }
+    if (isEmpty(child)) return []
+    return (isSpread(child) ? columnNames(child) : [child.name]).map((name) => ({ name, lifted: null }))
+  })
   return [...own, ...nested]
 }

@@ -40,12 +40,10 @@ export function planRead(input: PlanInput, table: Table): Plan {
   const options: SelectOptions = { maxRows: input.maxRows, source: null, bare: false }
   const rows = selectSql(root, params, options)
   const total = totalSql(root, params, options, prefer.count)
-  const columns: string[] = [
-    input.head ? `''` : bodySql(media),
-    'count(*)',
-    ...(total === null && !input.responds ? [] : [total ?? 'null']),
-  ]
-  if (input.responds) columns.push('null', 'null', responseSql)
+  // What makes a body may say its name or type.
+  const responds = input.responds === true || (media.kind === 'custom' && !input.head)
+  const columns: string[] = [input.head ? `''` : bodySql(media), 'count(*)', ...(total === null && !responds ? [] : [total ?? 'null'])]
+  if (responds) columns.push('null', 'null', responseSql)
   const sql =
     shownMedia(media).kind === 'csv' && !input.head
       ? `with "_sovra_source" as (${rows}) select ${columns.join(', ')} from (select * from "_sovra_source") as ${ROWS}`

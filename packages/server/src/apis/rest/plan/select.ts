@@ -2,7 +2,7 @@ import { fail } from '../../../base/errors.ts'
 import type { Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
 import type { OrderTerm, SelectField } from '../parse/ast.ts'
 import { conditionSql, type EmbedTest, fieldName, fieldSql } from './fields.ts'
-import { lifts, spreadColumns } from './lift.ts'
+import { columnNames, expanded, isEmpty, isSpread, lifts, spreadColumns } from './lift.ts'
 import { ident, type Params, qualified } from './sql.ts'
 import type { Node } from './tree.ts'
 
@@ -13,15 +13,18 @@ export interface SelectOptions {
   readonly source: string | null
   /** Windows and conditions of the root are not said here (they were part of the write). */
   readonly bare: boolean
+  /** A spread resource whose columns its parent groups by: json has no equality. */
+  readonly groupable?: boolean
 }
 
 /** Pure: the SELECT of a tree of resources. */
 export function selectSql(node: Node, params: Params, options: SelectOptions): string {
   const lifted = lifts(node)
   const grouped = !lifted && (node.fields.some(({ aggregate }) => aggregate !== null) || node.children.some(lifts))
+  const grouping = grouped || lifted || options.groupable === true
   const columns = lifted
-    ? expanded(node).map((field, i) => liftedSql(field, i, node, params))
-    : node.fields.flatMap((field) => columnSql(field, node, params, grouped))
+    ? expanded(node).map((field, i) => liftedSql(field, i, node, params, grouping))
+    : node.fields.flatMap((field) => columnSql(field, node, params, grouping))
   const groups: string[] = []
   if (grouped) {
     let place = 0
@@ -32,9 +35,9 @@ export function selectSql(node: Node, params: Params, options: SelectOptions): s
   }
   const joins: string[] = []
   for (const child of node.children) {
-    joins.push(joinSql(child, params, options))
+    joins.push(joinSql(child, params, { ...options, source: null, groupable: grouping && isSpread(child) }))
     if (lifts(child)) {
-      for (const { name, lifted: field } of spreadColumns(child, expanded(child))) {
+      for (const { name, lifted: field } of spreadColumns(child)) {
         const column = `${ident(child.aggregate)}.${ident(name)}`
         if (grouped && field !== null) columns.push(aggregateSql(field, column))
         else {
@@ -44,13 +47,13 @@ export function selectSql(node: Node, params: Params, options: SelectOptions): s
       }
       continue
     }
-    const column = embedColumn(child, grouped)
-    if (column === null) continue
-    columns.push(column)
-    if (grouped) groups.push(String(columns.length))
+    for (const column of embedColumns(child, grouping)) {
+      columns.push(column)
+      if (grouped) groups.push(String(columns.length))
+    }
   }
   const parts = [`select ${columns.join(', ')}`, `from ${fromSql(node, options)}`, ...joins]
-  const where = whereSql(node, params, options, embeddedIs)
+  const where = whereSql(node, params, options, embeddedIs(params, options))
   if (where !== '') parts.push(`where ${where}`)
   if (groups.length > 0) parts.push(`group by ${groups.join(', ')}`)
   if (node.order.length > 0) parts.push(`order by ${node.order.map((term) => orderSql(term, node, params)).join(', ')}`)
@@ -59,19 +62,12 @@ export function selectSql(node: Node, params: Params, options: SelectOptions): s
   return parts.join(' ')
 }
 
+/** Casts of what a domain with casts shows; any other is of what it stores. */
+const TEXTS = new Set(['text', 'varchar', 'json', 'jsonb'])
 const shows = (table: Table, name: string): string | null => table.columns.get(name)?.casts?.toJson ?? null
 /** `*` has to be said column by column. */
 const isSpelt = (node: Node, grouped: boolean): boolean =>
   grouped || [...(node.table?.columns.values() ?? [])].some(({ casts }) => casts?.toJson)
-
-/** `*` beside an aggregate means each column by its name: only then can it be grouped. */
-function expanded(node: Node): SelectField[] {
-  return node.fields.flatMap((field) =>
-    field.aggregate === null && field.field.name === '*' && node.table
-      ? [...node.table.columns.keys()].map((name) => ({ ...field, field: { name, path: [] } }))
-      : [field],
-  )
-}
 
 function columnSql(item: SelectField, node: Node, params: Params, grouped: boolean): string[] {
   const { field, alias, cast, aggregate, aggregateCast } = item
@@ -84,8 +80,9 @@ function columnSql(item: SelectField, node: Node, params: Params, grouped: boole
     })
   }
   let sql = field.name === '*' ? '*' : fieldSql(field, node.alias, node.table, params)
-  const show = node.table && field.path.length === 0 && cast === null && aggregate === null ? shows(node.table, field.name) : null
-  if (show !== null) sql = `${show}(${sql})${grouped ? '::jsonb' : ''}`
+  const shown = cast === null || TEXTS.has(cast)
+  const show = node.table && field.path.length === 0 && shown && aggregate === null ? shows(node.table, field.name) : null
+  if (show !== null) sql = `${show}(${sql})${grouped && cast === null ? '::jsonb' : ''}`
   if (cast !== null) sql = `cast(${sql} as ${cast})`
   if (aggregate !== null) {
     sql = `${aggregate}(${sql})`
@@ -98,8 +95,8 @@ function columnSql(item: SelectField, node: Node, params: Params, grouped: boole
 }
 
 /** What an aggregate of a spread resource is made of: the value, or the row for `count()`. */
-function liftedSql(item: SelectField, place: number, node: Node, params: Params): string {
-  if (item.aggregate === null) return columnSql(item, node, params, false).join(', ')
+function liftedSql(item: SelectField, place: number, node: Node, params: Params, grouping: boolean): string {
+  if (item.aggregate === null) return columnSql(item, node, params, grouping).join(', ')
   if (item.field.name === '*') return `${ident(node.alias)} as ${ident(`_sovra_${place}`)}`
   const sql = fieldSql(item.field, node.alias, node.table, params)
   return `${item.cast === null ? sql : `cast(${sql} as ${item.cast})`} as ${ident(`_sovra_${place}`)}`
@@ -110,41 +107,31 @@ function aggregateSql({ aggregate, aggregateCast, alias }: SelectField, column: 
   return `${aggregateCast === null ? sql : `cast(${sql} as ${aggregateCast})`} as ${ident(alias ?? aggregate ?? '')}`
 }
 
-const isEmpty = (node: Node): boolean => node.fields.length === 0 && node.children.every(isEmpty)
-
-function embedColumn(child: Node, grouped: boolean): string | null {
+function embedColumns(child: Node, grouping: boolean): string[] {
   const aggregate = ident(child.aggregate)
-  if (isEmpty(child)) return null
-  if (child.embed?.spread) return `${aggregate}.*`
-  // json has no equality to group by.
-  const cast = grouped ? '::jsonb' : ''
-  if (child.relation?.toOne) return `row_to_json(${aggregate}.*)${cast} as ${ident(child.name)}`
-  return `coalesce(${aggregate}.${aggregate}, '[]')${cast} as ${ident(child.name)}`
+  if (isEmpty(child)) return []
+  if (isSpread(child)) return grouping ? columnNames(child).map((name) => `${aggregate}.${ident(name)}`) : [`${aggregate}.*`]
+  const cast = grouping ? '::jsonb' : ''
+  if (child.relation?.toOne) return [`row_to_json(${aggregate}.*)${cast} as ${ident(child.name)}`]
+  return [`coalesce(${aggregate}.${aggregate}, '[]')${cast} as ${ident(child.name)}`]
 }
+
+/** A spread resource of many rows: one list a column, and no list of the rows. */
+const isLists = (node: Node): boolean => isSpread(node) && !node.relation?.toOne && !isEmpty(node)
 
 function joinSql(child: Node, params: Params, options: SelectOptions): string {
   const aggregate = ident(child.aggregate)
   const join = child.embed?.join === 'inner' ? 'inner' : 'left'
-  const rows = selectSql(child, params, { ...options, source: null })
+  const rows = selectSql(child, params, options)
   if (child.relation?.toOne) return `${join} join lateral (${rows}) as ${aggregate} on true`
-  const list =
-    child.embed?.spread && !isEmpty(child)
-      ? spreadLists(child, rows)
-      : `select json_agg(${aggregate}) as ${aggregate} from (${rows}) as ${aggregate}`
-  if (child.embed?.spread && !isEmpty(child)) {
-    return `${join} join lateral (${list}) as ${aggregate} on ${join === 'inner' ? `exists (${rows})` : 'true'}`
+  if (isLists(child)) {
+    const cast = options.groupable ? '::jsonb' : ''
+    const lists = columnNames(child).map((name) => `coalesce(json_agg(${aggregate}.${ident(name)}), '[]')${cast} as ${ident(name)}`)
+    const on = join === 'inner' ? `exists (${rows})` : 'true'
+    return `${join} join lateral (select ${lists.join(', ')} from (${rows}) as ${aggregate}) as ${aggregate} on ${on}`
   }
+  const list = `select json_agg(${aggregate}) as ${aggregate} from (${rows}) as ${aggregate}`
   return `${join} join lateral (${list}) as ${aggregate} on ${join === 'inner' ? `${aggregate}.${aggregate} is not null` : 'true'}`
-}
-
-/** A spread to-many resource: each of its columns becomes a list. */
-function spreadLists(child: Node, rows: string): string {
-  const inner = ident(child.aggregate)
-  const names = new Set<string>()
-  for (const { field, alias, aggregate } of expanded(child)) names.add(alias ?? aggregate ?? fieldName(field))
-  for (const grandchild of child.children) if (!isEmpty(grandchild)) names.add(grandchild.name)
-  const lists = [...names].map((name) => `coalesce(json_agg(${inner}.${ident(name)}), '[]') as ${ident(name)}`)
-  return `select ${lists.join(', ')} from (${rows}) as ${inner}`
 }
 
 function fromSql(node: Node, options: SelectOptions): string {
@@ -180,12 +167,20 @@ function joinConditions(node: Node): string[] {
   ]
 }
 
-/** In a reading query the joined aggregate tells. */
-const embeddedIs: EmbedTest = (child, isNull) => {
-  const aggregate = ident(child.aggregate)
-  const value = child.relation?.toOne || child.embed?.spread ? aggregate : `${aggregate}.${aggregate}`
-  return `${value} is ${isNull ? 'not ' : ''}distinct from null`
-}
+/** In a reading query the joined aggregate tells; the lists of a spread are there without a row. */
+const embeddedIs =
+  (params: Params, options: SelectOptions): EmbedTest =>
+  (child, isNull) => {
+    if (isLists(child)) return existsTest(params, options)(child, isNull)
+    const aggregate = ident(child.aggregate)
+    const value = child.relation?.toOne ? aggregate : `${aggregate}.${aggregate}`
+    return `${value} is ${isNull ? 'not ' : ''}distinct from null`
+  }
+
+const existsTest =
+  (params: Params, options: SelectOptions): EmbedTest =>
+  (child, isNull) =>
+    `${isNull ? 'not ' : ''}exists (${countableSql(child, params, { ...options, source: null })})`
 
 function whereSql(node: Node, params: Params, options: SelectOptions, test: EmbedTest, extra: readonly string[] = []): string {
   const conditions = options.bare && node.relation === null ? [] : node.conditions
@@ -222,10 +217,8 @@ function windowSql(node: Node, params: Params, maxRows: number | null): string {
 
 /** The rows that the root would have without its window: for counting. Inner joins become EXISTS. */
 export function countableSql(node: Node, params: Params, options: SelectOptions): string {
-  const test: EmbedTest = (child, isNull) => `${isNull ? 'not ' : ''}exists (${countableSql(child, params, { ...options, source: null })})`
-  const inner = node.children
-    .filter(({ embed }) => embed?.join === 'inner')
-    .map((child) => `exists (${countableSql(child, params, { ...options, source: null })})`)
+  const test = existsTest(params, options)
+  const inner = node.children.filter(({ embed }) => embed?.join === 'inner').map((child) => test(child, false))
   const where = whereSql(node, params, options, test, inner)
   return `select 1 from ${fromSql(node, options)}${where === '' ? '' : ` where ${where}`}`
 }
