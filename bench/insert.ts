@@ -1,5 +1,5 @@
 /** One row inserted with full fsync, through the whole gateway (PocketBase does not sync each commit). `--rounds 5 --seconds 2 --no-peer --profile DIR` */
-import { compare } from './lib/data.ts'
+import { compare } from './lib/compare.ts'
 
 await compare({
   name: 'insert',

@@ -1,5 +1,6 @@
 /** Twenty rows of their owner, through the whole gateway. `--rounds 5 --seconds 2 --no-peer --profile DIR` */
-import { compare, uuidOf } from './lib/data.ts'
+import { compare } from './lib/compare.ts'
+import { uuidOf } from './lib/data.ts'
 
 await compare({
   name: 'list',

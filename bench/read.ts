@@ -1,5 +1,6 @@
 /** One row by its key under row-level security, through the whole gateway; 1, 32 and 256 connections. `--rounds 5 --seconds 2 --no-peer --profile DIR` */
-import { compare, rowOf } from './lib/data.ts'
+import { compare } from './lib/compare.ts'
+import { rowOf } from './lib/data.ts'
 
 await compare({
   name: 'read',

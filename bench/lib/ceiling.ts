@@ -95,7 +95,7 @@ ${query};
     clearInterval(watch)
     const done = Number(/actually processed: (\d+)/.exec(out)?.[1] ?? 0)
     const failed = Number(/failed transactions: (\d+)/.exec(out)?.[1] ?? 0)
-    if (code !== 0 || done === 0 || failed > 0) throw new Error(`pgbench: ${out}`)
+    if (code !== 0 || done === 0 || failed > 0) throw new Error(`pgbench: ${code} ${out}`)
     return { cpu: (cpuOfTree(cluster.pid) - before) / done, own: own / done, rate: done / seconds }
   }
   return { run, stop: () => rmSync(folder, { recursive: true, force: true }) }

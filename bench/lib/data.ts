@@ -1,20 +1,15 @@
-/** read, list and insert: the whole gateway beside pgbench on the same cluster and beside PocketBase, in turns. */
+/** What the benches of the data API ask: the rows, requests told three ways, and the ceiling of each. */
 import { createSecretKey } from 'node:crypto'
-import { parseArgs } from 'node:util'
-import { parsePrefer } from '@sovrabase/server/apis/rest/parse/headers'
-import { negotiate } from '@sovrabase/server/apis/rest/parse/media'
-import { shapeQuery } from '@sovrabase/server/apis/rest/parse/query'
-import { planRead } from '@sovrabase/server/apis/rest/plan/read'
-import { planWrite } from '@sovrabase/server/apis/rest/plan/write'
+import { type Asked, type Call, prepare } from '@sovrabase/server/apis/rest/prepare'
+import { spaceOf } from '@sovrabase/server/apis/rest/space'
 import { signToken } from '@sovrabase/server/realms/tokens'
 import { readCatalogue } from '@sovrabase/server/runtime/engines/postgres/catalogue/read'
 import pg from 'pg'
-import { type Ceiling, makeCeiling } from './ceiling.ts'
-import { bar, closing, median, ms } from './figures.ts'
-import { type Load, type LoadResult, type Request, requestText, startLoad } from './load.ts'
-import { type PocketBase, startPocketBase } from './pocketbase.ts'
-import { commandOf, cpuOfTree, postmastersOf } from './proc.ts'
-import { type BenchProject, type BenchServer, startBench, withCleanup } from './server.ts'
+import { type Ceiling, makeCeiling, type Varying } from './ceiling.ts'
+import { type Request, requestText } from './load.ts'
+import type { PocketBase } from './pocketbase.ts'
+import { commandOf, postmastersOf } from './proc.ts'
+import type { BenchProject, BenchServer } from './server.ts'
 
 export const ROLES = ['authenticated', 'anon', 'service_role'] as const
 export const USERS = 500
@@ -25,7 +20,7 @@ const FIRST_USER = 100
 export const uuidOf = (user: number): string => `${UUID}${FIRST_USER + user}`
 const SUB = `('${UUID}' || :sub)::uuid`
 
-const SCHEMA = `
+export const SCHEMA = `
 create table public.todos (
   id bigint generated always as identity primary key,
   owner uuid not null default auth.uid(),
@@ -46,13 +41,21 @@ create index todos_owner on public.todos (owner);
 export interface Case {
   readonly name: string
   readonly method: 'GET' | 'POST'
+  /** Table or `rpc/<function>`; without: todos. */
+  readonly target?: string
   /** Query of request `n` by a user. */
   readonly query: (user: number, n: number) => string
   readonly prefer?: string
   readonly body?: string
-  readonly pocketBase: (peer: PocketBase, user: number, n: number) => Omit<Request, 'headers'>
+  /** What differs from request to request beside row and user: texts of request (1, 1). */
+  readonly varying?: readonly Varying[]
+  /** Undefined: it has nothing like it. */
+  readonly pocketBase?: (peer: PocketBase, user: number, n: number) => Omit<Request, 'headers'>
   readonly connections: readonly number[]
-  readonly bars: { readonly ceiling: number; readonly pocketBase: number; readonly wide?: number }
+  /** `full`: the ceiling with headers, method and path too, as the API sets them. */
+  readonly bars: { readonly ceiling: number; readonly against?: 'strict' | 'full'; readonly pocketBase: number; readonly wide?: number }
+  /** SQL that its owner runs after each round. */
+  readonly tidy?: string
 }
 
 /** Rows of a user, whatever `n`: ids are dealt in turn. Never user 0's first: there is no row 0. */
@@ -82,18 +85,18 @@ const headersOf = (project: BenchProject, token: string, one: Case): Record<stri
   ...(one.body ? { 'content-type': 'application/json' } : {}),
 })
 
-function requestsOf(server: BenchServer, project: BenchProject, one: Case): string[] {
+export function requestsOf(server: BenchServer, project: BenchProject, one: Case): string[] {
   const key = createSecretKey(Buffer.from(project.jwtSecret))
   const { host } = new URL(server.url)
   return Array.from({ length: USERS * ROLES.length }, (_, n) => {
     const user = (n * 7) % USERS
     const token = signToken(claimsOf(uuidOf(user), ROLES[n % ROLES.length]!), { alg: 'HS256', key })
-    const path = `/p/${project.ref}/rest/v1/todos?${one.query(user, n)}`
+    const path = `/p/${project.ref}/rest/v1/${targetOf(one)}?${one.query(user, n)}`
     return requestText({ method: one.method, path, headers: headersOf(project, token, one), ...(one.body ? { body: one.body } : {}) }, host)
   })
 }
 
-const peerRequests = (peer: PocketBase, one: Case): string[] =>
+export const peerRequests = (peer: PocketBase, ask: NonNullable<Case['pocketBase']>): string[] =>
   Array.from({ length: USERS }, (_, n) => {
     const user = (n * 7) % USERS
     const headers = {
@@ -102,51 +105,57 @@ const peerRequests = (peer: PocketBase, one: Case): string[] =>
       'user-agent': 'node',
       'content-type': 'application/json',
     }
-    return requestText({ ...one.pocketBase(peer, user, n), headers }, `127.0.0.1:${peer.port}`)
+    return requestText({ ...ask(peer, user, n), headers }, `127.0.0.1:${peer.port}`)
   })
 
-/** The statement that the API makes of such a request, from the cluster's own catalogue. */
-async function planOf(client: pg.Client, one: Case) {
-  const catalogue = await readCatalogue(client)
-  const table = catalogue.schemas.get('public')?.tables.get('todos')
-  if (!table) throw new Error('the catalogue has no todos')
-  const shaped = shapeQuery(one.query(1, 1), { arguments: false })
-  const input = {
-    catalogue,
-    schema: 'public',
-    query: shaped.parse(),
-    media: negotiate('application/json'),
-    prefer: parsePrefer(one.prefer ?? '', false),
-    head: false,
-    maxRows: 1_000,
-    aggregates: false,
-    responds: false,
-  }
-  const keys = Object.keys(JSON.parse(one.body ?? '{}') as object)
-  const plan =
-    one.method === 'GET' ? planRead(input, table) : planWrite('insert', input, table, { isArray: false, keys, type: 'application/json' })
-  return { plan, values: shaped.values }
+export const targetOf = (one: Case): string => one.target ?? 'todos'
+
+export const callOf = (one: Case): Call => {
+  const [, rpc, name = ''] = /^(rpc\/)?(.*)$/.exec(targetOf(one)) ?? []
+  return { method: one.method, name, rpc: rpc !== undefined }
 }
 
-async function ceilingsOf(server: BenchServer, project: BenchProject, one: Case): Promise<{ strict: Ceiling; full: Ceiling }> {
-  const [pid = 0] = postmastersOf(server.child.pid!)
+/** A request as the API's own planner takes it. */
+export const askedOf = (one: Case, user: number, n: number): Asked => ({
+  method: one.method,
+  url: `/${targetOf(one)}?${one.query(user, n)}`,
+  headers: {
+    accept: 'application/json',
+    ...(one.prefer ? { prefer: one.prefer } : {}),
+    ...(one.body ? { 'content-type': 'application/json' } : {}),
+  },
+  ...(one.body ? { body: Buffer.from(one.body) } : {}),
+})
+
+/** As `postgres`, past the gateway. */
+export async function ownerOf(server: BenchServer, project: BenchProject): Promise<{ client: pg.Client; pid: number; socket: string }> {
+  const pid = postmastersOf(server.child.pid!).find((each) => commandOf(each).includes(project.service.replaceAll('-', ''))) ?? 0
   const socket = /-k (\S+)/.exec(commandOf(pid))?.[1] ?? ''
   const client = new pg.Client({ host: socket, user: 'postgres', database: 'postgres', password: project.password })
   await client.connect()
-  const { plan, values } = await planOf(client, one)
+  return { client, pid, socket }
+}
+
+export async function ceilingsOf(server: BenchServer, project: BenchProject, one: Case): Promise<{ strict: Ceiling; full: Ceiling }> {
+  const { client, pid, socket } = await ownerOf(server, project)
+  // The statement that the API makes of such a request, from the cluster's own catalogue.
+  const catalogue = await readCatalogue(client)
   await client.end()
+  const { plan, values, body } = prepare(askedOf(one, 1, 1), callOf(one), spaceOf(catalogue, undefined), catalogue, 'public')
   const common = {
     cluster: { pid, socket, password: project.password },
     roles: ROLES,
     clients: 32,
-    setup: [`\\set u random(0, ${USERS - 1})`, `\\set id :u + ${USERS} * random(1, ${ROWS / USERS - 2})`, `\\set sub :u + ${FIRST_USER}`],
+    setup: [
+      `\\set u random(0, ${USERS - 1})`,
+      `\\set id :u + ${USERS} * random(1, ${ROWS / USERS - 2})`,
+      `\\set board :u + ${USERS} * random(1, 2)`,
+      `\\set sub :u + ${FIRST_USER}`,
+    ],
     plan,
     values,
-    body: one.body ?? '',
-    varying: [
-      { text: String(rowOf(1, 1)), expression: ':id' },
-      { text: uuidOf(1), expression: SUB },
-    ],
+    body,
+    varying: [{ text: String(rowOf(1, 1)), expression: ':id' }, { text: uuidOf(1), expression: SUB }, ...(one.varying ?? [])],
     claims(role: string) {
       const [before = '', after = ''] = JSON.stringify(claimsOf(UUID, role)).split(UUID)
       return [`${before}${UUID}`, ':sub', after] as const
@@ -155,129 +164,7 @@ async function ceilingsOf(server: BenchServer, project: BenchProject, one: Case)
   const settings = {
     'request.headers': JSON.stringify({ ...headersOf(project, project.anonKey, one), host: new URL(server.url).host }),
     'request.method': one.method,
-    'request.path': '/todos',
+    'request.path': `/${targetOf(one)}`,
   }
   return { strict: makeCeiling({ ...common, settings: {} }), full: makeCeiling({ ...common, settings }) }
-}
-
-/** A round of load on a server: CPU µs of its whole process tree a request. */
-async function measure(
-  load: Load,
-  pid: number,
-  seconds: number,
-  postmaster?: number,
-): Promise<LoadResult & { cpu: number; postgres: number }> {
-  const before = cpuOfTree(pid)
-  const clusterBefore = postmaster === undefined ? 0 : cpuOfTree(postmaster)
-  const result = await load.run(seconds)
-  const cpu = (cpuOfTree(pid) - before) / result.done
-  const postgres = postmaster === undefined ? 0 : (cpuOfTree(postmaster) - clusterBefore) / result.done
-  if (result.errors > 0) throw new Error(`${result.errors} of ${result.done} requests failed: ${result.firstError}`)
-  return { ...result, cpu, postgres }
-}
-
-type Measured = Awaited<ReturnType<typeof measure>>
-
-export async function compare(one: Case): Promise<void> {
-  const { values: flags } = parseArgs({
-    options: {
-      rounds: { type: 'string', default: '5' },
-      seconds: { type: 'string', default: '2' },
-      'no-peer': { type: 'boolean', default: false },
-      profile: { type: 'string' },
-    },
-  })
-  const seconds = Number(flags.seconds)
-  await withCleanup(async (later) => {
-    const profile: Record<string, string> = flags.profile ? { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${flags.profile}` } : {}
-    const server = await startBench({ SOVRABASE_SLEEP_AFTER: 'off', ...profile })
-    later(() => server.stop())
-    const project = await server.project('data', { db: { engine: 'postgres', connections: 80 } })
-    const owner = new pg.Client({ connectionString: project.dbUrl })
-    await owner.connect()
-    await owner.query(SCHEMA)
-    await owner.query('vacuum analyze public.todos')
-    await owner.end()
-
-    const { hostname, port } = new URL(server.url)
-    const requests = requestsOf(server, project, one)
-    const loads = new Map<number, Load>()
-    for (const connections of one.connections) {
-      const load = await startLoad({ host: hostname, port: Number(port), connections, requests })
-      loads.set(connections, load)
-      later(load.stop)
-    }
-    const [postmaster = 0] = postmastersOf(server.child.pid!)
-    const { strict, full } = await ceilingsOf(server, project, one)
-    later(strict.stop)
-    later(full.stop)
-    const peer = flags['no-peer'] ? null : await startPocketBase(USERS, ROWS)
-    if (peer) later(peer.stop)
-    const peerLoad = peer
-      ? await startLoad({ host: '127.0.0.1', port: peer.port, connections: 32, requests: peerRequests(peer, one) })
-      : null
-    if (peerLoad) later(peerLoad.stop)
-
-    for (const load of [loads.get(32)!, ...(peerLoad ? [peerLoad] : [])]) await load.run(2)
-    const ours = new Map<number, Measured[]>(one.connections.map((connections) => [connections, []]))
-    const theirs: Measured[] = []
-    const ceilings: { strict: number; full: number; own: number; rate: number }[] = []
-    for (let round = 0; round < Number(flags.rounds); round++) {
-      const bare = await strict.run(seconds)
-      const whole = await full.run(seconds)
-      ceilings.push({ strict: bare.cpu, full: whole.cpu, own: bare.own, rate: bare.rate })
-      for (const [connections, load] of loads) ours.get(connections)!.push(await measure(load, server.child.pid!, seconds, postmaster))
-      if (peer && peerLoad) theirs.push(await measure(peerLoad, peer.pid, seconds))
-    }
-    report(one, ours, theirs, ceilings)
-  })
-}
-
-function report(
-  one: Case,
-  ours: ReadonlyMap<number, Measured[]>,
-  theirs: readonly Measured[],
-  ceilings: readonly { strict: number; full: number; own: number; rate: number }[],
-): void {
-  const middle = <T>(list: readonly T[], pick: (item: T) => number) => median(list.map(pick))
-  const line = (name: string, rounds: readonly Measured[]) =>
-    console.log(
-      `  ${name.padEnd(26)} ${middle(rounds, (r) => r.cpu)
-        .toFixed(0)
-        .padStart(5)} µs  ${middle(rounds, (r) => r.done / r.seconds)
-        .toFixed(0)
-        .padStart(6)}/s` +
-        `  p50 ${ms(middle(rounds, (r) => r.p50))}  p99 ${ms(middle(rounds, (r) => r.p99))}${middle(rounds, (r) => r.postgres) > 0 ? `  (PostgreSQL ${middle(rounds, (r) => r.postgres).toFixed(0)} µs of it)` : ''}`,
-    )
-  console.log(`${one.name}: server CPU a request, ${ceilings.length} rounds in turn, medians`)
-  for (const [connections, rounds] of ours) line(`ours, ${connections} connections`, rounds)
-  if (theirs.length > 0) line('PocketBase, 32', theirs)
-  const rate = middle(ceilings, (r) => r.rate).toFixed(0)
-  console.log(
-    `  ceiling: role, claims, query ${middle(ceilings, (r) => r.strict).toFixed(0)} µs  ${rate}/s  (pgbench itself ${middle(ceilings, (r) => r.own).toFixed(0)} µs)`,
-  )
-  console.log(`  ceiling with headers, method and path, as the API sets them ${middle(ceilings, (r) => r.full).toFixed(0)} µs`)
-  const main = ours.get(32)!
-  const ratio = (other: (i: number) => number, rounds = main) => median(rounds.map((round, i) => round.cpu / other(i)))
-  bar(
-    `${one.name} CPU of the ceiling`,
-    ratio((i) => ceilings[i]!.strict),
-    one.bars.ceiling,
-  )
-  console.log(
-    `        (${ratio((i) => ceilings[i]!.full).toFixed(2)} × with headers, method and path in both; ${ratio((i) => ceilings[i]!.strict + ceilings[i]!.own).toFixed(2)} × with pgbench's own CPU)`,
-  )
-  if (theirs.length > 0)
-    bar(
-      `${one.name} CPU of PocketBase`,
-      ratio((i) => theirs[i]!.cpu),
-      one.bars.pocketBase,
-    )
-  if (one.bars.wide !== undefined)
-    bar(
-      'CPU of 256 connections by that of 32',
-      ratio((i) => main[i]!.cpu, ours.get(256)),
-      one.bars.wide,
-    )
-  closing()
 }

@@ -10,6 +10,14 @@ import { until } from '../../test/until.ts'
 const CACHE = resolve(import.meta.dirname, '../../.cache/bench')
 const SUPERUSER = ['bench@example.com', 'bench-password'] as const
 
+/** A collection beside todos, with its rows; `owner` is a relation in each. */
+export interface Collection {
+  readonly name: string
+  /** Fields beside it; a name of a collection is a relation to that one. */
+  readonly fields: Readonly<Record<string, 'text' | 'bool' | { readonly to: string }>>
+  readonly rows: readonly { readonly id: number; readonly user: number; readonly values: Readonly<Record<string, string | number>> }[]
+}
+
 export interface PocketBase {
   readonly port: number
   readonly pid: number
@@ -57,9 +65,9 @@ async function serve(binary: string, folder: string) {
   })
   const url = `http://127.0.0.1:${port}`
   await until(async () => (await fetch(`${url}/api/health`)).ok)
-  const call = async <T>(path: string, body: unknown, token = ''): Promise<T> => {
+  const call = async <T>(path: string, body: unknown, token = '', method = 'POST'): Promise<T> => {
     const answer = await fetch(`${url}/api/${path}`, {
-      method: 'POST',
+      method,
       headers: { 'content-type': 'application/json', ...(token === '' ? {} : { authorization: token }) },
       body: JSON.stringify(body),
     })
@@ -88,7 +96,7 @@ function insertAll(db: DatabaseSync, table: string, rows: Iterable<Row>): void {
 }
 
 /** Rows go straight into its file: each password would cost it 60 ms of hashing. */
-function fill(folder: string, users: number, rows: number): void {
+function fill(folder: string, users: number, rows: number, more: readonly Collection[]): void {
   const db = new DatabaseSync(join(folder, 'data.db'))
   const now = '2026-01-01 00:00:00.000Z'
   insertAll(
@@ -115,36 +123,57 @@ function fill(folder: string, users: number, rows: number): void {
       created: now,
     })),
   )
+  for (const { name, rows: own } of more)
+    insertAll(
+      db,
+      name,
+      own.map(({ id, user, values }) => ({ id: rowId(id), owner: userId(user), ...values })),
+    )
   db.close()
 }
 
-export async function startPocketBase(users: number, rows: number): Promise<PocketBase> {
+type Server = Awaited<ReturnType<typeof serve>>
+
+const OWN = 'owner = @request.auth.id'
+const OWNER = { name: 'owner', type: 'relation', collectionId: '_pb_users_auth_', maxSelect: 1, required: true }
+
+/** A collection whose rows their owner alone sees and makes. Answers its id. */
+async function makeCollection(server: Server, admin: string, name: string, fields: readonly object[], indexes: readonly string[]) {
+  const rules = { listRule: OWN, viewRule: OWN, createRule: OWN }
+  return (await server.call<{ id: string }>('collections', { name, type: 'base', fields: [OWNER, ...fields], ...rules, indexes }, admin)).id
+}
+
+async function makeMore(server: Server, admin: string, more: readonly Collection[]): Promise<void> {
+  const ids = new Map<string, string>()
+  for (const { name, fields } of more) {
+    const made = Object.entries(fields).map(([field, type]) =>
+      typeof type === 'string'
+        ? { name: field, type }
+        : { name: field, type: 'relation', collectionId: ids.get(type.to), maxSelect: 1, required: true },
+    )
+    const relations = Object.entries(fields).filter(([, type]) => typeof type !== 'string')
+    const indexes = relations.map(([field]) => `create index ${name}_${field} on ${name} (${field})`)
+    ids.set(name, await makeCollection(server, admin, name, made, indexes))
+  }
+  if (more.length > 0)
+    await server.call('settings', { batch: { enabled: true, maxRequests: 1000, timeout: 60, maxBodySize: 10_000_000 } }, admin, 'PATCH')
+}
+
+export async function startPocketBase(users: number, rows: number, more: readonly Collection[] = []): Promise<PocketBase> {
   const binary = program()
   const folder = mkdtempSync(join(tmpdir(), 'sovra-bench-pb-'))
   execFileSync(binary, ['superuser', 'upsert', ...SUPERUSER, ...placesOf(folder)], { stdio: 'ignore' })
   const first = await serve(binary, folder)
-  const rule = 'owner = @request.auth.id'
-  const owner = { name: 'owner', type: 'relation', collectionId: '_pb_users_auth_', maxSelect: 1, required: true }
-  await first.call(
-    'collections',
-    {
-      name: 'todos',
-      type: 'base',
-      fields: [
-        owner,
-        { name: 'title', type: 'text' },
-        { name: 'done', type: 'bool' },
-        { name: 'created', type: 'autodate', onCreate: true },
-      ],
-      listRule: rule,
-      viewRule: rule,
-      createRule: rule,
-      indexes: ['create index todos_owner on todos (owner)'],
-    },
-    await first.signIn(),
-  )
+  const signedIn = await first.signIn()
+  const fields = [
+    { name: 'title', type: 'text' },
+    { name: 'done', type: 'bool' },
+    { name: 'created', type: 'autodate', onCreate: true },
+  ]
+  await makeCollection(first, signedIn, 'todos', fields, ['create index todos_owner on todos (owner)'])
+  await makeMore(first, signedIn, more)
   await first.stop()
-  fill(folder, users, rows)
+  fill(folder, users, rows, more)
   const second = await serve(binary, folder)
   const admin = await second.signIn()
   const tokens: string[] = []
