@@ -1,4 +1,4 @@
-/** Backup and restore beside tar, zstd and pg_basebackup on the same files. `--projects 100 --size 1000 (MB) --pg-basebackup PATH (of PostgreSQL 18) --restarted 20 --only restart` */
+/** Backup and restore beside tar, zstd and pg_basebackup on the same files. `--projects 100 --size 1000 (MB) --pg-basebackup PATH (of PostgreSQL 18) --restarted 20 --archived 50 --only restart|points` */
 import { execFileSync } from 'node:child_process'
 import { createWriteStream, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,6 +11,7 @@ import { openBackup, readProject, uploadOf } from '@sovrabase/server/restore'
 import pg from 'pg'
 import { Bare, copy, programOf, volumesOf } from './lib/cluster.ts'
 import { bar, closing, ms, quantile } from './lib/figures.ts'
+import { points } from './lib/points.ts'
 import { postmastersOf } from './lib/proc.ts'
 import { restarts } from './lib/restart.ts'
 import { type BenchProject, type BenchServer, must, startBench, withCleanup } from './lib/server.ts'
@@ -21,6 +22,7 @@ const { values: flags } = parseArgs({
     size: { type: 'string', default: '1000' },
     'pg-basebackup': { type: 'string' },
     restarted: { type: 'string', default: '20' },
+    archived: { type: 'string', default: '50' },
     only: { type: 'string' },
   },
 })
@@ -161,8 +163,10 @@ async function restore(server: BenchServer, bare: Bare, project: BenchProject, f
 
 await withCleanup(async (later) => {
   later(() => rmSync(folder, { recursive: true, force: true }))
-  await restarts(Number(flags.restarted))
+  if (flags.only !== 'points') await restarts(Number(flags.restarted))
   if (flags.only === 'restart') return closing()
+  await points(Number(flags.archived))
+  if (flags.only === 'points') return closing()
   const server = await startBench({ SOVRABASE_SLEEP_AFTER: 'off', SOVRABASE_LIMITS_PROJECT_DISK: 'off' })
   later(() => server.stop())
   const project = await server.project('large')
