@@ -1,5 +1,6 @@
 import type { ChangeAnswer, Objects } from '@sovrabase/contract/database'
 import { findProject } from '../api/find.ts'
+import { showingWhere } from '../database/told.ts'
 import { command } from '../program/command.ts'
 import { stop } from '../terminal/errors.ts'
 import { count, table } from '../terminal/output.ts'
@@ -30,7 +31,10 @@ export const change = command<{ file?: string; dryRun?: boolean }, [project: str
     const changes = changesOf(await readSql(text, file, 'change'))
     const client = await context.client()
     const { ref } = await findProject(client, given)
-    const answer = await client.request<ChangeAnswer>('POST', `/projects/${ref}/database/changes`, { body: { changes, dry_run: dryRun } })
+    const asked = client.request<ChangeAnswer>('POST', `/projects/${ref}/database/changes`, { body: { changes, dry_run: dryRun } })
+    const answer = await showingWhere(asked, ({ statement = 0 }) => [
+      `in change ${statement} (from 0): ${JSON.stringify(changes[statement])}`,
+    ])
     return { data: answer, text: answer.applied ? `Applied ${count(changes.length, 'change')} to ${given}.` : answer.sql.join('\n') }
   },
 })

@@ -36,4 +36,5 @@ test('db sql: a table, JSON, lines, plans and errors', async () => {
   const wrong = await cli.run(['db', 'sql', 'shop', 'select nix'])
   assert.equal(wrong.code, 1)
   assert.match(wrong.err, /column "nix" does not exist \(SQLSTATE 42703\)/)
+  assert.match(wrong.err, /\nLINE 1: select nix\n {15}\^\n/)
 })

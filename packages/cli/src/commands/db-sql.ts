@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Explained, QueryAnswer, QueryResult } from '@sovrabase/contract/database'
 import { findProject } from '../api/find.ts'
+import { inText, showingWhere } from '../database/told.ts'
 import { type Answer, type Context, command } from '../program/command.ts'
 import { stop } from '../terminal/errors.ts'
 import { type Cell, count, plain, table } from '../terminal/output.ts'
@@ -109,12 +110,14 @@ export const sql = command<Options, [project: string, sql?: string]>({
     const client = await context.client()
     const { ref } = await findProject(client, given)
     if (explain) {
-      const found = await client.request<Explained>('POST', `/projects/${ref}/database/explain`, { body: { ...order, analyze } })
+      const asked = client.request<Explained>('POST', `/projects/${ref}/database/explain`, { body: { ...order, analyze } })
+      const found = await showingWhere(asked, inText(order.sql))
       return { data: found, text: [plainLines(found.text), ...found.notes.map((note) => `note: ${plain(note)}`)].join('\n') }
     }
     const body = { ...order, read_only: options.readOnly, limit: whole(options.limit, 'limit') }
     if (options.lines) return stream(context, ref, body)
-    const answer = await client.request<QueryAnswer>('POST', `/projects/${ref}/database/query`, { body })
+    const asked = client.request<QueryAnswer>('POST', `/projects/${ref}/database/query`, { body })
+    const answer = await showingWhere(asked, inText(order.sql))
     for (const { severity, message } of answer.notices) context.note(`${severity}: ${plain(message)}`)
     return { data: answer, text: answer.results.map(render).join('\n\n') }
   },
