@@ -160,8 +160,12 @@ test('a page of another origin, and a banned user, do not come in', { skip }, as
 
 /** What the client answers in the page; only what the tests look at. */
 interface Shown {
-  readonly error: object | null
+  readonly error: { readonly code: string } | null
   readonly data: {
+    readonly type: string
+    readonly total: number
+    readonly remaining: number
+    readonly codes: readonly string[]
     readonly claims: { readonly aal: string; readonly amr: readonly { readonly method: string }[] }
     readonly webauthn: readonly [
       { readonly id: string; readonly status: string; readonly friendly_name: string; readonly factor_type: string },
@@ -180,7 +184,7 @@ async function appPage(email: string): Promise<(script: string) => Promise<Shown
       `(async () => { const { auth } = window.own; const answer = await (${script}); return { ...answer, error: answer.error && { ...answer.error, code: answer.error.code, message: answer.error.message } } })()`,
     ) as Promise<never>
   await page.evaluate(
-    `window.own = supabase.createClient(${JSON.stringify(project.url)}, ${JSON.stringify(project.anon)}, { auth: { persistSession: false, autoRefreshToken: false } })`,
+    `window.own = supabase.createClient(${JSON.stringify(project.url)}, ${JSON.stringify(project.anon)}, { auth: { persistSession: false, autoRefreshToken: false, experimental: { recoveryCodes: true } } })`,
   )
   const signedIn: Shown = await run(`auth.signInWithPassword({ email: '${email}', password: '${PASSWORD}' })`)
   assert.equal(signedIn.error, null)
@@ -212,6 +216,20 @@ test('a second factor: registered and shown by the client in the page; each chal
   const shown = await next(`auth.mfa.webauthn.authenticate({ factorId: '${factor.id}' })`)
   assert.equal(shown.error, null, JSON.stringify(shown.error))
   assert.equal((await next('auth.getClaims()')).data.claims.aal, 'aal2')
+
+  // Codes on paper stand for it.
+  const codes = await next('auth.mfa.recoveryCodes.generate()')
+  assert.deepEqual([codes.error, codes.data.type, codes.data.total, codes.data.codes.length], [null, 'recovery_code', 10, 10])
+  const lost = await appPage('grace@example.org')
+  assert.equal((await lost('auth.mfa.recoveryCodes.getStatus()')).data.remaining, 10)
+  assert.equal((await lost('auth.mfa.recoveryCodes.regenerate()')).error?.code, 'insufficient_aal')
+  const spoken = codes.data.codes[0]!.toLowerCase().replaceAll('-', ' ')
+  assert.equal((await lost(`auth.mfa.recoveryCodes.verify({ code: '${spoken}' })`)).error, null)
+  assert.deepEqual((await lost('auth.getClaims()')).data.claims.amr.map(({ method }) => method).sort(), ['mfa/recovery_code', 'password'])
+  assert.equal((await lost('auth.mfa.recoveryCodes.getStatus()')).data.remaining, 9)
+  assert.equal((await lost('auth.mfa.recoveryCodes.regenerate()')).data.codes.length, 10)
+  assert.equal((await lost('auth.mfa.recoveryCodes.unenroll()')).error, null)
+  assert.equal((await lost('auth.mfa.recoveryCodes.getStatus()')).error?.code, 'mfa_factor_not_found')
   const kept = await project.sql('select web_authn_credential->$2 as n from auth.mfa_factors where user_id = $1', [id, 'publicKey'])
   assert.ok(kept[0]?.n)
 })

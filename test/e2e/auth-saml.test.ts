@@ -118,6 +118,13 @@ test('providers: made from XML or an address, listed, changed, removed', async (
   assert.deepEqual([mismatch.status, mismatch.body.error_code], [400, 'saml_entity_id_mismatch'])
   assert.equal((await admin('DELETE', `/providers/${other.body.id}`)).body.id, other.body.id)
   assert.equal((await admin('GET', `/providers/${other.body.id}`)).body.error_code, 'sso_provider_not_found')
+  const log = (await auth(project, 'GET', '/admin/audit?query=sso_provider', { key: project.service })).body as unknown as {
+    payload: { action: string }
+  }[]
+  assert.deepEqual(
+    log.map(({ payload }) => payload.action),
+    ['sso_provider_deleted', 'sso_provider_updated', 'sso_provider_created', 'sso_provider_created'],
+  )
   assert.equal((await auth(project, 'GET', '/admin/sso/providers')).status, 403, 'the key of applications administers nothing')
 })
 

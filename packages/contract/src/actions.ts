@@ -162,6 +162,7 @@ export const EVENTS = {
   'statement_log.started': 'The statements of a database are logged from now on, for a while',
   'statement_log.ended': 'The statements of a database are logged no more',
   'database.changed': 'The schema of a database was changed through the control API',
+  'sso_provider.changed': 'An identity provider of members was added, changed or removed',
   'settings.changed': 'Settings changed: caches of them are void',
   'token.created': 'A personal access token was made',
   'token.revoked': 'A personal access token was revoked',

@@ -1,7 +1,7 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { verifyFactor } from '../../realms/auth/factor-verify.ts'
 import { challenge, enroll, unenroll } from '../../realms/auth/factors.ts'
-import { makeRecoveryCodes, useRecoveryCode } from '../../realms/auth/recovery-codes.ts'
+import { dropRecoveryCodes, makeRecoveryCodes, recoveryStatus, useRecoveryCode } from '../../realms/auth/recovery-codes.ts'
 import { bodyOf, holderOf, paramOf, paramsOf } from './input.ts'
 import type { AuthOptions } from './options.ts'
 import { realmOf } from './realm.ts'
@@ -47,8 +47,21 @@ export function factorRoutes(app: FastifyInstance, options: AuthOptions): void {
     id: await unenroll(realmOf(options, request), holderOf(options, request), paramOf(request, 'id')),
   }))
 
-  app.post('/factors/recovery-codes', USE, async (request) => ({
-    codes: await makeRecoveryCodes(realmOf(options, request), holderOf(options, request)),
+  const recovery = { type: 'recovery_code' } as const
+  const make = async (request: FastifyRequest) => ({
+    ...(await makeRecoveryCodes(realmOf(options, request), holderOf(options, request))),
+    ...recovery,
+  })
+  app.post('/factors/recovery-codes', USE, make)
+  app.post('/factors/recovery-codes/regenerate', USE, make)
+
+  app.get('/factors/recovery-codes', USE, async (request) => ({
+    ...(await recoveryStatus(realmOf(options, request), holderOf(options, request))),
+    ...recovery,
+  }))
+
+  app.delete('/factors/recovery-codes', USE, async (request) => ({
+    id: await dropRecoveryCodes(realmOf(options, request), holderOf(options, request)),
   }))
 
   app.post('/factors/recovery-codes/verify', USE, async (request) =>

@@ -4,6 +4,7 @@ import { Type } from 'typebox'
 import { platformStore } from '../../realms/platform-store.ts'
 import type { Keeper } from '../../realms/saml/providers.ts'
 import { providerView } from '../../realms/saml/view.ts'
+import type { SsoProvider } from '../../realms/store/types.ts'
 import { actorOf } from '../actor.ts'
 import type { Control } from '../context.ts'
 
@@ -22,8 +23,13 @@ export const platformSsoRoutes =
     const keeperFor = (request: FastifyRequest): Keeper => ({
       fetch,
       now,
+      caller: { ip: request.ip },
       transact: (fn) => change(actorOf(request), (c) => fn(platformStore(c.trx))),
     })
+    const told = async (request: FastifyRequest, provider: SsoProvider) => {
+      await change(actorOf(request), (c) => c.event({ name: 'sso_provider.changed', subject: provider.id }))
+      return providerView(provider)
+    }
 
     app.get('/platform/sso/providers', { config: READ }, async (request) => ({
       items: (await (await tools()).listProviders(keeperFor(request))).map((provider) => providerView(provider, { whole: false })),
@@ -31,7 +37,7 @@ export const platformSsoRoutes =
 
     app.post('/platform/sso/providers', { config: UPDATE, schema: { body: Body } }, async (request, reply) => {
       const made = await (await tools()).createProvider(keeperFor(request), request.body)
-      return reply.code(201).send(providerView(made))
+      return reply.code(201).send(await told(request, made))
     })
 
     app.get('/platform/sso/providers/:id', { config: READ, schema: { params: Params } }, async (request) =>
@@ -39,10 +45,10 @@ export const platformSsoRoutes =
     )
 
     app.put('/platform/sso/providers/:id', { config: UPDATE, schema: { params: Params, body: Body } }, async (request) =>
-      providerView(await (await tools()).changeProvider(keeperFor(request), request.params.id, request.body)),
+      told(request, await (await tools()).changeProvider(keeperFor(request), request.params.id, request.body)),
     )
 
     app.delete('/platform/sso/providers/:id', { config: UPDATE, schema: { params: Params } }, async (request) =>
-      providerView(await (await tools()).removeProvider(keeperFor(request), request.params.id)),
+      told(request, await (await tools()).removeProvider(keeperFor(request), request.params.id)),
     )
   }

@@ -9,7 +9,16 @@ import { fetchMetadata, parseMetadata } from './metadata.ts'
 type Body = Readonly<Record<string, unknown>>
 
 /** Of a realm, as much as keeping them needs. */
-export type Keeper = Pick<Realm, 'transact' | 'fetch' | 'now'>
+export interface Keeper extends Pick<Realm, 'transact' | 'fetch' | 'now'> {
+  readonly caller: Pick<Realm['caller'], 'ip'>
+}
+
+/** Of an administrator, who is no user of the realm. */
+function record(realm: Keeper, store: RealmStore, action: string, { id, entityId }: SsoProvider): Promise<void> {
+  const traits = { provider_id: id, entity_id: entityId }
+  const payload = { action, actor_id: '', actor_username: '', actor_via_sso: false, log_type: 'sso_provider', traits }
+  return store.audit({ id: uuid(), payload, createdAt: realm.now(), ip: realm.caller.ip ?? '' })
+}
 
 const FORMATS = [
   'urn:oasis:names:tc:SAML:2.0:nameid-format:persistent',
@@ -103,7 +112,10 @@ export async function createProvider(realm: Keeper, body: Body): Promise<SsoProv
     createdAt: now,
     updatedAt: now,
   }
-  await realm.transact((store) => store.insertSso(provider))
+  await realm.transact(async (store) => {
+    await store.insertSso(provider)
+    await record(realm, store, 'sso_provider_created', provider)
+  })
   return provider
 }
 
@@ -143,6 +155,7 @@ export async function changeProvider(realm: Keeper, id: string, body: Body): Pro
     if (entity !== null && entity !== before.entityId)
       throw fail('auth_saml_entity_id_mismatch', { expected: before.entityId, given: entity.slice(0, 200) })
     await store.updateSso(before.id, patch, realm.now())
+    await record(realm, store, 'sso_provider_updated', before)
     return find(store, before.id)
   })
 }
@@ -152,6 +165,7 @@ export const removeProvider = (realm: Keeper, id: string): Promise<SsoProvider> 
   realm.transact(async (store) => {
     const found = await find(store, id)
     await store.deleteSso(found.id)
+    await record(realm, store, 'sso_provider_deleted', found)
     return found
   })
 
