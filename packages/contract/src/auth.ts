@@ -25,9 +25,15 @@ export const Template = Type.Object(
   closed,
 )
 
-const Smtp = Type.Object(
+export const Smtp = Type.Object(
   {
-    host: Type.String({ minLength: 1, maxLength: 253 }),
+    host: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 253,
+        description: 'Default: the server of the organisation, else of the platform, with the sender that is said here',
+      }),
+    ),
     port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535, description: 'Default: 587, or 465 with tls' })),
     tls: Type.Optional(
       Type.Union([Type.Literal('implicit'), Type.Literal('starttls'), Type.Literal('opportunistic'), Type.Literal('none')], {
@@ -37,12 +43,30 @@ const Smtp = Type.Object(
     ),
     user: line(255, 'None: a relay that asks for no name'),
     password: Type.Optional(Type.String({ maxLength: 1024, secret: true, description: 'Stored encrypted, never answered' })),
-    from: Type.String({ maxLength: 320, pattern: '^[^\\s@<>,;"]+@[^\\s@<>,;"]+$', description: 'Address of the sender' }),
+    from: Type.Optional(
+      Type.String({
+        maxLength: 320,
+        pattern: '^[^\\s@<>,;"]+@[^\\s@<>,;"]+$',
+        description: 'Address of the sender; must be there beside a host',
+      }),
+    ),
     from_name: line(128, 'Name of the sender'),
-    reply_to: Type.Optional(Type.String({ maxLength: 320, pattern: '^[^\\s@<>,;"]+@[^\\s@<>,;"]+$' })),
+    reply_to: Type.Optional(Type.String({ maxLength: 320, pattern: '^[^\\s@<>,;"]+@[^\\s@<>,;"]+$', description: 'Where answers go' })),
   },
   closed,
 )
+
+/** What projects of an organisation inherit. */
+export const OrganisationMail = Type.Object({ smtp: Type.Optional(Type.Union([Smtp, Type.Null()])) }, closed)
+
+/** What is wrong with settings that are each well; null: nothing. */
+export function conflictOf({ smtp }: { readonly smtp?: Smtp | undefined }): { readonly path: string; readonly reason: string } | null {
+  if (!smtp) return null
+  if (smtp.host !== undefined && smtp.from === undefined)
+    return { path: '/smtp/from', reason: 'a mail server needs the address of a sender' }
+  const ofServer = (['port', 'tls', 'user', 'password'] as const).find((name) => smtp[name] !== undefined)
+  return smtp.host === undefined && ofServer ? { path: `/smtp/${ofServer}`, reason: 'it needs a host' } : null
+}
 
 /** What a project's own code may say at a step of auth. */
 export const HOOKS = [

@@ -18,6 +18,8 @@ export const Project = Type.Object({
   /** full: an own uid; same-user: all processes under one. */
   isolation: Type.String(),
   services: Type.Array(Service),
+  /** Mails to its users that no server takes: `mail_not_configured`. */
+  mail_waiting: Type.Optional(Type.Integer()),
   created_at: Time,
   updated_at: Time,
   deleted_at: Type.Union([Time, Type.Null()]),

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs'
 import { getCACertificates } from 'node:tls'
-import type { Smtp } from '@sovrabase/contract/auth'
 import { type AuthApi, authApi } from './apis/auth/api.ts'
 import type { Log } from './base/log.ts'
 import type { Outbound } from './base/outbound.ts'
@@ -11,7 +10,8 @@ import { projectOf } from './gateway/resolve.ts'
 import { administersUsers } from './gateway/roles.ts'
 import type { ProjectPrincipal } from './gateway/types.ts'
 import { type Actor, SYSTEM } from './metadata/change.ts'
-import { readSettings, writeSettings } from './metadata/settings.ts'
+import { noteOutbox, type Waiting, waitingOutboxes } from './metadata/outboxes.ts'
+import { ofOrganisation, readSettings, writeSettings } from './metadata/settings.ts'
 import { platformAuthApi } from './platform-auth.ts'
 import { carriersOf } from './realms/auth/carriers.ts'
 import { rulesOf } from './realms/auth/rules.ts'
@@ -19,6 +19,7 @@ import { clusterTransaction } from './realms/cluster-store.ts'
 import { denySession, PLATFORM } from './realms/denied.ts'
 import type { Hasher } from './realms/hashing.ts'
 import { samlKey } from './realms/keys.ts'
+import { type Sender, senderOf } from './realms/mail/inherit.ts'
 import { makePost } from './realms/mail/post.ts'
 import { type Letter, send } from './realms/mail/smtp.ts'
 import type { PlatformRealm } from './realms/platform.ts'
@@ -43,7 +44,7 @@ export interface AuthParts {
 /** The realms of projects: their mail, and their API once there is a gateway. */
 export interface Auth {
   /** For the control API. */
-  readonly mail: { smtp(ref: string): Promise<Smtp | null>; send(smtp: Smtp, letter: Letter): Promise<string> }
+  readonly mail: { smtp(ref: string): Promise<Sender | null>; send(smtp: Sender, letter: Letter): Promise<string> }
   api(gateway: Gateway): AuthApi
   /** That of members. */
   platformApi(realm: PlatformRealm, gateway: Gateway): Promise<AuthApi>
@@ -58,14 +59,18 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
 
   const mail: Auth['mail'] = {
     async smtp(ref) {
-      const own = (await readSettings(db, ref, 'auth', vault)).own.smtp
-      return own ?? (await readSettings(db, PLATFORM, 'auth', vault)).own.smtp ?? null
+      const project = await db.selectFrom('projects').select('organisation_id').where('ref', '=', ref).executeTakeFirst()
+      const scopes = [PLATFORM, ...(project ? [ofOrganisation(project.organisation_id), ref] : [])]
+      return senderOf(await Promise.all(scopes.map(async (scope) => (await readSettings(db, scope, 'auth', vault)).own.smtp)))
     },
     send: (smtp, letter) => send(outbound, smtp, letter, ca),
   }
   const fetch: Outbound['fetch'] = (url, wanted) => outbound.fetch(url, wanted)
   const post = makePost({
     log,
+    async note(outbox) {
+      if (outbox.ref !== PLATFORM) await change(AUTH, (c) => noteOutbox(c, outbox))
+    },
     async carriers(ref) {
       const { own } = await readSettings(db, ref, 'auth', vault)
       return carriersOf(rulesOf(own), await mail.smtp(ref), { fetch, send: mail.send })
@@ -80,10 +85,21 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
       }
     },
   })
-  // A mail server that was set now sends what waits and is still good.
-  bus.on(['settings.changed'], ({ subject, project_ref }) => {
-    if (subject === 'auth') post.poke(project_ref ?? PLATFORM)
+  // A mail server that was set now sends what waits and is still good, in every project that inherits it.
+  const waiting = async (fn: (outbox: Waiting) => void, organisation?: string) => {
+    for (const outbox of await waitingOutboxes(db, organisation)) fn(outbox)
+  }
+  const failed = (err: unknown) => log.warn({ err }, 'outboxes that wait could not be read')
+  bus.on(['settings.changed'], ({ subject, project_ref, organisation_id }) => {
+    if (subject !== 'auth') return
+    if (project_ref !== null) return post.poke(project_ref)
+    if (organisation_id === null) post.poke(PLATFORM)
+    waiting(({ ref }) => post.poke(ref), organisation_id ?? undefined).catch(failed)
   })
+  // What was to be tried again when the server ended.
+  waiting(({ ref, due }) => {
+    if (due !== null) post.remind(ref, due)
+  }).catch(failed)
 
   return {
     mail,

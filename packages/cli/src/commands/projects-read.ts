@@ -105,6 +105,7 @@ export const show = command<{ secrets?: boolean }, [project: string]>({
       ['Database', data.db_url !== null && !secrets ? data.db_url.replace(/:[^:@/]*@/, ':***@') : data.db_url],
       ['storageKey', project.storage_key],
       ['Status', [statusOf(project), because(project)].filter(Boolean).join(': ')],
+      ['Mail', project.mail_waiting ? `mail_not_configured, ${project.mail_waiting} waiting` : null],
       ['Isolation', project.isolation],
       ['Region', project.region],
       ['Services', project.services.map((service) => `${service.name} (${service.engine} ${service.engine_version ?? ''})`).join(', ')],

@@ -41,6 +41,7 @@ interface Status {
   readonly metadata: string
   readonly isolation: string
   readonly disk: { readonly free: number; readonly total: number; readonly reserve: number; readonly low: boolean }
+  readonly mail: { readonly waiting: number; readonly projects: number }
   readonly projects: { readonly active: number; readonly awake: number; readonly queued: number; readonly degraded: number }
 }
 
@@ -69,6 +70,7 @@ export const status = command({
       ['Root key', backup.root_key_exported ? null : 'NOT IN THE SAFE YET: sovra keys export-root --to FILE'],
       ['Projects', `${projects.active}, ${projects.awake} awake`],
       ['Waiting', projects.queued > 0 ? `${projects.queued} for a place` : null],
+      ['Mail', found.mail.waiting > 0 ? `mail_not_configured, ${found.mail.waiting} waiting` : null],
       ['Degraded', projects.degraded > 0 ? `${projects.degraded} (see sovra projects list)` : null],
     ])
     return { data: { server: client.name, ...found }, text }

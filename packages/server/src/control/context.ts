@@ -1,4 +1,3 @@
-import type { Smtp } from '@sovrabase/contract/auth'
 import type { Kysely } from 'kysely'
 import type { Vault } from '../base/crypto.ts'
 import type { Space } from '../base/disk-space.ts'
@@ -11,6 +10,7 @@ import type { Addressing } from '../gateway/urls.ts'
 import type { Changer } from '../metadata/change.ts'
 import type { Metadata } from '../metadata/open.ts'
 import type { Tables } from '../metadata/tables.ts'
+import type { Sender } from '../realms/mail/inherit.ts'
 import type { Letter } from '../realms/mail/smtp.ts'
 import type { PlatformRealm } from '../realms/platform.ts'
 import type { Archiver } from '../runtime/archive/archiver.ts'
@@ -39,10 +39,10 @@ export interface Control {
   readonly connector: Connector
   /** Mail of projects' users. */
   readonly mail: {
-    /** The server of a project, its own or the platform's. */
-    smtp(ref: string): Promise<Smtp | null>
+    /** The server of a project: its own, its organisation's or the platform's. */
+    smtp(ref: string): Promise<Sender | null>
     /** Answers what the server said; `mail_refused`. */
-    send(smtp: Smtp, letter: Letter): Promise<string>
+    send(smtp: Sender, letter: Letter): Promise<string>
   }
   /** The outbound rule. */
   readonly fetch: Outbound['fetch']

@@ -1,3 +1,4 @@
+import { conflictOf } from '@sovrabase/contract/auth'
 import { isSection, SECTIONS, SETTING_DEFAULTS, type Section, type SectionValue } from '@sovrabase/contract/settings'
 import type { Kysely, Transaction } from 'kysely'
 import type { TSchema } from 'typebox'
@@ -29,6 +30,9 @@ export interface WriteOptions {
 }
 
 const PLATFORM = 'platform'
+/** What an organisation sets for its projects. */
+export const ofOrganisation = (id: string): string => `organisation:${id}`
+const isOfOrganisation = (scope: string): boolean => scope.startsWith('organisation:')
 const contextOf = (scope: string, section: Section) => `settings/${scope}/${section}`
 type Compiler = typeof import('typebox/compile')
 const checks = new Map<Section, ReturnType<Compiler['Compile']>>()
@@ -36,12 +40,16 @@ const checks = new Map<Section, ReturnType<Compiler['Compile']>>()
 function check(section: Section, value: unknown): void {
   const compiled = checks.get(section) ?? later<Compiler>('typebox/compile').Compile(SECTIONS[section] as TSchema)
   checks.set(section, compiled)
-  if (compiled.Check(value)) return
+  if (compiled.Check(value)) {
+    const conflict = section === 'auth' ? conflictOf(value as SectionValue<'auth'>) : null
+    if (conflict) throw fail('setting_malformed', { section, ...conflict })
+    return
+  }
   const [first] = compiled.Errors(value)
   throw fail('setting_malformed', { section, path: first?.instancePath || '/', reason: first?.message ?? 'it does not match its schema' })
 }
 
-/** Settings of a scope: 'platform' or a project's ref. */
+/** Settings of a scope: 'platform', `ofOrganisation()` or a project's ref. */
 export async function readSettings<S extends Section>(db: Handle, scope: string, section: S, vault: Vault): Promise<Stored<S>> {
   const row = await db
     .selectFrom('settings')
@@ -99,7 +107,7 @@ export async function writeSettings<S extends Section>(
   await change.event({
     name: 'settings.changed',
     subject: section,
-    project_ref: scope === PLATFORM ? null : scope,
+    project_ref: scope === PLATFORM || isOfOrganisation(scope) ? null : scope,
     organisation_id: options.organisation_id ?? null,
     before: { version: known },
     after: { version, keys: Object.keys(value) },

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
+import { waitingOutboxes } from '../../metadata/outboxes.ts'
 import { LINK_LIFE } from '../../realms/platform.ts'
 import { platformStore } from '../../realms/platform-store.ts'
 import { actorOf } from '../actor.ts'
@@ -31,6 +32,8 @@ const Status = Type.Object({
     projects: Type.Integer(),
     late: Type.Array(Type.Object({ ref: Type.String(), since: Type.String(), reason: Type.Union([Type.String(), Type.Null()]) })),
   }),
+  /** Of projects without a mail server. */
+  mail: Type.Object({ waiting: Type.Integer(), projects: Type.Integer() }),
   projects: Type.Object({ active: Type.Integer(), awake: Type.Integer(), queued: Type.Integer(), degraded: Type.Integer() }),
 })
 
@@ -45,6 +48,7 @@ export const platformRoutes =
         .select((eb) => eb.fn.countAll<number>().as('n'))
         .where('state', '=', 'active')
         .executeTakeFirstOrThrow()
+      const unsent = (await waitingOutboxes(db)).filter(({ due }) => due === null)
       const degraded = await control.services.list(db, { status: 'degraded' })
       return {
         version: control.version,
@@ -58,6 +62,7 @@ export const platformRoutes =
         backup: await backupStatus(control),
         archives: archiveStatus(control),
         disk: control.space.state(),
+        mail: { projects: unsent.length, waiting: unsent.reduce((sum, { waiting }) => sum + waiting, 0) },
         projects: {
           active: Number(count.n),
           awake: [...control.connector.awake()].length,

@@ -1,6 +1,7 @@
 import type { Project as ProjectBody } from '@sovrabase/contract/project'
 import type { Service as ServiceBody } from '@sovrabase/contract/service'
 import { projectUrl } from '../../gateway/urls.ts'
+import { waitingOutboxes } from '../../metadata/outboxes.ts'
 import { whyAwake } from '../../runtime/entry.ts'
 import type { Service } from '../../runtime/services.ts'
 import type { Control } from '../context.ts'
@@ -36,6 +37,7 @@ export function projectView(
   project: Project,
   organisation: { id: string; name: string },
   services: readonly Service[],
+  mails = 0,
 ): ProjectBody {
   return {
     ref: project.ref,
@@ -48,6 +50,7 @@ export function projectView(
     storage_key: `sb-${project.ref}-auth-token`,
     isolation: control.drivers.get(services[0]?.driver ?? control.driver)?.isolation ?? 'same-user',
     services: services.map((service) => serviceView(control, service)),
+    ...(mails > 0 ? { mail_waiting: mails } : {}),
     created_at: time(project.created_at),
     updated_at: time(project.updated_at),
     deleted_at: timeOrNull(project.deleted_at),
@@ -60,10 +63,12 @@ export function projectView(
 export async function projectViews(control: Control, projects: readonly Project[]): Promise<ProjectBody[]> {
   if (projects.length === 0) return []
   const ids = [...new Set(projects.map((project) => project.organisation_id))]
-  const [organisations, services] = await Promise.all([
+  const [organisations, services, outboxes] = await Promise.all([
     control.db.selectFrom('organisations').select(['id', 'name']).where('id', 'in', ids).execute(),
     control.services.list(control.db, { projects: projects.map((project) => project.ref) }),
+    waitingOutboxes(control.db),
   ])
+  const mails = new Map(outboxes.filter(({ due }) => due === null).map(({ ref, waiting }) => [ref, waiting]))
   const byId = new Map(organisations.map((row) => [row.id, row]))
   const byRef = Map.groupBy(services, (service) => service.project)
   return projects.map((project) =>
@@ -72,6 +77,7 @@ export async function projectViews(control: Control, projects: readonly Project[
       project,
       byId.get(project.organisation_id) ?? { id: project.organisation_id, name: '' },
       byRef.get(project.ref) ?? [],
+      mails.get(project.ref),
     ),
   )
 }

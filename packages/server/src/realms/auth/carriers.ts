@@ -1,7 +1,8 @@
-import type { HookName, Smtp } from '@sovrabase/contract/auth'
+import type { HookName } from '@sovrabase/contract/auth'
 import { fail } from '../../base/errors.ts'
 import type { Outbound } from '../../base/outbound.ts'
 import { callUrl } from '../hook-call.ts'
+import type { Sender } from '../mail/inherit.ts'
 import type { Carriers } from '../mail/post.ts'
 import { sendSms } from '../mail/sms.ts'
 import type { Letter } from '../mail/smtp.ts'
@@ -10,7 +11,7 @@ import type { AuthRules } from './rules.ts'
 
 interface Ways {
   readonly fetch: Outbound['fetch']
-  send(smtp: Smtp, letter: Letter): Promise<string>
+  send(smtp: Sender, letter: Letter): Promise<string>
 }
 
 function callHook({ hooks }: AuthRules, fetch: Outbound['fetch'], mail: Mail): Promise<Json> {
@@ -20,7 +21,7 @@ function callHook({ hooks }: AuthRules, fetch: Outbound['fetch'], mail: Mail): P
 }
 
 /** Who takes the messages of a realm under these settings. */
-export const carriersOf = (rules: AuthRules, smtp: Smtp | null, { fetch, send }: Ways): Carriers => ({
+export const carriersOf = (rules: AuthRules, smtp: Sender | null, { fetch, send }: Ways): Carriers => ({
   mail: smtp && (({ recipient, subject, html, text }) => send(smtp, { to: recipient, subject, html, text })),
   sms: rules.sms
     ? ({ id, recipient, text, subject }) => sendSms(fetch, rules.sms!, { id, to: recipient, text, channel: subject }, Date.now())

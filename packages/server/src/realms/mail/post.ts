@@ -18,6 +18,8 @@ export interface PostOptions {
   /** One transaction over a realm's people, a project's woken if need be. */
   transact<R>(ref: string, fn: (store: RealmStore) => Promise<R>): Promise<R>
   carriers(ref: string): Promise<Carriers>
+  /** What waits in an outbox when it was looked at, where that is another than before: `due` null: nobody takes it. */
+  note?(outbox: { ref: string; waiting: number; due: number | null }): Promise<void>
   readonly log: Log
   readonly now?: () => number
 }
@@ -26,7 +28,9 @@ export interface PostOptions {
 export interface Post {
   /** Something may wait there. */
   poke(ref: string): void
-  /** The realm is in use: once an hour what is over is removed. */
+  /** Something waits there until then. */
+  remind(ref: string, at: number): void
+  /** The realm is in use: what waited when the server ended goes out, and once an hour what is over is removed. */
   seen(ref: string): void
   /** Takes nothing more and waits for what is being sent. */
   close(): Promise<void>
@@ -42,6 +46,7 @@ const BACKOFF = 15_000
 const BACKOFF_SMS = 3_000
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
+const LONGEST = DAY
 
 const carrierOf = (carriers: Carriers, kind: string): Carrier | null =>
   KINDS.sms.includes(kind) ? carriers.sms : KINDS.hook.includes(kind) ? carriers.hook : carriers.mail
@@ -55,7 +60,8 @@ class Outboxes implements Post {
   readonly #again = new Set<string>()
   readonly #timers = new Map<string, NodeJS.Timeout>()
   readonly #swept = new Map<string, number>()
-  readonly #told = new Set<string>()
+  /** What was noted of each. */
+  readonly #noted = new Map<string, string>()
   #open = true
 
   constructor(options: PostOptions) {
@@ -82,33 +88,40 @@ class Outboxes implements Post {
     await this.#update(ref, mail.id, { state: 'sent', sentAt: this.#now(), lastError: null, html: '', text: '' })
   }
 
-  #tell(ref: string, configured: boolean): void {
-    if (configured) this.#told.delete(ref)
-    else if (!this.#told.has(ref)) {
-      this.#told.add(ref)
-      this.#options.log.warn({ project: ref, code: 'mail_not_configured' }, 'mails wait in the outbox: no SMTP server is set')
-    }
+  async #note(ref: string, waiting: number, due: number | null): Promise<void> {
+    const text = waiting === 0 ? '' : `${waiting} ${due}`
+    if ((this.#noted.get(ref) ?? '') === text && this.#noted.has(ref)) return
+    this.#noted.set(ref, text)
+    await this.#options.note?.({ ref, waiting, due })
+    if (waiting > 0 && due === null)
+      this.#options.log.warn({ project: ref, code: 'mail_not_configured', waiting }, `mail_not_configured, ${waiting} waiting`)
   }
 
   async #empty(ref: string): Promise<void> {
     const { transact, carriers } = this.#options
     const now = this.#now
     const by = await carriers(ref)
-    this.#tell(ref, by.mail !== null || by.hook !== null)
     const kinds = (Object.keys(KINDS) as (keyof Carriers)[]).flatMap((name) => (by[name] === null ? [] : KINDS[name]))
-    if (kinds.length === 0) return
-    for (;;) {
+    while (kinds.length > 0) {
       const mails = await transact(ref, (store) => store.claimMails(now(), now() + LEASE, PAGE, kinds))
       for (const mail of mails) await this.#deliver(ref, carrierOf(by, mail.kind)!, mail)
       if (mails.length === 0 || !this.#open) break
     }
-    const next = await transact(ref, (store) => store.nextMail(now(), kinds))
+    const [next, left] = await transact(ref, async (store) => [
+      await store.nextMail(now(), kinds),
+      (await store.countMails('waiting', now())) + (await store.countMails('sending', now())),
+    ])
+    await this.#note(ref, left, next)
     if (next !== null && this.#open) this.#later(ref, Math.max(1_000, next - now()))
+  }
+
+  remind(ref: string, at: number): void {
+    if (this.#open) this.#later(ref, Math.max(1_000, at - this.#now()))
   }
 
   #later(ref: string, wait: number): void {
     clearTimeout(this.#timers.get(ref))
-    const timer = setTimeout(() => this.poke(ref), wait)
+    const timer = setTimeout(() => this.poke(ref), Math.min(wait, LONGEST))
     timer.unref()
     this.#timers.set(ref, timer)
   }
@@ -130,6 +143,7 @@ class Outboxes implements Post {
 
   seen(ref: string): void {
     const at = this.#now()
+    if (!this.#swept.has(ref)) this.poke(ref)
     if ((this.#swept.get(ref) ?? 0) + HOUR > at || !this.#open) return
     this.#swept.set(ref, at)
     const before = { tokens: at - DAY, flows: at - DAY, challenges: at - HOUR, mails: at - 7 * DAY }

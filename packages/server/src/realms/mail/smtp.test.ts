@@ -5,10 +5,10 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import type { Smtp } from '@sovrabase/contract/auth'
 import { SMTPServer, type SMTPServerOptions } from 'smtp-server'
 import { type Certificate, selfSigned } from '../../../../../test/certificate.ts'
 import { makeOutbound } from '../../base/outbound.ts'
+import type { Sender } from './inherit.ts'
 import { send } from './smtp.ts'
 
 interface Caught {
@@ -35,7 +35,7 @@ after(async () => {
 })
 
 /** A server that keeps what it takes. */
-async function catcher(options: SMTPServerOptions = {}): Promise<{ caught: Caught[]; smtp: Smtp }> {
+async function catcher(options: SMTPServerOptions = {}): Promise<{ caught: Caught[]; smtp: Sender }> {
   const caught: Caught[] = []
   const server = new SMTPServer({
     authOptional: true,

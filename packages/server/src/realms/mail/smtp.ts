@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
-import type { Smtp } from '@sovrabase/contract/auth'
 import { fail } from '../../base/errors.ts'
 import type { Outbound } from '../../base/outbound.ts'
+import type { Sender } from './inherit.ts'
 
 export interface Letter {
   readonly to: string
@@ -24,7 +24,7 @@ function reasonOf(error: unknown): string {
  * Hands one mail to the server, on a connection that the outbound rule has checked. Answers what the server said; throws `mail_refused`.
  * `ca`: further certificate authorities, PEM.
  */
-export async function send(outbound: Outbound, smtp: Smtp, letter: Letter, ca?: readonly string[]): Promise<string> {
+export async function send(outbound: Outbound, smtp: Sender, letter: Letter, ca?: readonly string[]): Promise<string> {
   const tls = smtp.tls ?? (smtp.port === SUBMISSIONS ? 'implicit' : 'starttls')
   const port = smtp.port ?? (tls === 'implicit' ? SUBMISSIONS : SUBMISSION)
   const { createTransport } = await import('nodemailer')
