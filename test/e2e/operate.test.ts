@@ -1,6 +1,7 @@
 /** One command for many projects; `sovra doctor`. */
 import assert from 'node:assert/strict'
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -98,6 +99,8 @@ test('doctor looks at machine, configuration and server, and each finding has it
     'projects',
     'orphans',
     'drift',
+    'versions',
+    'processes',
   ])
     assert.equal(check(found, name)?.state, 'ok', `${name}: ${JSON.stringify(check(found, name))}`)
   for (const one of found.checks) if (one.state === 'warn' || one.state === 'fail') assert.ok(one.remedy, one.name)
@@ -113,7 +116,7 @@ test('the support bundle has no secret and no name of a project', async () => {
   assert.ok(text.includes(projects[0]!.ref))
 })
 
-test('without a server doctor finds what would stop a start', async () => {
+test('without a server doctor finds what would stop a start', async (t) => {
   const taken = createServer().listen(0, '127.0.0.1')
   await new Promise((resolve) => taken.once('listening', resolve))
   const { port } = taken.address() as { port: number }
@@ -125,6 +128,18 @@ test('without a server doctor finds what would stop a start', async () => {
   assert.equal(check(found, 'port-api')?.state, 'fail')
   assert.match(check(found, 'port-api')?.remedy ?? '', /SOVRABASE_API_PORT/)
   assert.equal(check(found, 'server')?.state, 'skipped')
+
+  // What works in the directory of a cluster without a server, and data of tomorrow.
+  const volume = join(empty, 'data/projects/somebody')
+  mkdirSync(volume, { recursive: true })
+  const left = spawn('sleep', ['600'], { cwd: volume, stdio: 'ignore' })
+  t.after(() => left.kill('SIGKILL'))
+  writeFileSync(join(empty, 'data/metadata.sqlite'), '')
+  const tomorrow = Date.now() / 1000 + 86_400
+  utimesSync(join(empty, 'data/metadata.sqlite'), tomorrow, tomorrow)
+  const odd = JSON.parse((await cli.run(['doctor', '--json'], { env })).out) as Doctor
+  assert.match(check(odd, 'processes')?.remedy ?? '', new RegExp(`kill -INT ${left.pid}$`))
+  assert.equal(check(odd, 'clock-data')?.state, 'fail')
 
   const config = join(empty, 'config.yaml')
   writeFileSync(config, 'api:\n  prot: 80\n')

@@ -1,5 +1,4 @@
 /** `sovra`: exit codes 0 done, 1 refused or failed, 2 used or configured wrongly, 3 already running, 4 not found, 5 not signed in, 6 no server. */
-import { readFileSync } from 'node:fs'
 import { CommanderError } from 'commander'
 import { admin } from './commands/admin.ts'
 import { auth } from './commands/auth.ts'
@@ -26,6 +25,7 @@ import { tokens } from './commands/tokens.ts'
 import { upgrade } from './commands/upgrade.ts'
 import { whoami } from './commands/whoami.ts'
 import { makeProgram } from './program/command.ts'
+import { ownVersion } from './program/version.ts'
 import { EXIT, known, LANGUAGE } from './terminal/errors.ts'
 import { json, plain } from './terminal/output.ts'
 
@@ -62,8 +62,6 @@ const entries = [
   recover,
 ]
 
-const version = (): string => (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version
-
 const WORDS =
   LANGUAGE === 'fr'
     ? { error: 'erreur :', hint: 'conseil :', request: 'requête :' }
@@ -90,5 +88,5 @@ function report(error: unknown): void {
 // `sovra … | head`: whoever reads has seen enough.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failed))
 
-const program = makeProgram(version(), [...entries, completion(() => program)], MORE)
+const program = makeProgram(ownVersion(), [...entries, completion(() => program)], MORE)
 program.parseAsync().catch(report)

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path'
 import { configHere, holderHere } from '../api/local.ts'
 import { bytes } from '../terminal/output.ts'
 import { bad, type Check, look, ok, skipped, warn } from './check.ts'
+import { orphanedProcesses } from './orphans.ts'
 
 type Config = Awaited<ReturnType<typeof configHere>>['config']
 
@@ -17,6 +18,8 @@ const SOON = 14
 const FEW_UIDS = 1_000
 const FEW_FILES = 4_096
 const LITTLE_MEMORY = 900 * MIB
+/** ms that the clock may lie behind what was written. */
+const JUMP = 60_000
 const EARLIEST = Date.UTC(2026, 0, 1)
 /** f_type of statfs(2): network file systems, whose locks may be none. */
 const NETWORK: Readonly<Record<number, string>> = { 26985: 'NFS', 4283649346: 'CIFS', 4266872130: 'SMB', 16914839: '9p' }
@@ -67,6 +70,17 @@ function clock(): Check {
   if (now.getTime() < EARLIEST)
     return bad('clock', now.toISOString(), 'It is wrong: tokens would never be valid. Set it (timedatectl set-ntp true).')
   return ok('clock', now.toISOString())
+}
+
+/** What was written lies in the past, unless the clock was put back. */
+function clockOfData(dir: string): Check[] {
+  const file = ['metadata.sqlite-wal', 'metadata.sqlite', 'lock'].map((name) => join(dir, name)).find((path) => existsSync(path))
+  const ahead = file === undefined ? 0 : statSync(file).mtimeMs - Date.now()
+  if (ahead < JUMP) return []
+  const says = `the data was written ${Math.round(ahead / 60_000)} min from now: the clock was put back`
+  return [
+    bad('clock-data', says, 'Set it (timedatectl set-ntp true). Until it has caught up, sessions and jobs may end later than they should.'),
+  ]
 }
 
 const existing = (dir: string): string => (existsSync(dir) || dir === dirname(dir) ? dir : existing(dirname(dir)))
@@ -182,9 +196,11 @@ export async function machineChecks(): Promise<Check[]> {
     ...found,
     warnings.length > 0 ? warn('configuration', `${says}: ${warnings.join('; ')}`, 'Correct these lines.') : ok('configuration', says),
     ...(await look('data', () => dataDirectory(dir))),
+    ...(await look('clock-data', () => clockOfData(dir))),
     ...(await look('file-system', () => fileSystem(dir))),
     ...(await look('disk', () => diskSpace(config))),
     ...(await look('ports', () => ports(config))),
     ...(await look('certificates', () => certificates(config))),
+    ...(await look('processes', async () => (existsSync(dir) ? orphanedProcesses(dir, (await holderHere()).holder?.pid ?? null) : []))),
   ]
 }

@@ -4,12 +4,14 @@ import type { Project } from '@sovrabase/contract/project'
 import type { Static } from 'typebox'
 import type { Client } from '../api/client.ts'
 import type { Context } from '../program/command.ts'
+import { ownVersion } from '../program/version.ts'
 import { CliError } from '../terminal/errors.ts'
 import { bytes } from '../terminal/output.ts'
 import { bad, type Check, look, ok, skipped, warn } from './check.ts'
 
 interface Status {
   readonly version: string
+  readonly engines?: readonly { readonly name: string; readonly version: string | null }[]
   readonly isolation: string
   readonly projects: { readonly active: number; readonly awake: number; readonly queued: number; readonly degraded: number }
   readonly backup?: {
@@ -22,8 +24,26 @@ interface Status {
 /** ms that two clocks may differ before tokens of one are refused by the other. */
 const DRIFT = 30_000
 
-async function projects(client: Client): Promise<Check> {
-  const all = await client.all<Project>('/projects')
+function versions({ version, engines = [] }: Status, all: readonly Project[]): Check[] {
+  const wanted = new Map(engines.map(({ name, version: newest }) => [name, newest]))
+  const behind = all.filter(({ services }) =>
+    services.some(
+      ({ status, engine, engine_version: runs }) => status === 'awake' && runs !== null && (wanted.get(engine) ?? runs) !== runs,
+    ),
+  )
+  const own = ownVersion()
+  const both = own === version ? `version ${version} of both` : `the server has ${version}, this sovra ${own}`
+  return [
+    own === version
+      ? ok('versions', both)
+      : warn('versions', both, 'Restart the server after an upgrade (systemctl reload sovrabase), or upgrade this one.'),
+    ...(behind.length === 0
+      ? []
+      : [warn('engines', `${behind.length} projects run an older PostgreSQL than the next wake brings`, 'sovra upgrade --engines --all')]),
+  ]
+}
+
+function projects(all: readonly Project[]): Check {
   const ill = all.filter(({ services }) => services.some(({ status }) => status === 'degraded' || status === 'failed'))
   if (ill.length === 0) return ok('projects', `${all.length}, none is degraded`)
   const names = ill.slice(0, 5).map(({ ref }) => ref)
@@ -102,7 +122,10 @@ export async function serverChecks(context: Context): Promise<Check[]> {
       : []),
     isolation(status),
     ...backups(status),
-    ...(await look('projects', () => projects(client))),
+    ...(await look('projects', async () => {
+      const all = await client.all<Project>('/projects')
+      return [projects(all), ...versions(status, all)]
+    })),
     ...(await look('orphans', () => volumes(client))),
     ...(await look('drift', () => drift(client))),
   ]

@@ -137,7 +137,9 @@ export const work = (db: Kysely<Tables>, codec: Codec): Omit<WorkStore, keyof Ma
   callFunction: (schema, name, payload) => callFunction(db, codec, schema, name, payload),
   async used(id, { amount, window }, now) {
     const row = await db.selectFrom('auth_rates').select('full_at').where('id', '=', id).executeTakeFirst()
-    return row === undefined || row.full_at <= now ? 0 : Math.ceil((row.full_at - now) / Math.ceil(window / amount))
+    return row === undefined || row.full_at <= now || row.full_at > now + window
+      ? 0
+      : Math.ceil((row.full_at - now) / Math.ceil(window / amount))
   },
   async take(id, { amount, window }, now) {
     const step = Math.ceil(window / amount)
@@ -146,10 +148,14 @@ export const work = (db: Kysely<Tables>, codec: Codec): Omit<WorkStore, keyof Ma
       return Math.max(1, (row?.full_at ?? now) + step - window - now)
     }
     // A bucket is one number: when it will be full again. Taking moves that by one share, and is refused where it would lie beyond the window.
-    const from = sql<number>`case when full_at < ${now} then ${now} else full_at end`
+    // One that lies further away was written before the clock was put back: it would lock people out until then.
+    const far = now + window
+    const from = sql<number>`case when full_at < ${now} or full_at > ${far} then ${now} else full_at end`
     if (codec.upserts) {
-      const share = (eb: { ref: (name: 'auth_rates.full_at') => unknown }) =>
-        sql<number>`greatest(${eb.ref('auth_rates.full_at')}, ${now}) + ${step}`
+      const share = (eb: { ref: (name: 'auth_rates.full_at') => unknown }) => {
+        const full = eb.ref('auth_rates.full_at')
+        return sql<number>`case when ${full} < ${now} or ${full} > ${far} then ${now} else ${full} end + ${step}`
+      }
       const made = await db
         .insertInto('auth_rates')
         .values({ id, full_at: now + step })
@@ -157,7 +163,7 @@ export const work = (db: Kysely<Tables>, codec: Codec): Omit<WorkStore, keyof Ma
           conflict
             .column('id')
             .doUpdateSet({ full_at: share })
-            .where('auth_rates.full_at', '<=', now + window - step),
+            .where((eb) => eb.or([eb('auth_rates.full_at', '<=', far - step), eb('auth_rates.full_at', '>', far)])),
         )
         .executeTakeFirst()
       return Number(made.numInsertedOrUpdatedRows ?? 0n) > 0 ? 0 : refused()
@@ -167,7 +173,7 @@ export const work = (db: Kysely<Tables>, codec: Codec): Omit<WorkStore, keyof Ma
         .updateTable('auth_rates')
         .set({ full_at: sql<number>`${from} + ${step}` })
         .where('id', '=', id)
-        .where('full_at', '<=', now + window - step)
+        .where((eb) => eb.or([eb('full_at', '<=', far - step), eb('full_at', '>', far)]))
         .executeTakeFirst()
       if (taken.numUpdatedRows > 0n) return 0
       if (await insertIfAbsent(db, 'auth_rates', { id, full_at: now + step })) return 0
