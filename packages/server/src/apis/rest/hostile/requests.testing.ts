@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { BATCH_TYPE } from '../batch/request.ts'
 
 /** A request as it is sent: nothing in it is encoded but what HTTP itself asks for. */
 export interface HostileRequest {
@@ -438,18 +439,45 @@ const jsonValue = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom(1, 2, null, true, 1e308, -1) },
 )
 const row = fc.dictionary(nameOf(COLUMNS), jsonValue, { maxKeys: 4 })
-const batch = fc.array(
-  fc.record(
-    {
-      method: fc.constantFrom('GET', 'POST', 'PATCH', 'DELETE'),
-      path: fc.tuple(path, query).map(([at, text]) => `${at}?${text}`),
-      headers: fc.constantFrom({}, { Prefer: 'return=representation' }),
-      body: row,
-    },
-    { requiredKeys: ['method', 'path'] },
-  ),
-  { maxLength: 3 },
+/** Of a batch: sound requests first, whose results those behind them refer to. */
+const REFERENCES = [
+  '$0.id',
+  '$0[0].id',
+  '$0[*].id',
+  '$1.name',
+  '$0.$',
+  '$9.id',
+  '$$0.id',
+  `$0."${MARK}"`,
+  '$0.',
+  '$',
+  '$0.constructor',
+] as const
+const FIRST = [
+  { method: 'GET', path: '/wide?select=id,name,data&order=id&limit=1' },
+  { method: 'GET', path: '/wide?select=id,name&order=id&limit=3' },
+  { method: 'POST', path: '/wide', headers: { Prefer: 'return=representation' }, body: { name: `${MARK}'"); --` } },
+] as const
+const referring = fc.oneof(
+  fc
+    .tuple(column, known(OPERATORS), known(REFERENCES))
+    .map(([name, operator, value]) => ({ method: 'GET', path: `/wide?${encode(name)}=${operator}.${encode(value)}` })),
+  known(REFERENCES).map((value) => ({ method: 'GET', path: `/wide?id=in.(${encode(value)},1)&select=id` })),
+  fc.tuple(column, known(REFERENCES)).map(([name, value]) => ({ method: 'PATCH', path: '/wide?id=eq.1', body: { [name]: value } })),
+  known(REFERENCES).map((value) => ({ method: 'POST', path: '/rpc/echo_text', headers: { Prefer: value }, body: [value, { a: value }] })),
 )
+const stray = fc.record(
+  {
+    method: fc.constantFrom('GET', 'POST', 'PATCH', 'DELETE'),
+    path: fc.tuple(path, query).map(([at, text]) => `${at}?${text}`),
+    headers: fc.constantFrom({}, { Prefer: 'return=representation' }),
+    body: row,
+  },
+  { requiredKeys: ['method', 'path'] },
+)
+const batch = fc
+  .tuple(fc.subarray([...FIRST]), fc.array(referring, { maxLength: 2 }), fc.array(stray, { maxLength: 1 }))
+  .map((parts) => parts.flat())
 const body = fc.oneof(
   { weight: 4, arbitrary: row.map((value) => JSON.stringify(value)) },
   { weight: 3, arbitrary: fc.array(row, { maxLength: 3 }).map((value) => JSON.stringify(value)) },
@@ -470,12 +498,17 @@ const BODILESS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 export const requests: fc.Arbitrary<HostileRequest> = fc
   .tuple(
     known(METHODS),
-    fc.oneof({ weight: 20, arbitrary: path }, { weight: 1, arbitrary: fc.constant('/') }),
+    fc.oneof({ weight: 20, arbitrary: path }, { weight: 2, arbitrary: fc.constant('/') }),
     query,
     headers,
     fc.option(body, { freq: 8 }),
+    batch,
   )
-  .map(([asked, at, text, all, content]) => {
+  .map(([asked, at, text, all, content, list]) => {
+    if (at === '/' && asked !== 'GET') {
+      const keyed: Record<string, string> = text.length % 3 === 0 ? { 'idempotency-key': MARK } : {}
+      return { method: 'POST', url: at, headers: { ...all, 'content-type': BATCH_TYPE, ...keyed }, body: JSON.stringify(list) }
+    }
     // Most of what is asked of a function by another method is refused before it is looked at.
     const method = at.startsWith('/rpc/') && !['GET', 'HEAD', 'OPTIONS'].includes(asked) && text.length % 8 > 0 ? 'POST' : asked
     return { method, url: text === '' ? at : `${at}?${text}`, headers: all, body: BODILESS.has(method) ? null : content }
