@@ -87,6 +87,20 @@ describe('backup and restore', () => {
     assert.match(checked.out, /acme\/asleep/)
   })
 
+  test('started from the backup, its rows are counted, and nothing of it stays', async () => {
+    const ran = await cli.answer<{ started: { project: string; tables: number; rows: number }[] }>(
+      ['backup', 'verify', made.file, '--start'],
+      { env },
+    )
+    const of = (name: string) => ran.started.find(({ project }) => project === `acme/${name}`)
+    assert.ok((of('asleep')?.rows ?? 0) >= ROWS)
+    assert.ok((of('awake')?.rows ?? 0) > ROWS)
+    assert.deepEqual(
+      readdirSync(tmpdir()).filter((name) => name.startsWith('sovra-verify-')),
+      [],
+    )
+  })
+
   test('damaged, truncated, foreign ones and wrong passphrases are refused before anything is touched', async () => {
     const target = join(home, 'never')
     const size = statSync(made.file).size

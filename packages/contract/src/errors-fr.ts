@@ -420,6 +420,10 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
     'Les métadonnées sont dans une base {type} : sauvegardez-la par ses propres outils.',
     'Les projets se sauvegardent un par un : `sovra backup create --project P` ; gardez aussi le dossier keys/ du dossier des données.',
   ],
+  backup_not_started: [
+    '{name} n’a pas pu démarrer depuis la sauvegarde : {reason}',
+    'Prenez une autre sauvegarde ; les mots de PostgreSQL sont au-dessus.',
+  ],
   backup_exists: ['{file} est déjà là.', 'Nommez un autre fichier, ou un dossier.'],
   backup_dir_unusable: [
     'Les sauvegardes ne peuvent pas être écrites dans {dir} : {reason}.',

@@ -668,6 +668,11 @@ export const ERRORS = {
     'The metadata lies in a {type} database: back that up by its own tools.',
     'Projects can be backed up one by one: `sovra backup create --project P`; keep the folder keys/ of the data directory too.',
   ],
+  backup_not_started: [
+    409,
+    '{name} could not be started from the backup: {reason}',
+    'Use another backup; the words of PostgreSQL are above.',
+  ],
   backup_exists: [409, '{file} is there already.', 'Name another file, or a directory.'],
   backup_dir_unusable: [
     500,

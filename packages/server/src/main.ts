@@ -9,6 +9,8 @@ import { postgresProgram } from './programs.ts'
 
 /** `sovra recover` starts this program so: it works with a server's rights and lock, and ends. */
 const RECOVER = 'recover'
+/** And so does `sovra backup verify --start`, on a directory of its own. */
+const COUNT = 'count'
 
 /** For the words about an error; known once the configuration is read. */
 let dataDir = ''
@@ -33,6 +35,11 @@ async function main(): Promise<void> {
     const { recover } = await import('./recover.ts')
     const done = await recover(loaded, options, { continueOnError: process.argv.includes('--continue-on-error') })
     process.stdout.write(`${JSON.stringify(done)}\n`)
+    process.exit(0)
+  }
+  if (process.argv[2] === COUNT) {
+    const { countRows } = await import('./count.ts')
+    process.stdout.write(`${JSON.stringify(await countRows(loaded, options))}\n`)
     process.exit(0)
   }
   // Only the server loads HTTP and the like: the keeper stays small.

@@ -123,6 +123,25 @@ async function fill(archive: Archive, identity: string, dir: string, say: (text:
   return made.config === null ? null : 'keys/config.yaml'
 }
 
+export interface UnpackedVolume {
+  readonly volume: string
+  readonly project: string
+  readonly service: string
+}
+
+/** The data of all services into a data directory without metadata: to be looked at, not to be served. */
+export async function unpackVolumes(archive: Archive, identity: string, dir: string): Promise<UnpackedVolume[]> {
+  const volumes: UnpackedVolume[] = []
+  await mkdir(join(dir, 'projects'), { recursive: true, mode: PRIVATE.folder })
+  for (const { ref, name, organisation } of archive.manifest.projects) {
+    const record = await readProject(archive, identity, ref)
+    await unpackProject(archive, record, join(dir, 'projects'))
+    for (const { name: service, volume, sha256 } of record.services)
+      if (sha256 !== null) volumes.push({ volume, project: `${organisation}/${name}`, service })
+  }
+  return volumes
+}
+
 async function unpackProject(archive: Archive, { ref, services }: ProjectRecord, projects: string): Promise<void> {
   for (const { name, volume, sha256 } of services) {
     if (sha256 === null) continue

@@ -10,6 +10,7 @@ import { stop } from '../terminal/errors.ts'
 import { bytes, localTime, pairs, type Spinner, table } from '../terminal/output.ts'
 import { newSeal, OPEN_FLAGS, type OpenOptions, openKey, SEAL_FLAGS, type SealOptions } from '../terminal/seal.ts'
 import { archive, store } from './backup-archive.ts'
+import { startedText, startFrom } from './backup-start.ts'
 
 interface CreateOptions extends SealOptions {
   readonly to: string
@@ -134,25 +135,31 @@ function shown({ header, manifest }: Archive): string {
 }
 
 /** Checks every byte; with a key also that its maker wrote the list. */
-async function check(context: Context, file: string, options: OpenOptions): Promise<Archive> {
+async function check(context: Context, file: string, key: Awaited<ReturnType<typeof openKey>>): Promise<Archive> {
   const { openBackup } = await backups()
   const archive = await openBackup(file)
-  const key = await openKey(options, false)
   if (key) await archive.unlock(key)
   await context.spin('Checking', () => archive.verify())
   return archive
 }
 
-const verify = command<OpenOptions, [file: string]>({
+interface VerifyOptions extends OpenOptions {
+  readonly start?: boolean
+}
+
+const verify = command<VerifyOptions, [file: string]>({
   use: 'verify <file>',
-  says: 'read a backup to its end and compare it with its checksums',
-  examples: ['sovra backup verify /mnt/backups/sovrabase-all-20261124T031500Z.tar'],
-  flags: OPEN_FLAGS,
+  says: 'read a backup to its end and compare it with its checksums; start it and count, if asked to',
+  examples: ['sovra backup verify /mnt/backups/sovrabase-all-20261124T031500Z.tar', 'sovra backup verify backup.tar --start'],
+  flags: [['--start', 'also unpack it into $TMPDIR, start each PostgreSQL of it, and count its rows'], ...OPEN_FLAGS],
   more: 'With a passphrase or key it is also checked that nobody has changed it since it was made.',
-  async run(context, options, file) {
+  async run(context, { start, ...options }, file) {
     return await withFile(context, file, async (path) => {
-      const archive = await check(context, path, options)
-      return { data: { file, ok: true, ...archive.header, ...archive.manifest }, text: `${shown(archive)}\n${file} is whole.` }
+      const key = await openKey(options, start === true)
+      const archive = await check(context, path, key)
+      const started = start ? await startFrom(context, archive, await archive.unlock(key!)) : undefined
+      const data = { file, ok: true, ...archive.header, ...archive.manifest, ...(started ? { started } : {}) }
+      return { data, text: [shown(archive), ...(started ? [startedText(started)] : []), `${file} is whole.`].join('\n') }
     })
   },
 })
