@@ -76,8 +76,8 @@ function renderDatabaseError(fields: DatabaseFields, caller: Caller, hintOf: (fi
   const guard = guardOf(fields.sqlstate, fields.message)
   if (guard) return renderError(guardError(guard), caller, hintOf)
   if (fields.sqlstate === 'PGRST') return raised(fields, caller, hintOf)
-  const { sqlstate, message, routine } = fields
-  const status = statusOfInput(sqlstate, message, routine) ?? statusOfSqlState(sqlstate, message, caller.authenticated)
+  const { sqlstate, message, routine, context } = fields
+  const status = statusOfInput(sqlstate, message, routine, context) ?? statusOfSqlState(sqlstate, message, caller.authenticated)
   return {
     status,
     headers: status === 401 ? { 'www-authenticate': 'Bearer' } : {},

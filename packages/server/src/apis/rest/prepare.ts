@@ -121,7 +121,7 @@ export function findTable(catalogue: Catalogue, schema: string, name: string): T
 
 /** The exposed schema that the request names, else the first. Answers name it where it was chosen from several. */
 export function schemaOf(request: Asked, { settings }: Space): { schema: string; profile: string | null } {
-  const reads = request.method === 'GET' || request.method === 'HEAD'
+  const reads = ['GET', 'HEAD', 'OPTIONS'].includes(request.method)
   const asked = header(request, reads ? 'accept-profile' : 'content-profile')
   const [first = 'public'] = settings.schemas
   if (asked !== undefined && !settings.schemas.includes(asked))

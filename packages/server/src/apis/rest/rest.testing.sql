@@ -152,3 +152,8 @@ insert into plants values (1, 'North'), (2, 'South'), (3, 'Empty');
 insert into lines values (1, 'L1', 1), (2, 'L2', 1), (3, 'L3', 2);
 insert into prices values (1, 10), (2, 20); insert into people_of values (1, 'Ann'), (2, 'Bob'), (2, 'Cy');
 grant select on plants, lines, prices, people_of to anon;
+
+create view contradiction as select * from projects where id = (select id from projects);
+create table taskz (id int); grant select on contradiction, taskz to anon;
+create schema "od d"; create table "od d"."T t" (id int); insert into "od d"."T t" values (1); grant usage on schema "od d" to anon; grant select on "od d"."T t" to anon;
+create function "od d".twins("od d"."T t") returns setof "od d"."T t" language sql stable as $$ select $1 union all select $1 $$;

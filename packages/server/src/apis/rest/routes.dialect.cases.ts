@@ -73,4 +73,13 @@ export const DIALECT: readonly Case[] = [
       ],
     },
   },
+  // errors
+  { request: 'GET /contradiction', status: 500, error: { code: '21000' } },
+  { request: 'TRACE /clients', status: 405, error: { code: 'PGRST117', message: 'Unsupported HTTP method: TRACE' } },
+  { request: 'OPTIONS /rpc/no_such_function_here', status: 404, error: { code: 'PGRST202', hint: null } },
+  {
+    request: 'GET /taskz?select=*,projects(*)',
+    status: 400,
+    error: { code: 'PGRST200', hint: "Perhaps you meant 'tasks' instead of 'taskz'." },
+  },
 ]

@@ -16,7 +16,8 @@ before(async () => {
 after(() => rest?.stop())
 
 async function check(row: Case, prefer: string): Promise<void> {
-  const [method = 'GET', url = ''] = row.request.split(' ')
+  const [method = 'GET', ...words] = row.request.split(' ')
+  const url = words.join(' ')
   const headers: Record<string, string> = { ...row.headers }
   if (prefer !== '') headers.prefer = headers.prefer ? `${headers.prefer}, ${prefer}` : prefer
   const body = row.body === undefined ? undefined : typeof row.body === 'string' ? row.body : JSON.stringify(row.body)
@@ -83,7 +84,18 @@ describe('the catalogue and its plans', () => {
   })
 
   it('takes settings of the project, and those in the database before them', async () => {
-    rest.settings = { tx_end: 'commit-allow-override', max_rows: 2, schemas: ['public', 'other'] }
+    rest.settings = { tx_end: 'commit-allow-override', max_rows: 2, schemas: ['public', 'other', 'od d'] }
+    await check(
+      {
+        request: 'GET /T t?select=id,twins(id)',
+        headers: { 'accept-profile': 'od d' },
+        status: 200,
+        json: [{ id: 1, twins: [{ id: 1 }, { id: 1 }] }],
+      },
+      '',
+    )
+    const options = await rest.app.inject({ method: 'OPTIONS', url: '/things', headers: { 'accept-profile': 'other' } })
+    assert.deepEqual([options.statusCode, String(options.headers.allow).startsWith('OPTIONS,GET,HEAD')], [200, true])
     assert.equal((await get('/projects')).json().length, 2)
     assert.equal((await get('/projects?limit=4', { prefer: 'count=exact' })).headers['content-range'], '0-1/5')
     assert.deepEqual((await get('/things', { 'accept-profile': 'other' })).json(), [{ id: 1, name: 'thing' }])

@@ -10,6 +10,7 @@ import { renderError } from './errors.ts'
 import { grantHint } from './hints.ts'
 import { mediaType } from './parse/body.ts'
 import { contentLocation } from './parse/canonical.ts'
+import { noRoutine } from './plan/call.ts'
 import type { Plan } from './plan/types.ts'
 import { type Call, findTable, header, identityOf, prepare, queryOf, schemaOf, type Verb } from './prepare.ts'
 import { type Answer, answerOf } from './reply.ts'
@@ -262,14 +263,18 @@ function tableMethods(table: Table): string {
 function routineMethods(catalogue: Catalogue, schema: string, name: string): string {
   const overloads = catalogue.schemas.get(schema)?.functions.get(name)
   if (!overloads) {
-    const details = `Searched for the function ${schema}.${name}, but no matches were found in the schema cache.`
-    throw fail('PGRST202', { function: `${schema}.${name}`, hint: '' }, { details })
+    throw noRoutine({ catalogue, schema }, name, [], [], null)
   }
   return overloads.every(({ volatility }) => volatility === 'volatile') ? 'OPTIONS,POST' : 'OPTIONS,GET,HEAD,POST'
 }
 
+const METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'POST', 'PATCH', 'PUT', 'DELETE'])
+
 function render(options: RestOptions, error: SovraError, request: FastifyRequest, reply: FastifyReply): unknown {
   const { trace } = request
+  if (error.code === 'not_found' && !METHODS.has(request.method)) {
+    return render(options, fail('PGRST117', { method: request.method }), request, reply)
+  }
   const principal = trace ? options.principal(request) : null
   const role = principal?.role ?? 'anon'
   const caller = { role, authenticated: role !== 'anon' }

@@ -165,7 +165,13 @@ function accepts(routine: Routine, keys: readonly string[]): boolean {
   )
 }
 
-function noRoutine(input: Lookup, name: string, keys: readonly string[], overloads: readonly Routine[], body: BodyShape | null) {
+export function noRoutine(
+  input: Omit<Lookup, 'query'>,
+  name: string,
+  keys: readonly string[],
+  overloads: readonly Routine[],
+  body: BodyShape | null,
+) {
   const full = `${input.schema}.${name}`
   const single = { 'text/plain': 'text', 'text/xml': 'xml', 'application/octet-stream': 'bytea' }[body?.type ?? '']
   const withKeys = keys.length === 0 ? ' without parameters' : ` with parameter${keys.length > 1 ? 's' : ''} ${keys.join(', ')}`
@@ -179,7 +185,7 @@ function noRoutine(input: Lookup, name: string, keys: readonly string[], overloa
   )
 }
 
-function routineHint(input: Lookup, name: string, keys: readonly string[], overloads: readonly Routine[]): string {
+function routineHint(input: Omit<Lookup, 'query'>, name: string, keys: readonly string[], overloads: readonly Routine[]): string {
   const prefix = `Perhaps you meant to call the function ${input.schema}.`
   const signature = (names: readonly string[]) => `(${[...names].sort().join(', ')})`
   const near =

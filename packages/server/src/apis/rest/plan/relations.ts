@@ -98,7 +98,9 @@ function* junctions(catalogue: Catalogue, table: Table): Generator<Relation> {
 
 /** Functions that take one row of the table and return rows of a table. */
 function* computed(catalogue: Catalogue, table: Table): Generator<Relation> {
-  const types = [`${table.schema}.${table.name}`, `${table.schema}."${table.name.replaceAll('"', '""')}"`]
+  // PostgreSQL quotes what has to be.
+  const spelt = (name: string) => [name, `"${name.replaceAll('"', '""')}"`]
+  const types = spelt(table.schema).flatMap((schema) => spelt(table.name).map((name) => `${schema}.${name}`))
   for (const overloads of catalogue.schemas.get(table.schema)?.functions.values() ?? []) {
     for (const routine of overloads) {
       const [row] = routine.args
@@ -165,24 +167,32 @@ function noRelation(
   hint: string | null,
 ): SovraError {
   const using = hint === null ? '' : ` using the hint '${hint}'`
-  const near =
-    catalogue.schemas.get(schema)?.tables.has(parent) === true
-      ? // Where the child is right, the hint is not.
-        all.some(({ target }) => target.name === child)
-        ? null
-        : nearest(
-            child,
-            all.map(({ target }) => target.name),
-            0.33,
-          )
-      : null
   return fail(
     'PGRST200',
-    { parent, child, hint: near === null ? '' : `Perhaps you meant '${near}' instead of '${child}'.` },
+    { parent, child, hint: relationHint(catalogue, all, parent, schema, child) },
     {
       details: `Searched for a foreign key relationship between '${parent}' and '${child}'${using} in the schema '${schema}', but no matches were found.`,
     },
   )
+}
+
+function relationHint(catalogue: Catalogue, all: readonly Relation[], parent: string, schema: string, child: string): string {
+  const tables = catalogue.schemas.get(schema)?.tables
+  if (tables?.has(parent) !== true) return ''
+  const meant = (name: string, candidates: Iterable<string>) => {
+    const near = nearest(name, candidates, 0.33)
+    return near === null ? '' : `Perhaps you meant '${near}' instead of '${name}'.`
+  }
+  // Without any relation it is the parent that is wrong; where the child is right, the hint is.
+  if (all.length === 0) {
+    const related = [...tables.values()].filter((table) => relationsOf(catalogue, table).length > 0)
+    return meant(
+      parent,
+      related.map(({ name }) => name),
+    )
+  }
+  const children = all.map(({ target }) => target.name)
+  return children.includes(child) ? '' : meant(child, children)
 }
 
 const list = (columns: readonly string[]) => `(${columns.join(', ')})`

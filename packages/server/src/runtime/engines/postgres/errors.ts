@@ -55,14 +55,17 @@ export function statusOfSqlState(sqlstate: string, message: string, authenticate
 /** Raised by plpgsql's RAISE: what it says, and whether that is the caller's fault, is the function's. */
 const RAISED = 'exec_stmt_raise'
 const OF_INPUT = /^(?:21000|54\d{3})$/
+/** What a view does, whatever is sent; a stack that functions or triggers used up is theirs too. */
+const OF_VIEW = /^more than one row returned by a subquery/
+const OF_FUNCTION = /\bfunction \S+\(/
 const NOT_UPDATABLE = /^cannot (?:insert into|update|delete from|merge into) view /
 
 /**
  * Of errors that the reference calls the server's, those that PostgreSQL itself raises only because of what was sent: a row that is merged
  * twice, a value too long for an index, too many columns, a view that cannot be written. Undefined for all others.
  */
-export function statusOfInput(sqlstate: string, message: string, routine: string | null): number | undefined {
-  if (routine === RAISED) return undefined
+export function statusOfInput(sqlstate: string, message: string, routine: string | null, context: string | null): number | undefined {
+  if (routine === RAISED || OF_VIEW.test(message) || (sqlstate === '54001' && OF_FUNCTION.test(context ?? ''))) return undefined
   if (OF_INPUT.test(sqlstate)) return 400
   return sqlstate === '55000' && NOT_UPDATABLE.test(message) ? 405 : undefined
 }
