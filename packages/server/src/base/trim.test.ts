@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { collector, trimmer } from './trim.ts'
+import { until } from '../../../../test/until.ts'
+import { collectYoung, trimmer } from './trim.ts'
 
 test('collects once after work, when two periods were idle', () => {
   let collected = 0
@@ -20,7 +21,9 @@ test('collects once after work, when two periods were idle', () => {
   assert.equal(periods(5), 2)
 })
 
-test('the collector is there', () => {
-  const collect = collector()
-  collect()
+test('buffers that are done with are given back', async () => {
+  for (let i = 0; i < 400; i++) Buffer.alloc(65_536)
+  collectYoung()
+  // They are swept by another thread.
+  await until(() => process.memoryUsage().arrayBuffers < 200 * 65_536)
 })

@@ -1,19 +1,28 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
-type Collect = (options: { type: 'major'; flavor: 'last-resort' }) => void
+type Collect = (options: { type: 'major'; flavor: 'last-resort' } | { type: 'minor' }) => void
 
 const PERIOD = 10_000
 /** Shares of a period that the process computed. */
 const IDLE = 0.02
 const WORK = 0.05
 
-/** V8's own collector, on demand. */
-export function collector(): () => void {
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as Collect
-  return () => collect({ type: 'major', flavor: 'last-resort' })
+let known: Collect | undefined
+
+/** V8's own collector. */
+function collect(options: Parameters<Collect>[0]): void {
+  if (known === undefined) {
+    setFlagsFromString('--expose-gc')
+    known = runInNewContext('gc') as Collect
+  }
+  known(options)
 }
+
+const collectAll = () => collect({ type: 'major', flavor: 'last-resort' })
+
+/** Buffers that are done with, where many go through: a millisecond. */
+export const collectYoung = () => collect({ type: 'minor' })
 
 /**
  * Says at the end of each period, by the CPU used since the last, when to collect: once after work, in the second idle period, when
@@ -37,7 +46,7 @@ export function trimmer(period: number, collect: () => void): (cpu: number) => v
 
 /** A third of what work took stays until the next collection, and V8 collects only while something is allocated: here it is given back. */
 export function trimWhenIdle(): void {
-  const look = trimmer(PERIOD, collector())
+  const look = trimmer(PERIOD, collectAll)
   const cpu = (): number => {
     const { user, system } = process.cpuUsage()
     return (user + system) / 1000

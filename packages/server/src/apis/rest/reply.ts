@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import { fail } from '../../base/errors.ts'
 import { rangeError, singularityError } from './errors.ts'
 import { contentType, type Media } from './parse/media.ts'
@@ -9,6 +10,8 @@ export interface Answer {
   /** Set-Cookie may come more than once. */
   readonly headers: Readonly<Record<string, string | string[]>>
   readonly body: Buffer | null
+  /** In place of the body, one that is not there as a whole. */
+  readonly stream?: Readable
 }
 
 /** Content-Range of `page` rows from `first`; `*` for what is empty or not known (RFC 9110, 14.4, with rows as unit). */

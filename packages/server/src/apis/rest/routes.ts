@@ -1,4 +1,5 @@
 import { isAscii } from 'node:buffer'
+import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { fail, type SovraError } from '../../base/errors.ts'
 import type { Catalogue, Table } from '../../runtime/engines/postgres/catalogue/types.ts'
@@ -14,8 +15,9 @@ import { noRoutine } from './plan/call.ts'
 import type { Plan } from './plan/types.ts'
 import { type Call, findTable, header, identityOf, prepare, queryOf, schemaOf, type Verb } from './prepare.ts'
 import { type Answer, answerOf } from './reply.ts'
-import { checkRoom, type Database, runPlan, withFreshCatalogue } from './run.ts'
+import { checkRoom, type Database, NO_ROW, type Row, runPlan, withFreshCatalogue } from './run.ts'
 import { spaceOf } from './space.ts'
+import { type Rows, streamRows } from './stream.ts'
 import { Timing } from './timing.ts'
 
 /** Who asks: what the gateway's principal has. */
@@ -132,13 +134,18 @@ async function handle(options: RestOptions, request: FastifyRequest, reply: Fast
   const hold = opening instanceof Promise ? await opening : opening
   const trace: Trace = { plan: null, catalogue: null, schema: '' }
   request.trace = trace
+  let streaming = false
   try {
     const answer = await withFreshCatalogue(hold.database.catalogue, (catalogue) =>
       attempt(options, request, reply, call, hold.database, catalogue, trace),
     )
-    return send(reply, answer, request.method === 'HEAD')
+    const { stream } = answer
+    if (stream === undefined) return send(reply, answer, request.method === 'HEAD')
+    streaming = true
+    stream.once('close', () => hold.release())
+    return reply.code(answer.status).headers(answer.headers).send(stream)
   } finally {
-    hold.release()
+    if (!streaming) hold.release()
   }
 }
 
@@ -190,14 +197,25 @@ async function attempt(
   trace.plan = plan
   checkRoom(database, plan)
   const identity = identityOf(request, options.principal(request), call, space.searchPaths.get(schema) ?? schema, plan.prefer.timezone)
-  const row = await runPlan(database.pool, identity, plan, values, body, () => new ClientGone(reply), space.preparation(identity.role))
+  const preparation = space.preparation(identity.role)
+  const rows =
+    plan.stream && preparation.before.length === 0
+      ? await streamRows(database.pool, identity, plan.stream, values, new ClientGone(reply), preparation.timeout)
+      : null
+  const row = rows
+    ? rowOfStream(rows)
+    : await runPlan(database.pool, identity, plan, values, body, () => new ClientGone(reply), preparation)
   timing?.mark('transaction')
   const location = plan.action === 'read' ? contentLocation(call.name, queryOf(request.url)) : null
   const answer = answerOf(plan, row, values, profile, options.shared(request), location)
+  if (rows?.body instanceof Readable) return { ...answer, stream: rows.body }
   if (timing === null) return answer
   timing.mark('response')
   return { ...answer, headers: { ...answer.headers, 'server-timing': timing.toString() } }
 }
+
+const NO_BYTES = Buffer.alloc(0)
+const rowOfStream = ({ page, body }: Rows): Row => ({ ...NO_ROW, page, body: body instanceof Buffer ? body : NO_BYTES })
 
 /** Aborted when the client goes away before its answer: what an AbortSignal does for one listener, without its cost for each request. */
 class ClientGone implements Gone {

@@ -32,7 +32,7 @@ export interface Row {
   readonly status: string | null
 }
 
-const NO_ROW: Row = { body: null, page: 0, total: null, location: null, inserted: null, headers: null, status: null }
+export const NO_ROW: Row = { body: null, page: 0, total: null, location: null, inserted: null, headers: null, status: null }
 const NOTHING: Preparation = { before: [], timeout: null }
 const number = (text: string | null): number | null => (text === null ? null : Number(text))
 

@@ -4,6 +4,7 @@ import { lifts } from './lift.ts'
 import { askedSql, bodySql, ROWS, responseSql, shownMedia } from './result.ts'
 import { countableSql, type SelectOptions, selectSql } from './select.ts'
 import { Params } from './sql.ts'
+import { streamedOf } from './stream.ts'
 import { buildTree, type Node, nodesOf } from './tree.ts'
 import type { Need, Plan, PlanInput, Statement } from './types.ts'
 
@@ -60,6 +61,7 @@ export function planRead(input: PlanInput, table: Table): Plan {
     offset: root.offset,
     explain: media.kind === 'plan' ? null : explainStatement(root, options, prefer.count),
     maxRows: input.maxRows,
+    stream: streamedOf(input, root, options),
     needs: readNeeds(root),
     name: table.name,
     isVoid: false,

@@ -209,7 +209,7 @@ function limitSql({ limit }: Node, params: Params, maxRows: number | null): stri
   return `limit ${params.limit(limit, maxRows)}`
 }
 
-function windowSql(node: Node, params: Params, maxRows: number | null): string {
+export function windowSql(node: Node, params: Params, maxRows: number | null): string {
   const limit = limitSql(node, params, maxRows)
   const offset = node.offset === null ? '' : `offset ${params.value(node.offset)}`
   return [limit, offset].filter((part) => part !== '').join(' ')

@@ -41,6 +41,12 @@ export interface Statement {
   readonly params: readonly Param[]
 }
 
+/** The same rows one by one, and how many they are. */
+export interface Streamed {
+  readonly rows: Statement
+  readonly count: Statement
+}
+
 /** A planned request: one statement for all requests of its shape. */
 export interface Plan extends Statement {
   readonly action: Action
@@ -55,6 +61,8 @@ export interface Plan extends Statement {
   /** What the planner thinks of the number of rows (`count=planned`, or `estimated` past `maxRows`). */
   readonly explain: Statement | null
   readonly maxRows: number | null
+  /** Where the answer may be too large for one piece. */
+  readonly stream?: Streamed | null
   readonly needs: readonly Need[]
   /** Table's name, for Location. */
   readonly name: string

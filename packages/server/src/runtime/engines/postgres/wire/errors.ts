@@ -52,6 +52,23 @@ export function fieldsOf(data: Buffer, start: number, end: number): DatabaseFiel
 export const databaseError = (fields: DatabaseFields): SovraError =>
   fail('database_error', { sqlstate: fields.sqlstate }, { details: fields })
 
+/** What PostgreSQL says of a statement that takes too long. */
+export const timedOut = (): SovraError =>
+  databaseError({
+    ...{ sqlstate: '57014', severity: 'ERROR', message: 'canceling statement due to statement timeout' },
+    ...{
+      detail: null,
+      hint: null,
+      schema: null,
+      table: null,
+      column: null,
+      constraint: null,
+      context: null,
+      position: null,
+      routine: null,
+    },
+  })
+
 export function connectionLost(reason: string, retriable: boolean, cause?: unknown): SovraError {
   const details: LostDetails = { retriable }
   return fail('connection_lost', { reason }, { details, cause, headers: { 'retry-after': RETRY_AFTER_SECONDS } })

@@ -68,6 +68,11 @@ export class PipelinePool implements JobOwner {
     })
   }
 
+  /** ms until a statement is ended, where its request says nothing else. */
+  get timeout(): number {
+    return this.#setup.limits.timeout
+  }
+
   /**
    * The rows of a statement with one column, as bytes while they come, on a connection of its own. Resolves with the first bytes or the end,
    * so that an error before any row rejects; a later one destroys the stream. Destroying the stream cancels the statement.

@@ -8,6 +8,8 @@ export interface StreamOptions {
   readonly open?: string
   readonly between?: string
   readonly close?: string
+  /** Called with each piece of a row; `first`: it begins one. */
+  readonly onData?: (bytes: number, first: boolean) => void
 }
 
 /** What the stream asks of its statement. */
@@ -41,6 +43,7 @@ export function rowStream(options: StreamOptions, begin: Begin): Promise<Readabl
       push: (data, first) => {
         start()
         if (readable.destroyed) return true
+        options.onData?.(data?.length ?? 0, first)
         if (first && rows++ > 0 && options.between) readable.push(options.between)
         return data === null || data.length === 0 ? true : readable.push(data)
       },
