@@ -56,7 +56,7 @@ describe('defaults', () => {
       admin: { host: '127.0.0.1', port: 'auto' },
       wire: { host: '127.0.0.1', port: 'auto', tls: { cert_file: null, key_file: null } },
       engines: { postgres: { bin_dir: null, pool: 0 } },
-      backup: { dir: null, every: 86_400_000, recipients: [], keep: 7, keep_for: 30 * 86_400_000, snapshots: 14 },
+      backup: { dir: null, archive: null, every: 86_400_000, recipients: [], keep: 7, keep_for: 30 * 86_400_000, snapshots: 14 },
       sleep_after: 300_000,
       limits: {
         headers: 65_536,
@@ -85,7 +85,15 @@ describe('defaults', () => {
       },
       network: { allow: [], ca_file: null, proxy: null },
       disk: { reserve: 1024 ** 3, share: 5 },
-      log: { level: 'info', format: 'auto', stdout: 'on', file_size: 32 * 1024 ** 2, total_size: 512 * 1024 ** 2 },
+      log: {
+        level: 'info',
+        format: 'auto',
+        stdout: 'on',
+        addresses: 'truncated',
+        file_size: 32 * 1024 ** 2,
+        total_size: 512 * 1024 ** 2,
+        otlp: { url: null, headers: null, ca_file: null },
+      },
     })
   })
 
