@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { fail } from '../../../base/errors.ts'
 import { BECOME_GATEWAY } from '../../../runtime/engines/postgres/as-role.ts'
+import type { Statement } from '../../../runtime/engines/postgres/wire/job.ts'
 import type { PipelinePool } from '../../../runtime/engines/postgres/wire/pool.ts'
 import type { Transaction } from '../../../runtime/engines/postgres/wire/transaction.ts'
 
@@ -44,15 +45,16 @@ const KEEP = 'update sovrabase.idempotent_answers set body = $3 where actor = $1
  * was answered before; null where this is the first. Throws idempotency_mismatch.
  */
 export async function claim(tx: Transaction, { key, actor, fingerprint }: Keyed): Promise<Buffer | null> {
-  await tx.query({ sql: SWEEP, params: [] })
-  if ((await tx.query({ sql: CLAIM, params: [actor, key, fingerprint] })).rows === 1) return null
+  const claimed = await tx.query({ sql: CLAIM, params: [actor, key, fingerprint], before: [{ sql: SWEEP, params: [] }] })
+  if (claimed.rows === 1) return null
   const known = await tx.query({ sql: READ, params: [actor, key] })
   if (known.text(0, 0) !== fingerprint) throw fail('idempotency_mismatch')
   return known.bytes(0, 1)
 }
 
-export async function keep(tx: Transaction, { key, actor }: Keyed, body: Buffer): Promise<void> {
-  await tx.query({ sql: KEEP, params: [actor, key, body.toString('utf8')], before: [BECOME_GATEWAY] })
+/** `before`: what is still to do as the caller. */
+export async function keep(tx: Transaction, { key, actor }: Keyed, body: Buffer, before: Statement): Promise<void> {
+  await tx.query({ sql: KEEP, params: [actor, key, body.toString('utf8')], before: [before, BECOME_GATEWAY] })
 }
 
 /** By pool and key: the last of those who want it. A project is at home on one node, so whoever waits, waits here and holds no connection. */

@@ -110,9 +110,10 @@ async function transaction(
         trace.index = null
         const body = printed(run.made)
         // Here, still as the caller: who checks them later would check as somebody else.
-        await tx.query({ sql: 'set constraints all immediate', params: [] })
+        const checked = plain('set constraints all immediate')
+        if (batch.keyed !== undefined && !batch.rollback) await keep(tx, batch.keyed, body, checked)
+        else await tx.query(checked)
         if (batch.rollback) throw new Undone(body)
-        if (batch.keyed !== undefined) await keep(tx, batch.keyed, body)
         return { body, replayed: false }
       },
       options,
