@@ -9,7 +9,7 @@ import type { Engine } from '../engine.ts'
 import type { Entry } from '../entry.ts'
 import type { Service, ServiceStore } from '../services.ts'
 import { Follower } from './follower.ts'
-import { type BaseRecord, lineageFolder, lineageName } from './layout.ts'
+import { type BaseRecord, isLineageOf, lineageFolder, lineageName, lineageNames } from './layout.ts'
 import { pruneProject } from './prune.ts'
 import type { BackupSettings, Places } from './settings.ts'
 import { type ArchiveFact, archiveFacts, writeArchiveFact } from './state.ts'
@@ -90,14 +90,23 @@ export class Archiver {
       this.#settings.delete(project_ref)
       void this.#changed(project_ref)
     })
-    // What was written before a crash lies in logs of clusters that sleep.
-    for (const [id, fact] of this.#facts) if (!fact.whole) void this.#wake(id)
+    void this.#fetchLeft()
     this.#timer = setInterval(() => {
       this.#looking ??= this.look().finally(() => {
         this.#looking = null
       })
     }, EVERY)
     this.#timer.unref()
+  }
+
+  /** What was written before a crash lies in logs of clusters that sleep: one after the other is woken for it. */
+  async #fetchLeft(): Promise<void> {
+    const { services, metadata } = this.#options
+    for (const [id, { whole }] of [...this.#facts]) {
+      if (this.#closing) return
+      if (!(await services.byId(metadata.kysely, id))) await this.#drop(id)
+      else if (!whole) await this.#wake(id)
+    }
   }
 
   #settingsOf(ref: string): Promise<BackupSettings> {
@@ -156,15 +165,16 @@ export class Archiver {
   async #make({ service }: Followed, settings: BackupSettings): Promise<Follower> {
     const { places, engine, connector, incarnation, stored, log } = this.#options
     const { project, name, volume } = service
-    const lineage = lineageName(volume, incarnation)
+    const store = await places.archive(project, settings)
     let rules = settings
     const { history } = engine(service.engine)
     if (!history) throw new Error('no history')
     return new Follower({
       service,
       history,
-      lineage,
-      store: within(await places.archive(project, settings), lineageFolder(project, lineage)),
+      last: async () => (await lineageNames(store, project)).findLast((one) => isLineageOf(one, volume, incarnation)) ?? null,
+      fresh: () => lineageName(volume, incarnation, this.#now()),
+      open: (lineage) => within(store, lineageFolder(project, lineage)),
       rules: () => {
         // As they are now, without waiting for them.
         void this.#settingsOf(project).then(

@@ -20,9 +20,11 @@ export interface ArchiveRules {
 export interface FollowerOptions {
   readonly service: Service
   readonly history: History
-  readonly lineage: string
-  /** Of this lineage. */
-  readonly store: ObjectStore
+  /** The lineage that was followed last; null: none was. */
+  readonly last: () => Promise<string | null>
+  /** The name of a new one. */
+  readonly fresh: () => string
+  readonly open: (lineage: string) => ObjectStore
   readonly rules: () => ArchiveRules
   /** A share in the running service, null where it does not run. */
   readonly hold: () => Hold | null
@@ -50,6 +52,7 @@ export class Follower {
   #following: Following | null = null
   #position: Position = 0n
   #bases: BaseRecord[] = []
+  #lineage = ''
   #basing: Promise<void> | null = null
   #baseFailedAt: number | null = null
   #failure = Promise.withResolvers<never>()
@@ -89,19 +92,24 @@ export class Follower {
   }
 
   async #follow(): Promise<void> {
-    this.#bases = await basesOf(this.#options.store)
+    const { last, fresh, open, log, service } = this.#options
+    const known = await last()
+    this.#lineage = known ?? fresh()
+    this.#bases = known === null ? [] : await basesOf(open(known))
     try {
-      await this.#begin(this.#bases.length === 0)
+      return await this.#begin(this.#bases.length === 0)
     } catch (error) {
       if (!isSovraError(error, 'history_lost')) throw error
-      this.#options.log.warn({ project: this.#options.service.project, err: error }, 'the archive begins anew: its log has a gap')
-      this.#bases = []
-      await this.#begin(true)
+      log.warn({ project: service.project, err: error }, 'the archive begins anew: its log has a gap')
     }
+    // Never within the former: after a gap it may be another history altogether.
+    this.#lineage = fresh()
+    this.#bases = []
+    await this.#begin(true)
   }
 
   async #begin(fresh: boolean): Promise<void> {
-    const { service, history, store, rules, hold, now } = this.#options
+    const { service, history, open, rules, hold, now } = this.#options
     const share = hold()
     if (!share) throw fail('archive_follow_failed', { reason: 'it sleeps' })
     let writer: LogWriter | null = null
@@ -115,7 +123,7 @@ export class Follower {
       this.#following = following
       this.#position = following.from
       writer = new LogWriter({
-        store,
+        store: open(this.#lineage),
         timeline: following.timeline,
         // Half of the time is for the way into the store.
         after: () => rules().within / 2,
@@ -206,12 +214,20 @@ export class Follower {
   }
 
   async #base(): Promise<void> {
-    const { service, history, lineage, store, hold, inTurn, incremental, based, now } = this.#options
+    const { service, history, open, hold, inTurn, incremental, based, now } = this.#options
     await inTurn(async () => {
       const share = hold()
       if (!share) return
       try {
-        const common = { lineage, store, history, endpoint: share.endpoint, service, manifest: incremental, now }
+        const common = {
+          lineage: this.#lineage,
+          store: open(this.#lineage),
+          history,
+          endpoint: share.endpoint,
+          service,
+          manifest: incremental,
+          now,
+        }
         const parent = this.#parent()
         const base = await takeBase({ ...common, parent }).catch((error: unknown) => {
           // Its summaries of changes may be gone: then it is a whole one.

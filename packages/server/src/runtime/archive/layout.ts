@@ -10,7 +10,8 @@ import type { Position } from '../history.ts'
  *   <ref>/<lineage>/base/<id>.manifest.zst       what a later base builds on
  *   <ref>/<lineage>/log/<timeline>-<position>-<ms>.zst   the log from this position on, first seen at that time
  *
- * A lineage is one history of data, named by its volume and the incarnation of its server: what is restored or copied is another one.
+ * A lineage is one history of data without a gap, named by its volume, the incarnation of its server and when it began: what is restored, copied or
+ * followed afresh is another one.
  */
 export const FORMAT = 'sovrabase-archive'
 export const VERSION = 1
@@ -56,7 +57,10 @@ const LOG = 'log/'
 const LOG_KEY = /^log\/([0-9a-f]{8})-([0-9a-f]{16})-(\d{13})\.zst$/
 const ID = /^base\/(\d{13}-[0-9a-f]{16})\.json$/
 
-export const lineageName = (volume: string, incarnation: string): string => `${volume}-${incarnation}`
+export const lineageName = (volume: string, incarnation: string, at: number): string =>
+  `${volume}-${incarnation}-${String(at).padStart(13, '0')}`
+/** Whether a lineage is of this volume here; the newest of these is the one that is followed. */
+export const isLineageOf = (name: string, volume: string, incarnation: string): boolean => name.startsWith(`${volume}-${incarnation}-`)
 export const lineageFolder = (ref: string, lineage: string): string => `${ref}/${lineage}`
 export const hex = (position: Position): string => position.toString(16).padStart(16, '0')
 export const positionOf = (text: string): Position => BigInt(`0x${text}`)
