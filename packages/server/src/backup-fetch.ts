@@ -6,7 +6,8 @@ import { pipeline } from 'node:stream/promises'
 import { fail } from './base/errors.ts'
 import { makeStoreOutbounds } from './base/objects/outbound.ts'
 import { placeOf } from './base/objects/place.ts'
-import { type S3Access, s3Store } from './base/objects/s3.ts'
+import { s3Store } from './base/objects/s3.ts'
+import type { S3Access } from './base/objects/s3-request.ts'
 
 const PRIVATE = 0o600
 

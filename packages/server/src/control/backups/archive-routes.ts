@@ -15,11 +15,11 @@ const PLATFORM = 'platform'
 const Store = Type.Object({ store: Type.Union([Type.Unknown(), Type.Null()]) })
 const orNull = (at: number | null | undefined): string | null => (at === null || at === undefined ? null : time(at))
 
-/** What a project can be restored to, and the installation's credentials of S3 places. */
+/** To which moments a project can be brought. */
 export const archiveRoutes =
   (control: Control): FastifyPluginAsyncTypebox =>
   async (app) => {
-    const { db, vault, places, archiver, change } = control
+    const { db, places, archiver } = control
 
     async function ranges(ref: string) {
       try {
@@ -66,7 +66,12 @@ export const archiveRoutes =
         return reply.code(204).send(null)
       },
     )
+  }
 
+/** The installation's credentials of S3 places. */
+export const storeRoutes =
+  ({ db, vault, change }: Control): FastifyPluginAsyncTypebox =>
+  async (app) => {
     const shown = async () => {
       const { own } = await readSettings(db, PLATFORM, 'backup', vault)
       return { store: (shownSettings('backup', own) as { store?: unknown }).store ?? null }

@@ -6,7 +6,7 @@ import type { SealWith } from '../../base/archive/seal.ts'
 import { actorOf, projectRefOf } from '../actor.ts'
 import type { Control } from '../context.ts'
 import { oneProject } from '../projects/one.ts'
-import { archiveRoutes } from './archive-routes.ts'
+import { archiveRoutes, storeRoutes } from './archive-routes.ts'
 import { createBackup } from './create.ts'
 import { createBackupIn } from './create-in.ts'
 import { restoreProjectFrom } from './restore.ts'
@@ -45,6 +45,7 @@ export const backupRoutes =
   async (app) => {
     await app.register(rootKeyRoutes(control))
     await app.register(archiveRoutes(control))
+    await app.register(storeRoutes(control))
     app.addContentTypeParser(TAR, (_request, _payload, done) => done(null, undefined))
 
     app.post(

@@ -168,7 +168,7 @@ export class Archiver {
     const store = await places.archive(project, settings)
     let rules = settings
     const { history } = engine(service.engine)
-    if (!history) throw new Error('no history')
+    if (!history) throw fail('backup_unsupported', { name: service.engine })
     return new Follower({
       service,
       history,
