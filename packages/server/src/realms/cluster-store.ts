@@ -34,6 +34,9 @@ class ClusterCompiler extends PostgresQueryCompiler {
   }
 }
 
+/** Parameters of a statement that is not worth being prepared. */
+const MANY = 64
+
 /** OIDs of pg_type. */
 const BOOL = 16
 const NUMBERS = new Set([20, 21, 23, 1700])
@@ -70,7 +73,9 @@ class TransactionConnection implements DatabaseConnection {
   }
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    const result = await this.#tx.query({ sql: query.sql, params: query.parameters as readonly Param[] })
+    // A statement of many rows is planned for what is there now: hardly another has as many.
+    const once = query.parameters.length > MANY ? { once: true } : {}
+    const result = await this.#tx.query({ sql: query.sql, params: query.parameters as readonly Param[], ...once })
     return { rows: rowsOf(result) as R[], numAffectedRows: BigInt(result.affected) }
   }
 

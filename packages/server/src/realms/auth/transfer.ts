@@ -121,12 +121,6 @@ function identitiesOf(given: Given, user: RealmUser, now: number): RealmIdentity
   return [...(user.email === null ? [] : [emailIdentity(user, now)]), ...(user.phone === null ? [] : [phoneIdentity(user, now)])]
 }
 
-async function isThere(store: RealmStore, user: RealmUser): Promise<boolean> {
-  if (await store.userById(user.id)) return true
-  if (user.email !== null && !user.sso && (await store.userByEmail(user.email))) return true
-  return user.phone !== null && (await store.userByPhone(user.phone)) !== null
-}
-
 type One = (store: RealmStore, given: Given) => Promise<boolean>
 
 async function batch(store: RealmStore, rows: readonly Given[], one: One): Promise<Imported> {
@@ -148,20 +142,43 @@ export interface ImportOptions {
   readonly now: number
 }
 
-/** Users with their identities. Who is known by id, address or number is left as they are, so that a batch may come twice. */
-export function importUsers(store: RealmStore, rows: readonly Given[], { dryRun, now }: ImportOptions): Promise<Imported> {
-  const seen = new Set<string>()
-  return batch(store, rows, async (_store, given) => {
+interface Coming {
+  readonly user: RealmUser
+  readonly identities: readonly RealmIdentity[]
+}
+
+/** What nobody else may have; people of an SSO provider stand beside others of their address. */
+const namesOf = ({ id, email, phone, sso }: RealmUser): string[] => [id, sso ? null : email, phone].filter((name) => name !== null)
+
+/** Users with their identities, in few statements. Who is known by id, address or number is left as they are, so that a batch may come twice. */
+export async function importUsers(store: RealmStore, rows: readonly Given[], { dryRun, now }: ImportOptions): Promise<Imported> {
+  const coming: Coming[] = []
+  const { refused } = await batch(store, rows, async (_store, given) => {
     const user = userOf(given, now)
-    const identities = identitiesOf(given, user, now)
-    const names = [user.id, ...(user.email === null ? [] : [user.email]), ...(user.phone === null ? [] : [user.phone])]
-    if (names.some((name) => seen.has(name)) || (await isThere(store, user))) return false
-    for (const name of names) seen.add(name)
-    if (dryRun) return true
-    if (!(await store.insertUser(user))) return false
-    for (const identity of identities) await store.insertIdentity(identity)
+    coming.push({ user, identities: identitiesOf(given, user, now) })
     return true
   })
+  const seen = await store.takenOf({
+    ids: coming.map(({ user }) => user.id),
+    emails: coming.flatMap(({ user }) => (user.email === null || user.sso ? [] : [user.email])),
+    phones: coming.flatMap(({ user }) => (user.phone === null ? [] : [user.phone])),
+  })
+  const fresh = coming.filter(({ user }) => {
+    const names = namesOf(user)
+    if (names.some((name) => seen.has(name))) return false
+    for (const name of names) seen.add(name)
+    return true
+  })
+  const created = dryRun ? fresh.length : await insertAll(store, fresh)
+  return { created, skipped: rows.length - created - refused.length, refused }
+}
+
+async function insertAll(store: RealmStore, fresh: readonly Coming[]): Promise<number> {
+  // Somebody may have signed up this very moment.
+  const there = await store.insertUsers(fresh.map(({ user }) => user))
+  const made = fresh.filter(({ user }) => there.has(user.id))
+  await store.insertIdentities(made.flatMap(({ identities }) => identities))
+  return made.length
 }
 
 /** Identities of users that are there: dumps have them apart. */

@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely'
 import type { Tables } from '../../metadata/tables.ts'
+import { bulk } from './bulk.ts'
 import { factors, recoveryCodes } from './factors.ts'
 import type { Codec } from './fields.ts'
 import { passkeys } from './passkeys.ts'
@@ -15,6 +16,7 @@ import { auditLog, mails, work } from './work.ts'
 export const sqlStore = (db: Kysely<Tables>, codec: Codec): RealmStore => ({
   ...users(db, codec),
   ...identities(db, codec),
+  ...bulk(db, codec),
   ...sessions(db, codec),
   ...refreshTokens(db, codec),
   refreshing: refreshing(db),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { uuid } from '../../base/ids.ts'
+import { emailIdentity } from '../auth/people.ts'
 import { eachRealm } from '../realm.testing.ts'
 import { blankUser } from '../users.ts'
 import type { Mail, RealmSession } from './types.ts'
@@ -40,6 +41,53 @@ const mailOf = (more: Partial<Mail> = {}): Mail => ({
 })
 
 eachRealm((_name, open) => {
+  test('many at once: who is there stays, who is new comes with their identities; lists are searched', async () => {
+    const transact = await open()
+    await transact(async (store) => {
+      const many = Array.from({ length: 230 }, (_, i) => ({ ...blankUser(uuid(), START + i), email: `m${i}@example.org` }))
+      assert.equal(await store.insertUser(many[7]!), true)
+      const taken = await store.takenOf({
+        ids: many.map(({ id }) => id),
+        emails: ['m7@example.org', 'm8@example.org'],
+        phones: ['33600000000'],
+      })
+      assert.deepEqual(taken, new Set([many[7]!.id, 'm7@example.org']))
+      const stranger = { ...blankUser(uuid(), START), email: 'm7@example.org' }
+      const there = await store.insertUsers([...many, stranger])
+      assert.deepEqual([there.size, there.has(stranger.id)], [230, false], 'an address is one person’s')
+      await store.insertIdentities(many.map((user) => emailIdentity(user, START)))
+      await store.insertIdentities(many.map((user) => emailIdentity(user, START)))
+      assert.equal((await store.identitiesOf(many[229]!.id)).length, 1)
+      assert.equal(await store.countUsers({ text: 'M22' }), 11)
+      const first = await store.users({ limit: 1, offset: 0 }, { text: 'm22', oldestFirst: true })
+      assert.deepEqual(
+        first.map(({ email }) => email),
+        ['m22@example.org'],
+      )
+    })
+  })
+
+  test('a refresh token with all that its exchange asks of', async () => {
+    const transact = await open()
+    await transact(async (store) => {
+      const user = { ...blankUser(uuid(), START), email: 'r@example.org' }
+      const session = sessionOf(user.id)
+      await store.insertUser(user)
+      await store.insertIdentity(emailIdentity(user, START))
+      await store.insertSession(session)
+      await store.addProof(session.id, 'password', START)
+      await store.insertRefreshToken({ hash: 'h'.repeat(64), userId: user.id, sessionId: session.id, parent: null, createdAt: START })
+      await store.touchIdentity(user.id, 'email', START + 5)
+      const found = await store.refreshing('h'.repeat(64))
+      assert.deepEqual(
+        [found?.user.id, found?.session.id, found?.token.revoked, found?.proofs, found?.factors],
+        [user.id, session.id, false, [{ method: 'password', at: START }], []],
+      )
+      assert.equal(found?.identities[0]?.lastSignInAt, START + 5)
+      assert.equal(await store.refreshing('none'), null)
+    })
+  })
+
   test('users: written, read, changed, taken, removed with all that is theirs', async () => {
     const transact = await open()
     await transact(async (store) => {

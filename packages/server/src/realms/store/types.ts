@@ -288,6 +288,12 @@ export interface UserStore {
   /** By id, those that follow one. */
   usersAfter(id: string | null, limit: number): Promise<RealmUser[]>
 
+  /** Which of these are taken: ids, addresses, numbers of living users. */
+  takenOf(of: { ids: readonly string[]; emails: readonly string[]; phones: readonly string[] }): Promise<Set<string>>
+  /** Many at once; answers the ids of those that are there afterwards. */
+  insertUsers(users: readonly RealmUser[]): Promise<Set<string>>
+  insertIdentities(identities: readonly RealmIdentity[]): Promise<void>
+
   insertIdentity(identity: RealmIdentity): Promise<boolean>
   identityOf(provider: string, providerId: string): Promise<RealmIdentity | null>
   identitiesOf(userId: string): Promise<RealmIdentity[]>

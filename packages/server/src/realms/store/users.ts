@@ -4,7 +4,7 @@ import type { Tables } from '../../metadata/tables.ts'
 import { type Codec, type Fields, fromRow, rowOf } from './fields.ts'
 import type { RealmIdentity, RealmUser, UserFilter, UserStore } from './types.ts'
 
-const USER: Fields<RealmUser> = {
+export const USER: Fields<RealmUser> = {
   id: ['id', 'text'],
   aud: ['aud', 'text'],
   role: ['role', 'text'],
@@ -60,8 +60,9 @@ export function userOf(row: object): RealmUser {
   }
 }
 
-const emailOf = (data: RealmIdentity['data']): string | null => (typeof data.email === 'string' ? data.email.toLowerCase() : null)
+export const emailOf = (data: RealmIdentity['data']): string | null => (typeof data.email === 'string' ? data.email.toLowerCase() : null)
 
+type Bulk = 'takenOf' | 'insertUsers' | 'insertIdentities'
 type Users = Pick<
   UserStore,
   | 'insertUser'
@@ -88,7 +89,7 @@ function matching({ text = '' }: UserFilter, codec: Codec) {
 export const users = (db: Kysely<Tables>, codec: Codec): Users => {
   const one = async (column: 'id' | 'email' | 'phone' | 'email_change' | 'phone_change', value: string) => {
     const query = db.selectFrom('auth_users').selectAll().where(column, '=', value)
-    const row = await (column === 'id' ? query : query.where('deleted_at', 'is', null).where('is_sso_user', '=', 0)).executeTakeFirst()
+    const row = await (column === 'id' ? query : query.where('deleted_at', 'is', null).where(codec.ofNoProvider)).executeTakeFirst()
     return row ? userOf(row) : null
   }
   return {
@@ -126,7 +127,7 @@ export const users = (db: Kysely<Tables>, codec: Codec): Users => {
   }
 }
 
-export const identities = (db: Kysely<Tables>, codec: Codec): Omit<UserStore, keyof Users> => {
+export const identities = (db: Kysely<Tables>, codec: Codec): Omit<UserStore, keyof Users | Bulk> => {
   const email = (data: RealmIdentity['data']) => (codec.writesIdentityEmail ? { email: emailOf(data) } : {})
   const ofAll = async (ids: readonly string[]) => {
     if (ids.length === 0) return []
