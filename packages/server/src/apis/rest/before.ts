@@ -1,4 +1,5 @@
 import type { Catalogue } from '../../runtime/engines/postgres/catalogue/types.ts'
+import type { Isolation } from '../../runtime/engines/postgres/wire/job.ts'
 import { ident } from './plan/sql.ts'
 
 interface Step {
@@ -11,6 +12,8 @@ export interface Preparation {
   readonly before: readonly Step[]
   /** ms: `alter role … set statement_timeout`. */
   readonly timeout: number | null
+  /** `set default_transaction_isolation`, where it is not what it would be. */
+  readonly isolation: Isolation | null
 }
 
 const UNITS: Readonly<Record<string, number>> = { us: 0.001, ms: 1, s: 1_000, min: 60_000, h: 3_600_000, d: 86_400_000 }
@@ -35,5 +38,16 @@ export function prepare(catalogue: Catalogue, role: string, app: Readonly<Record
     before.push({ sql: `select where ${calls.join(' or ')}`, params: settings.flat() })
   }
   if (preRequest !== null) before.push({ sql: `select ${preRequest.split('.').map(ident).join('.')}()`, params: [] })
-  return { before, timeout: milliseconds(own.statement_timeout) }
+  return { before, timeout: milliseconds(own.statement_timeout), isolation: isolationOf(own.default_transaction_isolation) }
+}
+
+const isolationOf = (text: string | undefined): Isolation | null => (text === 'repeatable read' || text === 'serializable' ? text : null)
+
+/** What a function sets for itself has to be so before the transaction that calls it begins. Pure. */
+export function hoisted(preparation: Preparation, settings: Readonly<Record<string, string>>): Preparation {
+  return {
+    before: preparation.before,
+    timeout: milliseconds(settings.statement_timeout) ?? preparation.timeout,
+    isolation: isolationOf(settings.default_transaction_isolation) ?? preparation.isolation,
+  }
 }

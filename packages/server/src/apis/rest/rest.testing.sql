@@ -157,3 +157,6 @@ create view contradiction as select * from projects where id = (select id from p
 create table taskz (id int); grant select on contradiction, taskz to anon;
 create schema "od d"; create table "od d"."T t" (id int); insert into "od d"."T t" values (1); grant usage on schema "od d" to anon; grant select on "od d"."T t" to anon;
 create function "od d".twins("od d"."T t") returns setof "od d"."T t" language sql stable as $$ select $1 union all select $1 $$;
+create function isolation() returns text language sql stable as $$ select current_setting('transaction_isolation') $$;
+create function isolation_own() returns text language sql volatile set default_transaction_isolation = 'serializable' as $$ select current_setting('transaction_isolation') $$;
+create function slow_own() returns text language sql stable set statement_timeout = '5s' as $$ select 'done' from pg_sleep(0.6) $$;

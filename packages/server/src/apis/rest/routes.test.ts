@@ -216,6 +216,15 @@ describe('the catalogue and its plans', () => {
     rest.settings = { tx_end: 'commit-allow-override' }
     const slow = await rest.app.inject({ method: 'POST', url: '/rpc/slow', headers: { 'x-role': 'authenticated' } })
     assert.deepEqual([slow.statusCode, slow.json().code], [500, '57014'])
+    // What a function sets is set before it runs; only then it counts.
+    assert.deepEqual((await get('/rpc/slow_own', { 'x-role': 'authenticated' })).json(), 'done')
+    assert.deepEqual([(await get('/rpc/isolation')).json()], ['read committed'])
+    const serializable = { method: 'POST', url: '/rpc/isolation_own' } as const
+    assert.equal((await rest.app.inject(serializable)).json(), 'serializable')
+    assert.equal((await rest.app.inject({ ...serializable, headers: { prefer: 'tx=rollback' } })).json(), 'serializable')
+    await rest.admin.query(`alter role authenticated set default_transaction_isolation = 'repeatable read'`)
+    assert.equal(await rest.holder.fresh(rest.holder.current), true)
+    assert.equal((await get('/rpc/isolation', { 'x-role': 'authenticated', prefer: 'count=planned' })).json(), 'repeatable read')
     await rest.admin.query('alter role authenticated reset all')
     await rest.holder.fresh(rest.holder.current)
   })

@@ -6,6 +6,7 @@ import type { Catalogue, Table } from '../../runtime/engines/postgres/catalogue/
 import type { Gone } from '../../runtime/engines/postgres/wire/job.ts'
 import { type BatchTrace, batchOf, runBatch } from './batch/batch.ts'
 import { BATCH_TYPE } from './batch/request.ts'
+import { hoisted } from './before.ts'
 import { describe } from './describe.ts'
 import { renderError } from './errors.ts'
 import { grantHint } from './hints.ts'
@@ -197,9 +198,10 @@ async function attempt(
   trace.plan = plan
   checkRoom(database, plan)
   const identity = identityOf(request, options.principal(request), call, space.searchPaths.get(schema) ?? schema, plan.prefer.timezone)
-  const preparation = space.preparation(identity.role)
+  const ofRole = space.preparation(identity.role)
+  const preparation = plan.routine?.settings ? hoisted(ofRole, plan.routine.settings) : ofRole
   const rows =
-    plan.stream && preparation.before.length === 0
+    plan.stream && preparation.before.length === 0 && preparation.isolation === null
       ? await streamRows(database.pool, identity, plan.stream, values, new ClientGone(reply), preparation.timeout)
       : null
   const row = rows

@@ -7,6 +7,7 @@ import { fieldsOfError } from '../../runtime/engines/postgres/wire/errors.ts'
 import type { Gone, RunOptions } from '../../runtime/engines/postgres/wire/job.ts'
 import type { PipelinePool } from '../../runtime/engines/postgres/wire/pool.ts'
 import type { Result } from '../../runtime/engines/postgres/wire/result.ts'
+import type { Transaction } from '../../runtime/engines/postgres/wire/transaction.ts'
 import type { Preparation } from './before.ts'
 import { bind, type Param } from './plan/sql.ts'
 import { type Plan, RESULT } from './plan/types.ts'
@@ -33,7 +34,7 @@ export interface Row {
 }
 
 export const NO_ROW: Row = { body: null, page: 0, total: null, location: null, inserted: null, headers: null, status: null }
-const NOTHING: Preparation = { before: [], timeout: null }
+const NOTHING: Preparation = { before: [], timeout: null, isolation: null }
 const number = (text: string | null): number | null => (text === null ? null : Number(text))
 
 export function rowOf(result: Result, plan: Plan): Row {
@@ -64,9 +65,10 @@ export async function runPlan(
   values: readonly string[],
   body: string,
   signal: () => Gone,
-  { before, timeout }: Preparation = NOTHING,
+  { before, timeout, isolation }: Preparation = NOTHING,
 ): Promise<Row> {
-  const options = timeout === null ? { signal } : { signal, timeout }
+  const limits = timeout === null ? { signal } : { signal, timeout }
+  const options: RunOptions = isolation === null ? limits : { ...limits, isolation }
   const run = (sql: string, params: readonly Param[], readOnly: boolean) =>
     asRole(
       pool,
@@ -79,10 +81,30 @@ export async function runPlan(
     )
   if (plan.prefer.tx === 'rollback' && !plan.readOnly)
     return rolledBack(pool, identity, plan, bind(plan.params, values, body), options, before)
+  // Only a transaction that is begun as such has an isolation of its own.
+  if (isolation !== null) return isolated(pool, identity, plan, (params) => bind(params, values, body), options, before)
   const row = rowOf(await run(plan.sql, plan.params, plan.readOnly), plan)
   if (plan.explain === null || !wantsPlanned(plan, row)) return row
   const explained = await run(plan.explain.sql, plan.explain.params, true)
   return { ...row, total: plannedRows(explained, row.total) }
+}
+
+function isolated(
+  pool: PipelinePool,
+  identity: Identity,
+  plan: Plan,
+  bound: (params: readonly Param[]) => string[],
+  options: RunOptions,
+  before: Preparation['before'],
+): Promise<Row> {
+  const run = async (tx: Transaction) => {
+    for (const step of before) await tx.query(step)
+    const row = rowOf(await tx.query({ sql: plan.sql, params: bound(plan.params) }), plan)
+    if (plan.explain === null || !wantsPlanned(plan, row)) return row
+    const explained = await tx.query({ sql: plan.explain.sql, params: bound(plan.explain.params) })
+    return { ...row, total: plannedRows(explained, row.total) }
+  }
+  return asRoleTransaction(pool, identity, run, { ...options, readOnly: plan.readOnly })
 }
 
 class RolledBack {

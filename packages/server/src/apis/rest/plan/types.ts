@@ -1,4 +1,4 @@
-import type { Catalogue, Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
+import type { Catalogue, Routine, Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
 import type { Query, Slot } from '../parse/ast.ts'
 import type { Preferences } from '../parse/headers.ts'
 import type { Media } from '../parse/media.ts'
@@ -68,7 +68,7 @@ export interface Plan extends Statement {
   readonly name: string
   readonly isVoid: boolean
   /** What it calls. */
-  readonly routine: { readonly schema: string; readonly name: string } | null
+  readonly routine: Pick<Routine, 'schema' | 'name' | 'settings'> | null
   /** An insert that updates the rows that are there. */
   readonly merges: boolean
   /** Preferences that had an effect, for Preference-Applied. */

@@ -76,7 +76,9 @@ with namespaces as materialized (
     coalesce(tn.nspname, bn.nspname), coalesce(tc.relname, b.typname),
     p.proretset::int, p.prorows::int,
     (select pg_catalog.json_agg(o.rolname) from roles o where pg_catalog.has_function_privilege(o.oid, p.oid, 'execute')),
-    pg_catalog.obj_description(p.oid, 'pg_proc')
+    pg_catalog.obj_description(p.oid, 'pg_proc'),
+    (select pg_catalog.json_object_agg(pg_catalog.split_part(u.line, '=', 1), pg_catalog.substr(u.line, pg_catalog.strpos(u.line, '=') + 1))
+      from pg_catalog.unnest(p.proconfig) u(line) where u.line ~ '^(statement_timeout|default_transaction_isolation)=')
   ) order by n.nspname, p.proname, p.oid) as list
   from pg_catalog.pg_proc p
   join namespaces n on n.oid = p.pronamespace and n.nspname not in ('extensions', 'sovrabase')

@@ -65,6 +65,7 @@ type RawRoutine = [
   rows: number,
   execute: string[] | null,
   comment: string | null,
+  settings: Record<string, string> | null,
 ]
 interface Raw {
   version: number
@@ -280,7 +281,7 @@ const RETURNS = { v: 'void', s: 'scalar', c: 'composite' } as const
 const argumentType = (type: string) => type.replace(/^(character|bit)(?=$|\[)/, '$1 varying')
 
 function toRoutine(raw: RawRoutine, share: Share): Routine {
-  const [schema, name, args, volatility, returns, returnSchema, returnType, returnsSet, rows, execute, comment] = raw
+  const [schema, name, args, volatility, returns, returnSchema, returnType, returnsSet, rows, execute, comment, settings] = raw
   return {
     schema: share(schema),
     name,
@@ -292,6 +293,7 @@ function toRoutine(raw: RawRoutine, share: Share): Routine {
     rows,
     execute: execute ?? NONE,
     comment,
+    settings,
     args: args.map(
       ([arg, type, optional, variadic]): Argument => ({
         name: share(arg),

@@ -130,6 +130,8 @@ export interface Routine {
   /** Which of anon, authenticated, service_role may call it. */
   readonly execute: readonly string[]
   readonly comment: string | null
+  /** Of what it sets, what has to be set before it: statement_timeout, default_transaction_isolation. */
+  readonly settings: Readonly<Record<string, string>> | null
 }
 
 export interface Argument {

@@ -40,9 +40,13 @@ export interface RunOptions {
   readonly timeout?: number
   /** Ends the request when its client goes away; as a function it is called only for a request that can be cancelled. */
   readonly signal?: Gone | (() => Gone)
+  /** Of a transaction; read committed where it is not said. */
+  readonly isolation?: Isolation
   /** Largest result in bytes. */
   readonly maxBytes?: number
 }
+
+export type Isolation = 'read committed' | 'repeatable read' | 'serializable'
 
 /** What a pool does for its jobs. */
 export interface JobOwner extends ExchangeOwner {

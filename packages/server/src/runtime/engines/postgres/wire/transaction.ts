@@ -81,7 +81,9 @@ export class Transaction {
   }
 
   #opening(): Step[] {
-    const begin = this.#options.readOnly === true ? BEGIN_READ_ONLY : BEGIN
+    const { readOnly, isolation } = this.#options
+    const plainly = readOnly === true ? BEGIN_READ_ONLY : BEGIN
+    const begin = isolation === undefined ? plainly : plain(`${plainly.sql} isolation level ${isolation}`)
     return this.#limits === null ? [begin, FORGET, this.#preamble.step] : [begin, FORGET, this.#limits, this.#preamble.step]
   }
 
