@@ -1,4 +1,4 @@
-/** Backup and restore beside tar, zstd and pg_basebackup on the same files. `--projects 100 --size 1000 (MB) --pg-basebackup PATH (of PostgreSQL 18) --restarted 20 --archived 50 --only restart|points` */
+/** Backup and restore beside tar, zstd and pg_basebackup on the same files. `--projects 100 --size 1000 (MB) --pg-basebackup PATH (of PostgreSQL 18) --restarted 20 --upgraded 60 --archived 50 --only restart|upgrade|points` */
 import { execFileSync } from 'node:child_process'
 import { createWriteStream, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -15,6 +15,7 @@ import { points } from './lib/points.ts'
 import { postmastersOf } from './lib/proc.ts'
 import { restarts } from './lib/restart.ts'
 import { type BenchProject, type BenchServer, must, startBench, withCleanup } from './lib/server.ts'
+import { upgrades } from './lib/upgrade.ts'
 
 const { values: flags } = parseArgs({
   options: {
@@ -22,6 +23,7 @@ const { values: flags } = parseArgs({
     size: { type: 'string', default: '1000' },
     'pg-basebackup': { type: 'string' },
     restarted: { type: 'string', default: '20' },
+    upgraded: { type: 'string', default: '60' },
     archived: { type: 'string', default: '50' },
     only: { type: 'string' },
   },
@@ -163,10 +165,13 @@ async function restore(server: BenchServer, bare: Bare, project: BenchProject, f
 
 await withCleanup(async (later) => {
   later(() => rmSync(folder, { recursive: true, force: true }))
-  if (flags.only !== 'points') await restarts(Number(flags.restarted))
-  if (flags.only === 'restart') return closing()
-  await points(Number(flags.archived))
-  if (flags.only === 'points') return closing()
+  const parts = {
+    restart: () => restarts(Number(flags.restarted)),
+    upgrade: () => upgrades(Number(flags.upgraded)),
+    points: () => points(Number(flags.archived)),
+  }
+  for (const [name, part] of Object.entries(parts)) if ((flags.only ?? name) === name) await part()
+  if (flags.only !== undefined) return closing()
   const server = await startBench({ SOVRABASE_SLEEP_AFTER: 'off', SOVRABASE_LIMITS_PROJECT_DISK: 'off' })
   later(() => server.stop())
   const project = await server.project('large')
