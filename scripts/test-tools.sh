@@ -15,6 +15,8 @@ TOOLS=(
   'python3 python3'
   'pip3 python3-pip'
   'systemd-analyze systemd'
+  'nginx nginx'
+  'caddy caddy'
 )
 
 from_pypi() {

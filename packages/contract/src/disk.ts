@@ -8,7 +8,7 @@ export const Disk = Type.Object({
   total: Bytes,
   reserve: Type.Integer({ description: 'Bytes that must stay free; below, creates and big writes are refused with disk_low' }),
   low: Type.Boolean(),
-  kinds: Type.Object({ projects: Bytes, trash: Bytes, wal: Bytes, cluster_logs: Bytes, logs: Bytes, metadata: Bytes }),
+  kinds: Type.Object({ projects: Bytes, trash: Bytes, packed: Bytes, wal: Bytes, cluster_logs: Bytes, logs: Bytes, metadata: Bytes }),
   freeable: Type.Array(
     Type.Object({ kind: Type.Union([Type.Literal('trash'), Type.Literal('orphans')]), bytes: Bytes, count: Type.Integer() }),
   ),
@@ -20,6 +20,7 @@ export const Disk = Type.Object({
       organisation: Type.String(),
       state: Type.Union([Type.Literal('active'), Type.Literal('deleted')]),
       purge_at: Type.Union([Type.String(), Type.Null()]),
+      packed: Type.Boolean({ description: 'It has slept for long: disk.cold' }),
       bytes: Type.Object({ total: Bytes, wal: Bytes, log: Bytes }),
     }),
   ),

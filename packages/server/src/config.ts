@@ -193,6 +193,10 @@ export const ConfigSchema = section('Configuration of a Sovrabase server.', {
     {
       reserve: bytesOrOff('1GiB', 'Room that must stay free.'),
       share: whole(5, 'Per cent of the disk that the reserve is at most.', { minimum: 1, maximum: 100 }),
+      cold: section('Projects that sleep for long are packed, and unpacked by their next wake: docs/disk.md.', {
+        after: durationOrOff('off', 'How long one must have slept.'),
+        place: optionalPlace('Where packs lie: s3://bucket/prefix, or a directory. Without it <data>/cold.'),
+      }),
     },
   ),
   network: section('Requests of the server to addresses that people of a project set.', {

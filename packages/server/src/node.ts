@@ -11,6 +11,7 @@ import type { Log } from './base/log.ts'
 import type { LogFiles } from './base/log-files.ts'
 import { type Metrics, makeMetrics } from './base/metrics.ts'
 import { makeStoreOutbounds } from './base/objects/outbound.ts'
+import { within } from './base/objects/store.ts'
 import { makeOutbound } from './base/outbound.ts'
 import { allowsKeyless, type Config, hasPathForm, publicUrl } from './config.ts'
 import { startPruning } from './control/backups/archive-prune.ts'
@@ -45,6 +46,11 @@ import { makePlatformRealm, type PlatformRealm } from './realms/platform.ts'
 import { makeRegistry, type Registry } from './registry.ts'
 import { makeRuntime, type Runtime } from './run.ts'
 import { incarnationOf } from './runtime/archive/incarnation.ts'
+import type { Places } from './runtime/archive/settings.ts'
+import { withCold } from './runtime/cold/driver.ts'
+import { Packs } from './runtime/cold/packs.ts'
+import { startCold } from './runtime/cold/sweep.ts'
+import type { Workload } from './runtime/driver.ts'
 import { embeddedDriver } from './runtime/drivers/embedded/driver.ts'
 import type { Cluster } from './runtime/engines/postgres/cluster.ts'
 import { postgresEngine } from './runtime/engines/postgres/index.ts'
@@ -87,8 +93,8 @@ const SHED = 1_000
 /** ms between two looks for idle connections while draining. */
 const IDLE_LOOK = 50
 
-/** Engines and drivers of this server: each is one line. */
-async function register(registry: Registry, { config, seat, log }: NodeOptions, foundation: Foundation): Promise<string> {
+/** Engines and drivers of this server: each is one line. Answers the version of PostgreSQL, and what packs volumes. */
+async function register(registry: Registry, { config, seat, log }: NodeOptions, foundation: Foundation, places: () => Places) {
   const program = await postgresProgram(config, join(seat.dataDir, 'engines'))
   const postgres = postgresEngine({
     version: program.version,
@@ -102,8 +108,14 @@ async function register(registry: Registry, { config, seat, log }: NodeOptions, 
   const template = embedded.template(postgres.template)
   template.catch(() => {})
   registry.addEngine(postgres)
-  registry.addDriver({ ...embedded, apply: async (workload) => template.then(() => embedded.apply(workload)) })
-  return program.version
+  const { place } = config.disk.cold
+  // A folder of its own, so that a data directory that was restored elsewhere takes no pack of the living one away.
+  const remote = async () => within(await places().open(place ?? ''), `cold-${incarnationOf(seat.dataDir)}`)
+  const packs = new Packs({ dir: join(seat.dataDir, 'cold'), remote: place === null ? null : remote })
+  const built = { ...embedded, apply: async (workload: Workload) => template.then(() => embedded.apply(workload)) }
+  const driver = withCold(built, packs, log)
+  registry.addDriver(driver)
+  return { version: program.version, driver, listPacks: async () => packs.list((await embedded.volumes?.()) ?? []) }
 }
 
 function handlePurges(control: Control, { queue }: Foundation): void {
@@ -235,7 +247,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   const foundation = await lay(config, seat, log)
   const { metadata, bus, queue, change, secrets, nodeName } = foundation
   const registry = makeRegistry()
-  const engineVersion = await register(registry, options, foundation)
+  const { version: engineVersion, driver, listPacks } = await register(registry, options, foundation, () => runtime.places)
   const metrics = makeMetrics()
   const space = makeSpace({ dir: seat.dataDir, reserve: config.disk.reserve, share: config.disk.share })
   spaceMetrics(metrics, space)
@@ -405,6 +417,10 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     await sweepRestores(control)
     await startBackups(control, queue, metrics)
     await startPruning(control, queue)
+    await listPacks().catch((error: unknown) =>
+      log.warn({ err: error }, 'could not list packed projects: it is tried again by their wakes'),
+    )
+    await startCold({ metadata, queue, services, connector, driver, node: nodeName, after: config.disk.cold.after, log })
     queue.start()
     const demoRef = options.demo ? await ensureDemo(control, log) : null
     await runtime.start(seat.heir ? ran : [])

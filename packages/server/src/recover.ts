@@ -21,6 +21,8 @@ import { snapshotMetadata, stampOf } from './metadata/snapshot.ts'
 import type { Tables } from './metadata/tables.ts'
 import { postgresProgram } from './programs.ts'
 import { createProjectKeys } from './realms/api-keys.ts'
+import { withCold } from './runtime/cold/driver.ts'
+import { Packs } from './runtime/cold/packs.ts'
 import { embeddedDriver } from './runtime/drivers/embedded/driver.ts'
 import { postgresEngine } from './runtime/engines/postgres/index.ts'
 import { type Service, ServiceStore } from './runtime/services.ts'
@@ -85,7 +87,11 @@ async function servicesOf(metadata: Metadata): Promise<Service[]> {
 async function resetClusters(config: Config, seat: Seat, services: readonly Service[], bootstrap: string, log: Log): Promise<string[]> {
   const { version, settings } = await postgresProgram(config, join(seat.dataDir, 'engines'))
   const { recovery, name } = postgresEngine({ version, bootstrap, log, settings })
-  const driver = embeddedDriver(seat.hands)
+  const embedded = embeddedDriver(seat.hands)
+  // Those in another store are not reached without the metadata's secrets, which are lost: they keep their old passwords until they are laid here.
+  const packs = new Packs({ dir: join(seat.dataDir, 'cold'), remote: null })
+  await packs.list((await embedded.volumes?.()) ?? [])
+  const driver = withCold(embedded, packs, log)
   const there = new Set(await driver.volumes?.())
   const failed: string[] = []
   for (const service of services.filter(({ engine, volume }) => engine === name && there.has(volume))) {

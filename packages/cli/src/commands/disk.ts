@@ -34,11 +34,11 @@ export const disk = command({
       bytes(project.bytes.total - project.bytes.wal),
       bytes(project.bytes.wal),
       bytes(project.bytes.log),
-      project.state === 'deleted' ? `deleted, goes ${localTime(project.purge_at) ?? 'soon'}` : '',
+      project.state === 'deleted' ? `deleted, goes ${localTime(project.purge_at) ?? 'soon'}` : project.packed ? 'packed' : '',
     ])
     const head = pairs([
       ['Free', `${bytes(more.free)} of ${bytes(more.total)}, reserve ${bytes(more.reserve)}${more.low ? ': LOW' : ''}`],
-      ['Projects', bytes(kinds.projects)],
+      ['Projects', `${bytes(kinds.projects)}${kinds.packed > 0 ? `, of that ${bytes(kinds.packed)} packed` : ''}`],
       ['Trash', bytes(kinds.trash)],
       ['Logs', `${bytes(kinds.logs)} of the server, ${bytes(kinds.cluster_logs)} of clusters`],
       ['Metadata', bytes(kinds.metadata)],

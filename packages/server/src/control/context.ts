@@ -52,7 +52,7 @@ export interface Control {
   readonly archiver: Archiver
   readonly backup: BackupPlace
   readonly engines: ReadonlyMap<string, Engine>
-  readonly drivers: ReadonlyMap<string, Pick<Driver, 'isolation' | 'log' | 'usage' | 'volumes'>>
+  readonly drivers: ReadonlyMap<string, Pick<Driver, 'isolation' | 'log' | 'packed' | 'usage' | 'volumes'>>
   /** Room on the disk of the data. */
   readonly space: Space
   /** The log in files; null where it is not written. */

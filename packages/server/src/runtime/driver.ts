@@ -102,6 +102,8 @@ export interface Driver {
   move?(from: string, to: string): Promise<void>
   /** Names of all volumes on this node. */
   volumes?(): Promise<string[]>
+  /** Bytes of the volumes that are packed. */
+  packed?(): ReadonlyMap<string, number>
   /** What a volume takes; undefined where it is not here. */
   usage?(volume: string): Promise<Usage | undefined>
   /** The last bytes of what the service wrote. */

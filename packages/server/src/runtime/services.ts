@@ -133,11 +133,15 @@ export class ServiceStore {
   }
 
   /** Without secrets: for lists and for work on many. */
-  async list(db: Reader, filter: { projects?: readonly string[]; node?: string; status?: ServiceStatus }): Promise<Service[]> {
+  async list(
+    db: Reader,
+    filter: { projects?: readonly string[]; node?: string; status?: ServiceStatus; untouchedSince?: number },
+  ): Promise<Service[]> {
     let query = db.selectFrom('services').selectAll().where('status', '!=', 'deleted').orderBy('created_at').orderBy('id')
     if (filter.projects) query = query.where('project_ref', 'in', filter.projects.length > 0 ? [...filter.projects] : [' '])
     if (filter.node !== undefined) query = query.where('node', '=', filter.node)
     if (filter.status) query = query.where('status', '=', filter.status)
+    if (filter.untouchedSince !== undefined) query = query.where('updated_at', '<', filter.untouchedSince)
     return (await query.execute()).map((row) => toService(row, {}))
   }
 

@@ -20,10 +20,11 @@ export interface Started {
   readonly attachment: Attachment | null
 }
 
-/** A volume that is not there would be made from the template: a copy that nobody has copied yet would start empty and stay so. */
+/** A volume that is not there would be made from the template: what has data already, or is a copy that nobody has copied yet, would start empty and stay so. */
 async function ensureCopied({ driver, copy }: StartParts, service: Service): Promise<void> {
-  if (!service.source || service.observedVersion > 0) return
+  if (!service.source && service.observedVersion === 0) return
   if ((await driver.inspect(service.id, service.volume)).state !== 'absent') return
+  if (service.observedVersion > 0) throw fail('volume_missing', { volume: service.volume })
   try {
     await copy(service)
   } catch (error) {

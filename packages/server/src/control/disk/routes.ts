@@ -25,6 +25,7 @@ export const diskRoutes =
           kinds: {
             projects: sum(projects) - sum(gone),
             trash: sum(gone),
+            packed: sum(projects.filter(({ packed }) => packed)),
             wal: all('wal'),
             cluster_logs: all('log'),
             logs: control.logs?.bytes() ?? 0,

@@ -8,6 +8,8 @@ export interface ProjectUse {
   readonly state: 'active' | 'deleted'
   /** RFC 3339; when what is deleted goes. */
   readonly purge_at: string | null
+  /** Has slept for long. */
+  readonly packed: boolean
   /** Bytes: all of it, and of that the write-ahead log; the log of its processes lies elsewhere. */
   readonly bytes: { readonly total: number; readonly wal: number; readonly log: number }
 }
@@ -52,7 +54,8 @@ export async function diskUse(control: Control): Promise<{ projects: ProjectUse[
     // One that was never made, or lies on another node, takes nothing here.
     const found = await control.drivers.get(driver)?.usage?.(volume)
     const wal = found?.parts[WAL[engine] ?? ''] ?? 0
-    return { project, bytes: found ? { total: found.total, wal, log: found.log } : NOTHING }
+    const packed = control.drivers.get(driver)?.packed?.().has(volume) ?? false
+    return { project, packed, bytes: found ? { total: found.total, wal, log: found.log } : NOTHING }
   })
   const projects = rows.map(({ ref, name, state, purge_at, organisation }) => {
     const own = measured.filter(({ project }) => project === ref)
@@ -63,6 +66,7 @@ export async function diskUse(control: Control): Promise<{ projects: ProjectUse[
       organisation,
       state: state === 'deleted' ? ('deleted' as const) : ('active' as const),
       purge_at: purge_at === null ? null : new Date(purge_at).toISOString(),
+      packed: own.some((one) => one.packed),
       bytes: { total: sum('total'), wal: sum('wal'), log: sum('log') },
     }
   })

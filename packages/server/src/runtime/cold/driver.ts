@@ -1,0 +1,96 @@
+import type { Log } from '../../base/log.ts'
+import type { Driver } from '../driver.ts'
+import type { Packs } from './packs.ts'
+
+/** A driver whose volumes may be packed while nothing runs on them. */
+export interface ColdDriver extends Driver {
+  /** Packs a volume that nobody uses, and removes it. Answers bytes. The caller keeps wakes away meanwhile. */
+  chill(id: string, volume: string): Promise<number>
+  /** Bytes of each that is packed. */
+  packed(): ReadonlyMap<string, number>
+}
+
+/**
+ * The same driver, with volumes that are packed unpacked where they are wanted. What is true is what lies there: a volume counts before its pack, and
+ * there is at each moment one of both that is whole.
+ *
+ *   pack:   write, sync and read back the pack → remove the volume       (killed between: both; the volume counts)
+ *   unpack: lay the volume beside, sync, rename it → remove the pack     (killed between: both; the volume counts)
+ */
+export function withCold(driver: Driver, packs: Packs, log: Log): ColdDriver {
+  const { pack, unpack } = driver
+  const thawing = new Map<string, Promise<void>>()
+
+  async function absent(volume: string): Promise<boolean> {
+    return (await driver.inspect('', volume)).state === 'absent'
+  }
+
+  async function lay(volume: string): Promise<void> {
+    if (unpack && (await absent(volume))) {
+      const began = performance.now()
+      await unpack(volume, await packs.read(volume))
+      log.info({ volume, ms: Math.round(performance.now() - began) }, 'unpacked a project')
+    }
+    // From here on the volume counts; a pack that stays is removed by the next start.
+    await packs.drop(volume).catch((error: unknown) => log.warn({ err: error, volume }, 'could not remove a pack'))
+  }
+
+  /** The volume is there afterwards where there was a pack of it. */
+  function thaw(volume: string): Promise<void> {
+    const running = thawing.get(volume)
+    if (running) return running
+    if (packs.sizeOf(volume) === undefined) return Promise.resolve()
+    const laying = lay(volume).finally(() => thawing.delete(volume))
+    thawing.set(volume, laying)
+    return laying
+  }
+
+  return {
+    ...driver,
+    packed: () => packs.sizes(),
+    async chill(id, volume) {
+      if (!pack) return 0
+      const size = await packs.write(volume, await pack(volume))
+      await driver.remove(id, volume)
+      return size
+    },
+    async apply(workload) {
+      await thaw(workload.volume)
+      return driver.apply(workload)
+    },
+    async copy(from, to) {
+      await thaw(from)
+      return driver.copy(from, to)
+    },
+    async remove(id, volume) {
+      await driver.remove(id, volume)
+      await packs.drop(volume)
+    },
+    ...(driver.move
+      ? {
+          move: async (from: string, to: string) => {
+            await thaw(from)
+            await driver.move?.(from, to)
+          },
+        }
+      : {}),
+    ...(pack
+      ? {
+          pack: async (volume: string) =>
+            packs.sizeOf(volume) !== undefined && (await absent(volume)) ? packs.read(volume) : pack(volume),
+        }
+      : {}),
+    volumes: async () => [...new Set([...((await driver.volumes?.()) ?? []), ...packs.sizes().keys()])].sort(),
+    async usage(volume) {
+      const found = await driver.usage?.(volume)
+      const size = packs.sizeOf(volume)
+      return found ?? (size === undefined ? undefined : { total: size, parts: {}, log: 0 })
+    },
+    async inspect(id, volume, options) {
+      const seen = await driver.inspect(id, volume, options)
+      if (seen.state !== 'absent' || !(await packs.has(volume))) return seen
+      const disk = options?.disk ? packs.sizeOf(volume) : undefined
+      return { state: 'asleep', ...(disk === undefined ? {} : { disk }) }
+    },
+  }
+}
