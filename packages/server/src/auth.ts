@@ -14,6 +14,7 @@ import { noteOutbox, type Waiting, waitingOutboxes } from './metadata/outboxes.t
 import { ofOrganisation, readSettings, writeSettings } from './metadata/settings.ts'
 import { platformAuthApi } from './platform-auth.ts'
 import { carriersOf } from './realms/auth/carriers.ts'
+import { leakedList } from './realms/auth/leaked-list.ts'
 import { rulesOf } from './realms/auth/rules.ts'
 import { clusterTransaction } from './realms/cluster-store.ts'
 import { denySession, PLATFORM } from './realms/denied.ts'
@@ -65,6 +66,7 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
     },
     send: (smtp, letter) => send(outbound, smtp, letter, ca),
   }
+  const leaked = config.auth.leaked_passwords === null ? undefined : leakedList(config.auth.leaked_passwords)
   const fetch: Outbound['fetch'] = (url, wanted) => outbound.fetch(url, wanted)
   const post = makePost({
     log,
@@ -111,6 +113,7 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
         hasher,
         now: Date.now,
         fetch,
+        leaked,
         poke: (ref) => {
           post.seen(ref)
           post.poke(ref)
@@ -130,6 +133,7 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
         principal: (request) => request.principal as ProjectPrincipal | null,
         administers: (request) => administersUsers(request.principal as ProjectPrincipal | null),
         fetch,
+        leaked,
         async samlKey(request) {
           const { ref, keys } = projectOf(request)
           return keys.find(({ use, state }) => use === 'saml' && state === 'current') ?? samlKey(db, vault, change, ref, AUTH)

@@ -84,6 +84,7 @@ describe('defaults', () => {
         },
       },
       network: { allow: [], ca_file: null, proxy: null },
+      auth: { leaked_passwords: null },
       disk: { reserve: 1024 ** 3, share: 5 },
       log: {
         level: 'info',

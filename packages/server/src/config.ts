@@ -204,6 +204,11 @@ export const ConfigSchema = section('Configuration of a Sovrabase server.', {
     ca_file: optionalPath('Further certificate authorities, PEM.'),
     proxy: optionalText({ format: 'proxy', description: 'HTTP proxy that such requests pass.' }),
   }),
+  auth: section('Users of projects, and members.', {
+    leaked_passwords: optionalPath(
+      'A sorted file of SHA-1 hashes, as haveibeenpwned.com gives it out: the setting `password_leaked` looks there, and no request leaves.',
+    ),
+  }),
   log: section('Log of the server: lines of JSON in <data>/log, and on standard output.', {
     level: choice(LOG_LEVELS, 'info', 'Least important lines that are written.'),
     format: choice(

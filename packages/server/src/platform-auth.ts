@@ -17,7 +17,7 @@ import { platformStore } from './realms/platform-store.ts'
 import { keepingAddresses } from './realms/store/addresses.ts'
 import type { RealmUser, SsoProvider } from './realms/store/types.ts'
 
-interface PlatformAuthParts extends Pick<AuthOptions, 'bodyLimit' | 'version' | 'hasher' | 'now' | 'fetch' | 'poke'> {
+interface PlatformAuthParts extends Pick<AuthOptions, 'bodyLimit' | 'version' | 'hasher' | 'now' | 'fetch' | 'leaked' | 'poke'> {
   readonly foundation: Foundation
   readonly realm: PlatformRealm
   readonly denied: Denied

@@ -2,6 +2,7 @@ import type { AuthSettings } from '@sovrabase/contract/auth'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Outbound } from '../../base/outbound.ts'
 import type { ProjectContext, ProjectPrincipal } from '../../gateway/types.ts'
+import type { LeakedList } from '../../realms/auth/leaked-list.ts'
 import type { Realm } from '../../realms/auth/realm.ts'
 import type { Hasher } from '../../realms/hashing.ts'
 import type { RealmKey } from '../../realms/keys.ts'
@@ -43,6 +44,7 @@ export interface AuthOptions {
   /** Of single sign-on; made at the first use. */
   samlKey(request: FastifyRequest): Promise<RealmKey>
   readonly fetch: Outbound['fetch']
+  readonly leaked?: LeakedList | undefined
   /** Where administrators of a realm may change its settings by its own API. */
   readonly settings?: StoredSettings
   /** Mails wait in the project's outbox. */

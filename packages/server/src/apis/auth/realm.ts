@@ -28,6 +28,7 @@ export function realmOf(options: AuthOptions, request: FastifyRequest): Realm {
     caller: { ip: request.ip, userAgent: request.headers['user-agent'] ?? null, requestId: request.id, language: header ?? null },
     administers: options.administers(request),
     fetch: options.fetch,
+    leaked: options.leaked,
     pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     ...people,
     // A token that was signed an instant before lives as long as one can.

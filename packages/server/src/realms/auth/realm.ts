@@ -9,6 +9,7 @@ import type { RealmKey } from '../keys.ts'
 import type { Caller } from '../platform.ts'
 import type { RealmStore, RealmUser, SsoProvider } from '../store/types.ts'
 import type { Outsider } from './identities.ts'
+import type { LeakedList } from './leaked-list.ts'
 import type { AuthRules } from './rules.ts'
 
 /** A realm as one request sees it: who may come in and how, its keys, its people. */
@@ -41,6 +42,8 @@ export interface Realm {
   readonly welcome?: (user: RealmUser) => Promise<void>
   /** The outbound rule: to hooks, CAPTCHA services and the like. */
   readonly fetch: Outbound['fetch']
+  /** The installation's own list of leaked passwords, asked in place of a service. */
+  readonly leaked?: LeakedList | undefined
   /** Waits; injected, since it slows whoever guesses. */
   pause(ms: number): Promise<void>
   /** One transaction over the realm's people. */
