@@ -160,3 +160,7 @@ create function "od d".twins("od d"."T t") returns setof "od d"."T t" language s
 create function isolation() returns text language sql stable as $$ select current_setting('transaction_isolation') $$;
 create function isolation_own() returns text language sql volatile set default_transaction_isolation = 'serializable' as $$ select current_setting('transaction_isolation') $$;
 create function slow_own() returns text language sql stable set statement_timeout = '5s' as $$ select 'done' from pg_sleep(0.6) $$;
+
+-- columns called like what the statements around them could call something
+create table letters (e int primary key, h text, s text, "row" text, letters text); insert into letters values (1, 'h', 's', 'r', 'l'); grant all on letters to anon;
+create function same_letters(letters) returns setof letters language sql stable as 'select $1';

@@ -82,4 +82,20 @@ export const DIALECT: readonly Case[] = [
     status: 400,
     error: { code: 'PGRST200', hint: "Perhaps you meant 'tasks' instead of 'taskz'." },
   },
+  // names that hide others
+  {
+    request: 'POST /letters?select=e,same_letters(letters)',
+    headers: { prefer: 'return=representation, tx=rollback' },
+    body: { e: 2, letters: 'x' },
+    status: 201,
+    json: [{ e: 2, same_letters: [{ letters: 'x' }] }],
+  },
+  {
+    request: 'POST /letters',
+    headers: { prefer: 'return=headers-only, tx=rollback' },
+    body: { e: 2 },
+    status: 201,
+    answers: { location: '/letters?e=eq.2' },
+  },
+  { request: 'GET /letters', headers: { accept: 'text/csv' }, status: 200, text: 'e,h,s,row,letters\n1,h,s,r,l' },
 ]

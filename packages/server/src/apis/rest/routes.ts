@@ -2,8 +2,9 @@ import { isAscii } from 'node:buffer'
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { fail, type SovraError } from '../../base/errors.ts'
-import type { Catalogue, Table } from '../../runtime/engines/postgres/catalogue/types.ts'
+import type { Catalogue } from '../../runtime/engines/postgres/catalogue/types.ts'
 import type { Gone } from '../../runtime/engines/postgres/wire/job.ts'
+import { routineMethods, tableMethods } from './allow.ts'
 import { type BatchTrace, batchOf, runBatch } from './batch/batch.ts'
 import { BATCH_TYPE } from './batch/request.ts'
 import { hoisted } from './before.ts'
@@ -12,7 +13,6 @@ import { renderError } from './errors.ts'
 import { grantHint } from './hints.ts'
 import { mediaType } from './parse/body.ts'
 import { contentLocation } from './parse/canonical.ts'
-import { noRoutine } from './plan/call.ts'
 import type { Plan } from './plan/types.ts'
 import { type Call, findTable, header, identityOf, prepare, queryOf, schemaOf, type Verb } from './prepare.ts'
 import { type Answer, answerOf } from './reply.ts'
@@ -272,20 +272,6 @@ async function allowed(options: RestOptions, request: FastifyRequest, reply: Fas
   } finally {
     hold.release()
   }
-}
-
-function tableMethods(table: Table): string {
-  const { insertable, updatable, deletable, primaryKey } = table
-  const put = insertable && updatable && primaryKey.length > 0
-  return `OPTIONS,GET,HEAD${insertable ? ',POST' : ''}${put ? ',PUT' : ''}${updatable ? ',PATCH' : ''}${deletable ? ',DELETE' : ''}`
-}
-
-function routineMethods(catalogue: Catalogue, schema: string, name: string): string {
-  const overloads = catalogue.schemas.get(schema)?.functions.get(name)
-  if (!overloads) {
-    throw noRoutine({ catalogue, schema }, name, [], [], null)
-  }
-  return overloads.every(({ volatility }) => volatility === 'volatile') ? 'OPTIONS,POST' : 'OPTIONS,GET,HEAD,POST'
 }
 
 const METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'POST', 'PATCH', 'PUT', 'DELETE'])

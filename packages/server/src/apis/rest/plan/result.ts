@@ -29,7 +29,7 @@ export function bodySql(media: Media): string {
   }
 }
 
-const header = `(select coalesce(string_agg(k.key, ','), '') from (select json_object_keys(r.row) as key from (select row_to_json(h) as row from "_sovra_source" as h limit 1) r) k)`
+const header = `(select coalesce(string_agg(k.key, ','), '') from (select json_object_keys(r.row) as key from (select row_to_json(h.*) as row from "_sovra_source" as h limit 1) r) k)`
 const lines = `coalesce(string_agg(substring(${ROWS}::text, 2, length(${ROWS}::text) - 2), E'\\n'), '')`
 const csvSql = `${header} || E'\\n' || ${lines}`
 
@@ -62,10 +62,10 @@ export const responseSql = `nullif(current_setting('response.headers', true), ''
 
 const HEADERS = `nullif(current_setting('response.headers', true), '')`
 const STATUS = `nullif(current_setting('response.status', true), '')`
-/** Each object of the list has one key, a header's name, whose value is a text without control characters. */
-const HEADERS_SOUND = `not exists (select from json_array_elements(h.h::json) as e where case when json_typeof(e) = 'object' then (
+/** A name alone would be a column of the rows that are answered, where they have one like it. Each object of the list has one key, a header's name, whose value is a text without control characters. */
+const HEADERS_SOUND = `not exists (select from json_array_elements(h.h::json) as e where case when json_typeof(e.value) = 'object' then (
   select count(*) <> 1 or count(*) filter (where json_typeof(p.value) = 'string' and p.key ~ '^[-!#$%&''*+.^_\`|~0-9A-Za-z]+$' and (p.value #>> '{}') !~ '[[:cntrl:]]') <> 1
-  from json_each(e) as p) else true end)`
+  from json_each(e.value) as p) else true end)`
 
 /** The same for a statement that may have written: what is no answer undoes it. Before PostgreSQL 16 JSON cannot be asked whether it is some. */
 export const guardedResponseSql = (version: number): string => {

@@ -147,7 +147,7 @@ function fromSql(node: Node, options: SelectOptions): string {
   }
   if (relation.routine) {
     const { routine, source } = relation
-    return `${qualified(routine.schema, routine.name)}(${ident(node.parent)}::${qualified(source.schema, source.name)}) as ${alias}`
+    return `${qualified(routine.schema, routine.name)}((${ident(node.parent)}.*)::${qualified(source.schema, source.name)}) as ${alias}`
   }
   const target = `${qualified(relation.target.schema, relation.target.name)} as ${alias}`
   if (!relation.junction) return target

@@ -213,7 +213,7 @@ function pageSql(action: Action, { media, prefer }: PlanInput): string {
 function locationSql({ table, params }: Write): string {
   if (table.primaryKey.length === 0) return 'null'
   const keys = params.text(arrayLiteral(table.primaryKey))
-  const pairs = `select json_agg(json_build_array(e.key, e.value))::text from (select row_to_json(s) as row from ${SOURCE} as s limit 1) as d, json_each_text(d.row) as e where e.key = any(${keys}::text[])`
+  const pairs = `select json_agg(json_build_array(e.key, e.value))::text from (select row_to_json(s.*) as row from ${SOURCE} as s limit 1) as d, json_each_text(d.row) as e where e.key = any(${keys}::text[])`
   return `case when count(*) = 1 then (${pairs}) end`
 }
 
