@@ -9,12 +9,13 @@ import { type Cli, makeCli } from '../../packages/cli/src/cli.testing.ts'
 import type { ProjectArchive } from '../../packages/contract/src/backup.ts'
 import { newIdentity } from '../../packages/server/src/base/archive/seal.ts'
 import { startServer, type TestServer } from '../node.ts'
-import { createProject, metric, openProject, type ProjectBody, type TestProject } from '../project.ts'
+import { createProject, metric, ORGANISATION, openProject, type ProjectBody, type TestProject } from '../project.ts'
 import { ACCESS, type S3Server, startS3 } from '../s3.ts'
 import { until } from '../until.ts'
 
 const PATIENCE = 120_000
-const PASSPHRASE = 'correct horse battery staple'
+/** Bytes at the end of each small object. */
+const SIGNATURE = 40
 
 describe('backups and archives in S3', () => {
   let s3: S3Server
@@ -22,6 +23,7 @@ describe('backups and archives in S3', () => {
   let cli: Cli
   let shop: TestProject
   let recipient = ''
+  const identityFile = () => join(home, 'identity.txt')
   let dataDir = ''
   const home = mkdtempSync(join(tmpdir(), 'sovra-s3-backup-'))
   chmodSync(home, 0o755)
@@ -33,7 +35,6 @@ describe('backups and archives in S3', () => {
     return existsSync(dir) ? readdirSync(dir).filter((name) => name.endsWith('.tar')) : []
   }
   const env = () => ({
-    SOVRABASE_BACKUP_PASSPHRASE: PASSPHRASE,
     AWS_ACCESS_KEY_ID: ACCESS.access_key_id,
     AWS_SECRET_ACCESS_KEY: ACCESS.secret_access_key,
     AWS_ENDPOINT_URL_S3: s3.endpoint,
@@ -41,7 +42,9 @@ describe('backups and archives in S3', () => {
 
   before(async () => {
     s3 = await startS3()
-    recipient = (await newIdentity()).recipient
+    const pair = await newIdentity()
+    recipient = pair.recipient
+    writeFileSync(identityFile(), pair.identity)
     server = await startServer({ env: common })
     dataDir = server.dataDir
     cli = makeCli(() => dataDir)
@@ -59,7 +62,9 @@ describe('backups and archives in S3', () => {
   })
 
   test('credentials are set once, sealed and never shown', async () => {
-    const without = await cli.run(['backup', 'create', '--all', '--to', 's3://backups/by-hand', '--json'], { env: env() })
+    const without = await cli.run(['backup', 'create', '--all', '--to', 's3://backups/by-hand', '--recipient', recipient, '--json'], {
+      env: env(),
+    })
     assert.equal((JSON.parse(without.err) as { code: string }).code, 'store_keys_missing')
     const args = ['backup', 'store', '--endpoint', s3.endpoint, '--access-key-id', ACCESS.access_key_id]
     const set = await cli.run(args, { env: { AWS_SECRET_ACCESS_KEY: ACCESS.secret_access_key } })
@@ -71,14 +76,17 @@ describe('backups and archives in S3', () => {
   })
 
   test('a backup by hand: written by the server, verified, restored elsewhere; the old keys read the rows', async () => {
-    const made = await cli.answer<{ place: string; projects: number }>(['backup', 'create', '--all', '--to', 's3://backups/by-hand'], {
-      env: env(),
-    })
+    const made = await cli.answer<{ place: string; projects: number }>(
+      ['backup', 'create', '--all', '--to', 's3://backups/by-hand', '--recipient', recipient],
+      {
+        env: env(),
+      },
+    )
     assert.match(made.place, /^s3:\/\/backups\/by-hand\/sovrabase-all-\d{8}T\d{6}Z\.tar$/)
-    const checked = await cli.run(['backup', 'verify', made.place], { env: env() })
+    const checked = await cli.run(['backup', 'verify', made.place, '--identity-file', identityFile()], { env: env() })
     assert.equal(checked.code, 0, checked.err)
     const elsewhere = join(home, 'elsewhere')
-    const done = await cli.run(['restore', made.place, '--data-dir', elsewhere], { env: env() })
+    const done = await cli.run(['restore', made.place, '--data-dir', elsewhere, '--identity-file', identityFile()], { env: env() })
     assert.equal(done.code, 0, done.err)
     const second = await startServer({ dataDir: elsewhere, env: common })
     try {
@@ -92,10 +100,14 @@ describe('backups and archives in S3', () => {
     }
     const [name = ''] = files('by-hand')
     truncateSync(join(s3.root, s3.bucket, 'by-hand', name), 5000)
-    const cut = await cli.run(['restore', made.place, '--data-dir', join(home, 'never'), '--json'], { env: env() })
+    const cut = await cli.run(['restore', made.place, '--data-dir', join(home, 'never'), '--identity-file', identityFile(), '--json'], {
+      env: env(),
+    })
     assert.equal((JSON.parse(cut.err) as { code: string }).code, 'backup_truncated')
     assert.ok(!existsSync(join(home, 'never')))
-    const wrong = await cli.run(['backup', 'verify', made.place, '--json'], { env: { ...env(), AWS_SECRET_ACCESS_KEY: 'another' } })
+    const wrong = await cli.run(['backup', 'verify', made.place, '--identity-file', identityFile(), '--json'], {
+      env: { ...env(), AWS_SECRET_ACCESS_KEY: 'another' },
+    })
     assert.equal((JSON.parse(wrong.err) as { code: string }).code, 'store_failed')
   })
 
@@ -177,6 +189,14 @@ describe('backups and archives in S3', () => {
     assert.match(refused, /10\.255\.255\.1/)
     await server.api('PATCH', `/projects/${own.ref}/settings/backup`, { store })
     await until(async () => (await state()).ranges.length === 1, PATIENCE)
-    assert.ok(existsSync(join(s3.root, s3.bucket, 'own', own.ref)))
+    const folder = join(s3.root, s3.bucket, 'own', own.ref)
+    const base = readdirSync(folder, { recursive: true, encoding: 'utf8' }).find((name) => name.endsWith('.json')) ?? ''
+    // Whoever owns the bucket can write there, but not what this server would start a cluster from.
+    writeFileSync(join(folder, base), readFileSync(join(folder, base)).subarray(0, -SIGNATURE))
+    const made = await server.api<{ code: string }>('POST', `/organisations/${ORGANISATION}/projects`, {
+      name: 'forged',
+      from: { project: own.ref, at: new Date().toISOString() },
+    })
+    assert.deepEqual([made.status, made.body.code], [409, 'archive_foreign'])
   })
 })

@@ -167,7 +167,7 @@ function archiveMetrics({ metrics }: RunParts, states: () => ReturnType<Archiver
 function makeArchives(parts: RunParts, services: ServiceStore, connector: () => Connector) {
   const { config, foundation, registry, outbound, trusted, spool, log } = parts
   const { metadata, secrets, bus, nodeName } = foundation
-  const places = makePlaces({ db: metadata.kysely, vault: secrets.vault, archive: config.backup.archive, outbound, trusted })
+  const places = makePlaces({ metadata, vault: secrets.vault, archive: config.backup.archive, outbound, trusted })
   const restore = makeRestorer({
     places,
     engine: registry.engine,

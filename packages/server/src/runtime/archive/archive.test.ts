@@ -15,6 +15,7 @@ import { LogWriter } from './log-writer.ts'
 import { planRestore, rangesOf } from './plan.ts'
 import { pruneProject } from './prune.ts'
 import { logMembers } from './restore-tar.ts'
+import { signedStore } from './signed.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'sovra-archive-'))
 const root = directoryStore(dir)
@@ -116,6 +117,23 @@ test('thinning out keeps what a moment within the days needs, and whole chains',
   assert.equal((await rangesOf(root, ref)).length, 1)
   await pruneProject(root, ref, 40 * HOUR, true)
   assert.deepEqual(await rangesOf(root, ref), [])
+})
+
+test('what this server has not signed is refused where others may write', async () => {
+  const [ours, theirs] = [signedStore(root, 'our key', true), signedStore(root, 'their key', true)]
+  const body = await pack(Buffer.from('a piece of the log'))
+  await ours.put('signed/log/a.zst', body)
+  assert.deepEqual(await readObject(ours, 'signed/log/a.zst'), body)
+  // By hand: zstd skips the frame with the signature.
+  const stored = await readObject(root, 'signed/log/a.zst')
+  assert.ok(stored.length > body.length)
+  const refused = (error: unknown) => isSovraError(error, 'archive_foreign')
+  await assert.rejects(readObject(theirs, 'signed/log/a.zst'), refused)
+  await root.put('signed/log/b.zst', stored)
+  await assert.rejects(readObject(ours, 'signed/log/b.zst'), refused, 'of another name')
+  await root.put('signed/log/a.zst', body)
+  await assert.rejects(readObject(ours, 'signed/log/a.zst'), refused, 'unsigned')
+  assert.deepEqual(await readObject(signedStore(root, 'our key', false), 'signed/log/a.zst'), body)
 })
 
 test('a log object grows until it is large, and is confirmed only when it is stored', async () => {

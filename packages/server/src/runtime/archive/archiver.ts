@@ -233,18 +233,18 @@ export class Archiver {
         await this.#record(service, false, followed.failure.reason)
       }
       followed.notBefore = this.#now() + Math.min(PAUSE * 2 ** Math.min(followed.failures, 10), LONGEST_PAUSE)
-      if (!this.#closing && !ended) this.#again(followed)
+      if (!this.#closing) this.#again(followed, ended ? LONGEST_PAUSE : followed.notBefore - this.#now())
     } finally {
       followed.follower = null
       followed.active = false
     }
   }
 
-  /** One that fell asleep with something left is woken for it once its place answers again. */
-  #again(followed: Followed): void {
+  /** One that fell asleep with something left is woken for it, once its place answers again. */
+  #again(followed: Followed, after: number): void {
     setTimeout(() => {
       if (!this.#closing && this.#followed.get(followed.service.id) === followed) void this.#wake(followed.service.id)
-    }, followed.notBefore - this.#now()).unref()
+    }, after).unref()
   }
 
   async #record({ id, project }: Service, whole: boolean, reason: string | null): Promise<void> {

@@ -140,8 +140,10 @@ export class Follower {
   }
 
   async #asked(): Promise<void> {
+    const before = this.#position
     await this.#writer?.flush()
-    if (this.#writer?.unstoredSince === null) this.#following?.confirm(this.#position)
+    // What was stored is confirmed already: a second word could meet an end that has gone, and cost us its last one.
+    if (this.#position === before && this.#writer?.unstoredSince === null) this.#following?.confirm(before)
   }
 
   #stored(end: Position, bytes: number): void {

@@ -11,6 +11,8 @@ import { type BaseRecord, baseKey, hex, type LogObject, positionOf } from './lay
 import { logStart, type RestorePlan } from './plan.ts'
 
 const CHUNK = 1 << 20
+/** Bytes of an object of the log, unpacked, at most. */
+const LIMIT = 64 << 20
 const SIZE_AT = 124
 const SIZE_END = 136
 
@@ -77,7 +79,7 @@ function blocksOf(header: Buffer): number {
 async function unpacked(lineage: ObjectStore, { key, start }: LogObject): Promise<{ start: Position; bytes: Buffer }> {
   const packed = await readObject(lineage, key)
   try {
-    return { start, bytes: await promisify(zstdDecompress)(packed) }
+    return { start, bytes: await promisify(zstdDecompress)(packed, { maxOutputLength: LIMIT }) }
   } catch (cause) {
     throw fail('archive_damaged', { place: lineage.place, key, reason: 'it cannot be unpacked' }, { cause })
   }

@@ -1,5 +1,4 @@
 import type { SectionValue } from '@sovrabase/contract/settings'
-import type { Kysely } from 'kysely'
 import type { Vault } from '../../base/crypto.ts'
 import { fail } from '../../base/errors.ts'
 import { directoryStore } from '../../base/objects/directory.ts'
@@ -8,13 +7,14 @@ import { s3Store } from '../../base/objects/s3.ts'
 import type { S3Access } from '../../base/objects/s3-request.ts'
 import type { ObjectStore } from '../../base/objects/store.ts'
 import type { Outbound } from '../../base/outbound.ts'
+import type { Metadata } from '../../metadata/open.ts'
 import { readSettings } from '../../metadata/settings.ts'
-import type { Tables } from '../../metadata/tables.ts'
+import { archivesKey, signedStore } from './signed.ts'
 
 export type BackupSettings = Required<Omit<SectionValue<'backup'>, 'store'>> & Pick<SectionValue<'backup'>, 'store'>
 
 export interface PlacesOptions {
-  readonly db: Kysely<Tables>
+  readonly metadata: Metadata
   readonly vault: Vault
   /** Where archives go that name no place of their own; null: nowhere. */
   readonly archive: string | null
@@ -37,8 +37,8 @@ export interface Places {
 
 const PLATFORM = 'platform'
 
-export function makePlaces({ db, vault, archive, outbound, trusted }: PlacesOptions): Places {
-  const settings = async (ref: string) => (await readSettings(db, ref, 'backup', vault)).value as BackupSettings
+export function makePlaces({ metadata, vault, archive, outbound, trusted }: PlacesOptions): Places {
+  const settings = async (ref: string) => (await readSettings(metadata.kysely, ref, 'backup', vault)).value as BackupSettings
 
   async function open(place: string): Promise<ObjectStore> {
     const at = placeOf(place)
@@ -48,7 +48,9 @@ export function makePlaces({ db, vault, archive, outbound, trusted }: PlacesOpti
     return s3Store({ bucket: at.bucket, prefix: at.prefix, access: store as S3Access, outbound: trusted })
   }
 
-  const common = async () => (archive === null ? null : open(archive))
+  const signed = async (store: ObjectStore, strict: boolean) => signedStore(store, await archivesKey(metadata, vault), strict)
+  // The operator's own place is trusted: an archive is of use where the key is lost, too.
+  const common = async () => (archive === null ? null : await signed(await open(archive), false))
 
   return {
     settings,
@@ -60,7 +62,7 @@ export function makePlaces({ db, vault, archive, outbound, trusted }: PlacesOpti
         const at = placeOf(store.url ?? '')
         // A directory of this machine is nothing that a project's people may name.
         if (at.kind !== 's3') throw fail('store_place_invalid', { place: store.url ?? '' })
-        return s3Store({ bucket: at.bucket, prefix: at.prefix, access: store as S3Access, outbound })
+        return await signed(s3Store({ bucket: at.bucket, prefix: at.prefix, access: store as S3Access, outbound }), true)
       }
       const shared = await common()
       if (!shared) throw fail('archive_store_missing')
