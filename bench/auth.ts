@@ -1,11 +1,12 @@
-/** Password sign-ins beside the bare hash, refresh exchanges beside PostgreSQL's share, reads during a storm of sign-ins. `--sign-ins 60 --refreshes 300 --seconds 5 --rounds 3` */
+/** Tokens of requests beside the bare signature, keys and settings until they are seen, password sign-ins beside the bare hash, refresh exchanges beside PostgreSQL's share, reads during a storm of sign-ins. `--sign-ins 60 --refreshes 300 --seconds 5 --rounds 3` */
 import { argon2Sync, randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { bar, closing, median, ms } from './lib/figures.ts'
 import { requestText, startLoad } from './lib/load.ts'
 import { cpuOfTree, postmastersOf } from './lib/proc.ts'
-import { type BenchProject, must, startBench, withCleanup } from './lib/server.ts'
+import { type BenchProject, type BenchServer, must, startBench, withCleanup } from './lib/server.ts'
+import { verifying } from './lib/verify.ts'
 
 const { values: flags } = parseArgs({
   options: {
@@ -59,6 +60,22 @@ async function cpuOf(root: number, times: number, fn: () => Promise<unknown>): P
   return { all: (cpuOfTree(root) - before[0]) / times, postgres: (postgres() - before[1]) / times }
 }
 
+/** ms from the answer of a change until the public doors show it. */
+async function visible(server: BenchServer, url: string, ref: string): Promise<{ settings: number; keys: number }> {
+  const since = async (seen: () => Promise<boolean>): Promise<number> => {
+    const start = performance.now()
+    while (!(await seen())) await new Promise((resolve) => setTimeout(resolve, 5))
+    return performance.now() - start
+  }
+  const read = async <T>(path: string): Promise<T> => (await (await fetch(`${url}/auth/v1${path}`)).json()) as T
+  await must(server.api('PATCH', `/projects/${ref}/settings/auth`, { anonymous_users: true }), 200)
+  const settings = await since(async () => (await read<{ external: { anonymous_users: boolean } }>('/settings')).external.anonymous_users)
+  const before = (await read<{ keys: unknown[] }>('/.well-known/jwks.json')).keys.length
+  await must(server.api('POST', `/projects/${ref}/signing-keys`, { alg: 'ES256' }), 201)
+  const keys = await since(async () => (await read<{ keys: unknown[] }>('/.well-known/jwks.json')).keys.length > before)
+  return { settings, keys }
+}
+
 async function prepare(project: BenchProject): Promise<void> {
   const client = new pg.Client({ connectionString: project.dbUrl })
   await client.connect()
@@ -76,6 +93,15 @@ await withCleanup(async (later) => {
   const rates = { sign_ins: 100_000, failures: 1_000, refreshes: 100_000 }
   await must(server.api('PATCH', `/projects/${project.ref}/settings/auth`, { email_autoconfirm: true, rates }), 200)
   await prepare(project)
+  const { cached, first, bare: signature } = verifying()
+  console.log(
+    `token of a request: ${cached.toFixed(2)} µs known, ${first.toFixed(1)} µs new; the bare ES256 signature ${signature.toFixed(1)} µs`,
+  )
+  bar('token of a request, known', cached, 3, 'µs')
+  bar('token of a request, new, by the bare signature', first / signature, 2)
+  const shown = await visible(server, url, project.ref)
+  bar('settings until they are seen', shown.settings, 2_000, 'ms')
+  bar('keys until they are seen', shown.keys, 2_000, 'ms')
   const enter = () => ask(url, project.anonKey, '/token?grant_type=password', { email: EMAIL, password: PASSWORD })
   let session = await ask(url, project.anonKey, '/signup', { email: EMAIL, password: PASSWORD })
   for (let i = 0; i < 10; i++) session = (await enter()) ?? session
