@@ -21,7 +21,7 @@ export interface S3Server {
 
 export const ACCESS = { access_key_id: 'AKIDOFTHETESTS', secret_access_key: 'secretofthetests' } as const
 
-const freePort = () =>
+export const freePort = () =>
   new Promise<number>((resolve) => {
     const server = createServer().listen(0, '127.0.0.1', () => {
       const { port } = server.address() as { port: number }
