@@ -15,9 +15,9 @@ test('collects once after work, when two periods were idle', () => {
     return collected
   }
   assert.equal(periods(900, 5), 0)
-  assert.equal(periods(5), 1)
-  assert.equal(periods(5, 5, 5, 30, 5, 5), 1, 'nothing was done since')
-  assert.equal(periods(60, 5, 30, 5), 1, 'not idle for two periods on end')
+  assert.equal(periods(5), 1, 'after the start')
+  assert.equal(periods(900, 5, 5, 900, 5, 5), 1, 'too little was done since')
+  assert.equal(periods(900, 900, 5, 60, 5), 1, 'not idle for two periods on end')
   assert.equal(periods(5), 2)
 })
 

@@ -4,9 +4,10 @@ import { runInNewContext } from 'node:vm'
 type Collect = (options: { type: 'major'; flavor: 'last-resort' } | { type: 'minor' }) => void
 
 const PERIOD = 10_000
-/** Shares of a period that the process computed. */
-const IDLE = 0.02
-const WORK = 0.05
+/** Share of a period that an idle process computes at most. */
+const IDLE = 0.05
+/** ms of CPU that leave something worth a collection, which itself takes some 100 to 300. */
+const WORK = 3_000
 
 let known: Collect | undefined
 
@@ -25,20 +26,18 @@ const collectAll = () => collect({ type: 'major', flavor: 'last-resort' })
 export const collectYoung = () => collect({ type: 'minor' })
 
 /**
- * Says at the end of each period, by the CPU used since the last, when to collect: once after work, in the second idle period, when
- * nobody waits for what that takes (some 100 ms).
+ * Says at the end of each period, by the CPU used until then, when to collect: after the start or after work, in the second idle period, when
+ * nobody waits for what that takes.
  */
 export function trimmer(period: number, collect: () => void): (cpu: number) => void {
   let last = 0
-  let worked = true
+  let enough = 0
   let idle = 0
   return (cpu) => {
-    const share = (cpu - last) / period
+    idle = (cpu - last) / period < IDLE ? idle + 1 : 0
     last = cpu
-    if (share >= WORK) worked = true
-    idle = share < IDLE ? idle + 1 : 0
-    if (!worked || idle < 2) return
-    worked = false
+    if (cpu < enough || idle < 2) return
+    enough = cpu + WORK
     idle = 0
     collect()
   }
