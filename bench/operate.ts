@@ -1,4 +1,4 @@
-/** Backup and restore beside tar, zstd and pg_basebackup on the same files. `--projects 100 --size 1000 (MB) --pg-basebackup PATH (of PostgreSQL 18) --restarted 20 --upgraded 60 --archived 50 --only restart|upgrade|points` */
+/** Backup and restore beside tar, zstd and pg_basebackup on the same files. `--projects 100 --size 1000 (MB) --pg-basebackup PATH (of PostgreSQL 18) --restarted 20 --upgraded 60 --archived 50 --days 30 --only restart|upgrade|points|growth|sleeping` */
 import { execFileSync } from 'node:child_process'
 import { createWriteStream, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,6 +11,7 @@ import { openBackup, readProject, uploadOf } from '@sovrabase/server/restore'
 import pg from 'pg'
 import { Bare, copy, programOf, volumesOf } from './lib/cluster.ts'
 import { bar, closing, ms, quantile } from './lib/figures.ts'
+import { growth } from './lib/growth.ts'
 import { points } from './lib/points.ts'
 import { postmastersOf } from './lib/proc.ts'
 import { restarts } from './lib/restart.ts'
@@ -25,6 +26,7 @@ const { values: flags } = parseArgs({
     restarted: { type: 'string', default: '20' },
     upgraded: { type: 'string', default: '60' },
     archived: { type: 'string', default: '50' },
+    days: { type: 'string', default: '30' },
     only: { type: 'string' },
   },
 })
@@ -169,11 +171,16 @@ await withCleanup(async (later) => {
     restart: () => restarts(Number(flags.restarted)),
     upgrade: () => upgrades(Number(flags.upgraded)),
     points: () => points(Number(flags.archived)),
+    growth: () => growth(Number(flags.days)),
   }
   for (const [name, part] of Object.entries(parts)) if ((flags.only ?? name) === name) await part()
-  if (flags.only !== undefined) return closing()
+  if (flags.only !== undefined && flags.only !== 'sleeping') return closing()
   const server = await startBench({ SOVRABASE_SLEEP_AFTER: 'off', SOVRABASE_LIMITS_PROJECT_DISK: 'off' })
   later(() => server.stop())
+  if (flags.only === 'sleeping') {
+    await sleeping(server)
+    return closing()
+  }
   const project = await server.project('large')
   const [volume = ''] = volumesOf(server.dataDir)
   const [postmaster = 0] = postmastersOf(server.child.pid!)
