@@ -203,10 +203,12 @@ describe('a newer minor of PostgreSQL', { skip: !isRoot && 'without root there i
 
 test('without the keeper the signal does not end the server', async (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'sovra-takeover-'))
-  t.after(() => rmSync(dataDir, { recursive: true, force: true }))
   if (isRoot) chownSync(dataDir, 65_534, 65_534)
   const server = await startServer({ dataDir, env: { SOVRABASE_DEMO: 'off' }, ...(isRoot ? { rights: WITHOUT_RIGHTS } : {}) })
-  t.after(() => server.kill())
+  t.after(async () => {
+    await server.kill()
+    rmSync(dataDir, { recursive: true, force: true })
+  })
   process.kill(server.child.pid ?? 0, 'SIGUSR2')
   await until(() => server.output().includes('taking over needs the keeper'), LONG)
   assert.equal((await server.api('GET', '/status')).status, 200)
