@@ -64,6 +64,8 @@ test('what is written, and what it ends with', async () => {
     { args: ['status'], code: 2, err: /wrong\.yaml:2:\d+/, env: { SOVRABASE_DATA_DIR: '', CONFIG_PATH: config } },
     { args: ['upgrade'], code: 2, err: /--all/ },
     { args: ['upgrade', '--all', '--parallel', '0'], code: 2 },
+    { args: ['upgrade', '--label', 'of=none'], code: 0, out: /0 projects current, 0 failed/ },
+    { args: ['backup', 'create', '--label', 'of=none', '--to', '/tmp'], code: 2, err: /no such project/ },
     { args: ['upgrade', 'demo'], code: 0, out: /1 project current, 0 failed/ },
     { args: ['auth', 'token', 'demo', '--sub', 'me'], code: 1, err: /uuid/ },
     { args: ['start'], code: 3, err: /Already running: pid \d+, http/ },

@@ -105,6 +105,10 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
   driver_unknown: ['Il n’y a pas de pilote nommé {name}.', 'Les pilotes de ce serveur : {known}.'],
   region_unknown: ['Il n’y a pas de nœud dans la région {name}.', 'Les régions de cette installation : {known}.'],
 
+  platform_unsupported: [
+    'Sovrabase ne peut pas fonctionner ici : {reason}.',
+    'Il faut Linux avec glibc, en x64 ou arm64 : Debian, Ubuntu, Fedora et semblables, ou un conteneur de l’un d’eux.',
+  ],
   node_too_old: [
     'Node {version} est trop ancien : il faut {needed} ou plus récent.',
     'Lancez `npm ci` ici et démarrez par `make start` (qui apporte son propre Node), ou installez Node 24.',

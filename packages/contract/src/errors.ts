@@ -117,6 +117,11 @@ export const ERRORS = {
   region_unknown: [400, 'There is no node in the region {name}.', 'The regions of this installation: {known}.'],
 
   // Start, configuration, secrets (never answered over HTTP: they stop the start)
+  platform_unsupported: [
+    500,
+    'Sovrabase cannot run here: {reason}.',
+    'It needs Linux with glibc on x64 or arm64: Debian, Ubuntu, Fedora and the like, or a container of one.',
+  ],
   node_too_old: [
     500,
     'Node {version} is too old: Sovrabase needs {needed} or newer.',

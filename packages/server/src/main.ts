@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { languageOf, wordingOf } from '@sovrabase/contract/wording'
 import { isSovraError } from './base/errors.ts'
 import { checkNode } from './base/node-version.ts'
+import { checkPlatform } from './base/platform.ts'
 import { startError } from './base/start-error.ts'
 import { loadConfig } from './config.ts'
 import { exitCode, type KeeperOptions, needsKeeper, startKeeper } from './keeper.ts'
@@ -18,6 +19,8 @@ let dataDir = ''
 /** config → keeper (as root) → node → listen → drain on SIGTERM. */
 async function main(): Promise<void> {
   checkNode()
+  // Under a keeper it has looked already.
+  if (needsKeeper() || process.send === undefined) checkPlatform()
   const loaded = loadConfig()
   const { config } = loaded
   dataDir = config.data.dir

@@ -2,6 +2,7 @@ import { chmodSync, createWriteStream, existsSync, renameSync, rmSync, statSync 
 import { join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import type { Project } from '@sovrabase/contract/project'
 import type { Client } from '../api/client.ts'
 import { findProject } from '../api/find.ts'
 import { type Archive, backupFetch, backups } from '../api/local.ts'
@@ -16,6 +17,8 @@ interface CreateOptions extends SealOptions {
   readonly to: string
   readonly project?: string[]
   readonly all?: boolean
+  readonly org?: string
+  readonly label?: string
 }
 
 const PRIVATE = 0o600
@@ -53,9 +56,20 @@ async function save(body: Readable, file: string, spin: Spinner): Promise<Archiv
   }
 }
 
+/** Those that --org and --label say, as if each was named. */
+async function named(client: Client, { project = [], org, label }: CreateOptions): Promise<Pick<CreateOptions, 'project'>> {
+  if (org === undefined && label === undefined) return { project }
+  const found = await client.all<Project>('/projects', { organisation: org, label })
+  if (found.length === 0) throw stop('usage_wrong', { reason: 'There is no such project', hint: 'Look at `sovra projects list`.' })
+  return { project: [...project, ...found.map(({ ref }) => ref)] }
+}
+
 async function orderOf(client: Client, { project = [], all }: CreateOptions): Promise<{ path: string; what: string; body: object }> {
-  if (all === project.length > 0)
-    throw stop('usage_wrong', { reason: 'It must be said what is backed up', hint: 'Give --all, or --project once or more.' })
+  if ((all === true) === project.length > 0)
+    throw stop('usage_wrong', {
+      reason: 'It must be said what is backed up',
+      hint: 'Give --all, or --project once or more, or --org or --label.',
+    })
   if (all) return { path: '/backups', what: 'all', body: {} }
   const found = await Promise.all(project.map((name) => findProject(client, name)))
   const [only] = found
@@ -98,12 +112,15 @@ const create = command<CreateOptions>({
     ['--to <file>', 'a new file, a directory that gets one, or s3://bucket/prefix, which the server writes (sovra backup store)'],
     ['--all', 'everything: metadata, keys, configuration, each project'],
     ['--project <project>', 'this project with its keys; more than once for several', { many: true }],
+    ['--org <name>', 'every project of this organisation'],
+    ['--label <name[=value]>', 'every project with this label'],
     ...SEAL_FLAGS,
   ],
   more: 'Nothing is woken, nothing stops. Keys are sealed; rows are not: keep the file where only you can read it.',
-  async run(context, options) {
-    if (!options.to) throw stop('usage_wrong', { reason: 'There is no target', hint: 'Give --to FILE or --to DIRECTORY.' })
+  async run(context, given) {
+    if (!given.to) throw stop('usage_wrong', { reason: 'There is no target', hint: 'Give --to FILE or --to DIRECTORY.' })
     const client = await context.client()
+    const options = { ...given, ...(await named(client, given)) }
     const order = await orderOf(client, options)
     const body = { ...order.body, ...(await newSeal(options)) }
     const began = Date.now()

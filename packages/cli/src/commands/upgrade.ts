@@ -2,6 +2,7 @@ import type { Project } from '@sovrabase/contract/project'
 import type { Client } from '../api/client.ts'
 import { findProject } from '../api/find.ts'
 import { command } from '../program/command.ts'
+import { areMany } from '../program/many.ts'
 import { inParallel, workersOf } from '../program/parallel.ts'
 import { CliError, stop } from '../terminal/errors.ts'
 import { count } from '../terminal/output.ts'
@@ -9,6 +10,8 @@ import { moveEngines, tellMoved, wantedEngines } from './upgrade-engines.ts'
 
 interface Options {
   readonly all?: boolean
+  readonly org?: string
+  readonly label?: string
   readonly engines?: boolean
   readonly parallel: string
 }
@@ -49,16 +52,22 @@ export const upgrade = command<Options, [project?: string]>({
   examples: ['sovra upgrade --all --parallel 4', 'sovra upgrade shop', 'sovra upgrade --engines --all'],
   flags: [
     ['--all', 'every project'],
+    ['--org <name>', 'every project of this organisation'],
+    ['--label <name[=value]>', 'every project with this label'],
     ['--engines', 'the PostgreSQL of the projects: those that are idle take the newer minor now, the others at their next sleep'],
     ['--parallel <n>', 'how many at once', { default: '2' }],
   ],
   more: 'A project that fails stays on its former version, and its neighbours are not touched. Exit code 1 when one failed.',
-  async run(context, { all = false, engines = false, parallel }, given) {
-    if (all === (given !== undefined))
-      throw stop('usage_wrong', { reason: 'Say which project, or --all', hint: 'sovra upgrade PROJECT, or sovra upgrade --all.' })
+  async run(context, { all = false, org, label, engines = false, parallel }, given) {
+    if (areMany({ all, org, label }) === (given !== undefined))
+      throw stop('usage_wrong', {
+        reason: 'Say which project, or --all, --org or --label',
+        hint: 'sovra upgrade PROJECT, or sovra upgrade --all.',
+      })
     const workers = workersOf(parallel)
     const client = await context.client()
-    const projects = given === undefined ? await client.all<Project>('/projects') : [await findProject(client, given)]
+    const projects =
+      given === undefined ? await client.all<Project>('/projects', { organisation: org, label }) : [await findProject(client, given)]
     const forAll = <R>(work: (project: Project) => Promise<R>): Promise<R[]> =>
       context.spin(`0 of ${projects.length}`, (spinner) =>
         inParallel(projects, workers, work, (n) => spinner.say(`${n} of ${projects.length}`)),

@@ -26,7 +26,8 @@ export const MANY_FLAGS: readonly Flag[] = [
 export const MANY_MORE = `Of many projects: a table of what became of each, and exit code 1 when one failed. Without --continue-on-error no further one is begun
 after a failure; what was not tried says so. Doing it again does no harm where it is done already.`
 
-export const areMany = ({ all, org, label }: ManyOptions): boolean => all === true || org !== undefined || label !== undefined
+export const areMany = ({ all, org, label }: Pick<ManyOptions, 'all' | 'org' | 'label'>): boolean =>
+  all === true || org !== undefined || label !== undefined
 
 /** The projects that are meant: the one named, or all that the flags say. `usage_wrong`. */
 export async function chosen(client: Client, given: string | undefined, options: ManyOptions): Promise<Project[]> {

@@ -9,6 +9,7 @@ import { makeLog } from './log.ts'
 import { makeMetrics } from './metrics.ts'
 import { distance, nearest } from './nearest.ts'
 import { checkNode } from './node-version.ts'
+import { checkPlatform } from './platform.ts'
 import { budgetKey } from './proxies.ts'
 import { makeRate } from './rate.ts'
 import { formatBytes, formatDuration, parseBytes, parseDuration } from './units.ts'
@@ -182,6 +183,18 @@ describe('rates', () => {
     assert.ok(rate.take('later').ok)
     assert.ok(rate.size <= 50)
   })
+})
+
+test('where it cannot run it says what is missing', () => {
+  const good = { platform: 'linux', arch: 'x64', glibc: true }
+  checkPlatform()
+  checkPlatform({ ...good, arch: 'arm64' })
+  for (const [machine, why] of [
+    [{ ...good, platform: 'darwin' }, /this is darwin/],
+    [{ ...good, arch: 'riscv64' }, /riscv64/],
+    [{ ...good, glibc: false }, /no glibc/],
+  ] as const)
+    assert.throws(() => checkPlatform(machine), why)
 })
 
 test('addresses for budgets', () => {
