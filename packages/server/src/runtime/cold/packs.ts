@@ -1,5 +1,4 @@
 import { createHash, type Hash } from 'node:crypto'
-import { once } from 'node:events'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Readable, Transform } from 'node:stream'
@@ -113,8 +112,6 @@ export class Packs {
     const source = await pack.store.get(`${volume}${END}`)
     const tar = createZstdDecompress()
     pipeline(source, tar).catch((error: Error) => void tar.destroy(error))
-    // What is no pack at all is found before anybody waits for its bytes.
-    await once(tar, 'readable')
     return tar
   }
 

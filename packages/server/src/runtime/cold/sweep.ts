@@ -49,8 +49,7 @@ export async function startCold(options: ColdOptions): Promise<void> {
   const every = Math.min(HOUR, Math.max(SECOND, after))
   queue.handle(kindOf(node), {
     concurrency: 1,
-    // Short: a killed server's is waited for.
-    lease: 10_000,
+    lease: 60_000,
     maxAttempts: 1_000,
     async run(_job, signal) {
       // Switched off since: what is packed stays so until it is woken.
