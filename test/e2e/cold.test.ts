@@ -16,7 +16,8 @@ after(async () => {
   await server.stop()
   rmSync(dataDir, { recursive: true, force: true })
 })
-const PATIENCE = 60_000
+// A killed server's job is waited for: its lease is a minute.
+const PATIENCE = 150_000
 
 interface DiskAnswer {
   readonly kinds: { readonly packed: number }
