@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
 import { fail, isSovraError, type SovraError } from '../../base/errors.ts'
 import type { Cluster } from '../../runtime/engines/postgres/cluster.ts'
@@ -9,6 +10,8 @@ import { type Place, sqlError } from './sql-error.ts'
 const CONNECT_MS = 10_000
 /** A statement that catches its cancellation is ended with its session after this many ms. */
 const GRACE = 2_000
+/** ms between two cancels of one session. */
+const AGAIN = 50
 
 export interface Notice {
   readonly severity: string
@@ -116,5 +119,23 @@ export async function withSession<R>(
     return await work(session)
   } finally {
     await session.close()
+  }
+}
+
+const signalNamed = (how: 'cancel' | 'terminate') =>
+  `select pg_catalog.pg_${how}_backend(pid) from pg_catalog.pg_stat_activity where application_name = $1`
+
+/**
+ * Cancels what the session of this name runs until the session has ended, since a cancel that comes between two statements is lost; ends it
+ * where that does not help. False: there is none.
+ */
+export async function cancelNamed(session: Session, name: string): Promise<boolean> {
+  const end = Date.now() + GRACE
+  for (let tries = 0; ; tries++) {
+    const late = Date.now() > end
+    const found = await session.query(signalNamed(late ? 'terminate' : 'cancel'), [name])
+    if (found.length === 0) return tries > 0
+    if (late) return true
+    await pause(AGAIN)
   }
 }

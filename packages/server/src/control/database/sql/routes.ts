@@ -10,7 +10,7 @@ import { uuid } from '../../../base/ids.ts'
 import { actorOf, projectRefOf } from '../../actor.ts'
 import type { Control } from '../../context.ts'
 import { living } from '../../keys/living.ts'
-import { openSession, type Session } from '../session.ts'
+import { cancelNamed, openSession, type Session } from '../session.ts'
 import { explain } from './explain.ts'
 import { endAfter } from './limit.ts'
 import { type RunOrder, runAll, statementsOf } from './run.ts'
@@ -130,11 +130,7 @@ export const sqlRoutes =
         // Of the cluster, so that any node can; whoever may run SQL may end any of it.
         const session = await openSession(control, ref, { reason: 'sql' })
         try {
-          const found = await session.query<{ done: boolean }>(
-            `select pg_catalog.pg_cancel_backend(pid) as done from pg_catalog.pg_stat_activity where application_name = $1 and state = 'active'`,
-            [nameOf(id)],
-          )
-          if (found.length === 0) throw fail('query_not_found', { id })
+          if (!(await cancelNamed(session, nameOf(id)))) throw fail('query_not_found', { id })
         } finally {
           await session.close()
         }
