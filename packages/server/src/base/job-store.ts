@@ -7,6 +7,8 @@ import type { JobRow, JobTables, NewJob } from './job-table.ts'
 type Row = Selectable<JobRow>
 
 const ENQUEUE_ROUNDS = 5
+/** Of a column of 32 bits: PostgreSQL and MariaDB refuse more. */
+const LARGEST_INT = 2 ** 31 - 1
 const UNFINISHED = ['queued', 'running']
 const RELEASED = { leased_until: null, leased_by: null }
 
@@ -103,7 +105,7 @@ export class JobStore {
       : { state: 'running', attempts: row.attempts + 1, leased_by: this.#worker, leased_until: this.#now() + lease }
     const { numUpdatedRows } = await this.#db
       .updateTable('jobs')
-      .set({ ...set, max_attempts: maxAttempts })
+      .set({ ...set, max_attempts: Math.min(maxAttempts, LARGEST_INT) })
       .where('id', '=', row.id)
       .where('state', '=', row.state)
       .where('attempts', '=', row.attempts)

@@ -248,6 +248,25 @@ eachMetadata((name, openMetadata) => {
     await close()
   })
 
+  test('one that is never given up is run again after any number of failures', async () => {
+    const { db, make, close } = await open()
+    const queue = make(db)
+    await add(db, queue)
+    await db.kysely.updateTable('jobs').set({ attempts: 10_000 }).execute()
+    let runs = 0
+    queue.handle('k', {
+      maxAttempts: Number.POSITIVE_INFINITY,
+      backoffMost: 5,
+      run: async () => {
+        if (++runs === 1) throw new Error('not yet')
+      },
+    })
+    queue.start()
+    await until(async () => (await rows(db))[0]?.state === 'done')
+    assert.equal(runs, 2)
+    await close()
+  })
+
   test('one whose process dies each time has an end too', async () => {
     const { db, make, close } = await open()
     const queue = make(db)

@@ -9,7 +9,7 @@ export type { Job, NewJob } from './job-table.ts'
 export interface JobHandler {
   /** ms without a heartbeat after which another process may claim it; heartbeats go at a third of it. Default 30 s. */
   readonly lease?: number
-  /** Runs until it has failed for good; default 10. A crash counts as one, an orderly `close()` does not. */
+  /** Runs until it has failed for good; default 10; Infinity: it is never given up. A crash counts as one, an orderly `close()` does not. */
   readonly maxAttempts?: number
   /** How many of this kind run at once in this process; default 4. */
   readonly concurrency?: number

@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely'
 import type { Queue } from '../base/jobs.ts'
 import { type Log, silentLog } from '../base/log.ts'
 import type { Metadata } from './open.ts'
+import { enqueueFirst, repeated } from './repeated.ts'
 import type { Tables } from './tables.ts'
 
 const HOUR = 3_600_000
@@ -122,21 +123,13 @@ export async function startSweeper(
   options: { retention?: Retention; log?: Log; now?: () => number; every?: number } = {},
 ): Promise<void> {
   const { retention = {}, log = silentLog, now = Date.now, every = HOUR } = options
-  queue.handle(SWEEP, {
-    concurrency: 1,
-    lease: 60_000,
-    maxAttempts: 1_000,
-    async run(_job, signal) {
+  queue.handle(
+    SWEEP,
+    repeated(async (_job, signal) => {
       const counts = await sweep(metadata, retention, now(), signal)
       if (Object.keys(counts).length > 0) log.info({ counts }, 'removed what was past its retention')
       return { again_at: now() + every }
-    },
-  })
-  const waiting = await metadata.kysely
-    .selectFrom('jobs')
-    .select('id')
-    .where('kind', '=', SWEEP)
-    .where('state', 'in', ['queued', 'running'])
-    .executeTakeFirst()
-  if (!waiting) await metadata.transaction((trx) => queue.enqueue(trx, { kind: SWEEP, key: 'metadata' }))
+    }),
+  )
+  await enqueueFirst(metadata, queue, { kind: SWEEP, key: 'metadata' })
 }

@@ -1,12 +1,12 @@
 import { isSovraError } from '../../base/errors.ts'
 import type { Queue } from '../../base/jobs.ts'
+import { enqueueFirst, repeated } from '../../metadata/repeated.ts'
 import { pruneProject } from '../../runtime/archive/prune.ts'
 import type { Control } from '../context.ts'
 
 const PRUNE = 'archive.prune'
 const DAY = 86_400_000
 const HOUR = 3_600_000
-const MINUTE = 60_000
 /** Days that the archive of a purged project stays: its own settings are gone with it. */
 const KEPT = 7
 
@@ -31,23 +31,12 @@ export async function pruneArchives(control: Control): Promise<number> {
 
 /** Once a day. Call before the queue starts. */
 export async function startPruning(control: Control, queue: Queue): Promise<void> {
-  queue.handle(PRUNE, {
-    concurrency: 1,
-    lease: MINUTE,
-    maxAttempts: Number.MAX_SAFE_INTEGER,
-    backoff: MINUTE,
-    backoffMost: HOUR,
-    async run() {
+  queue.handle(
+    PRUNE,
+    repeated(async () => {
       await pruneArchives(control)
       return { again_at: control.now() + DAY }
-    },
-  })
-  const waiting = await control.db
-    .selectFrom('jobs')
-    .select('id')
-    .where('kind', '=', PRUNE)
-    .where('state', 'in', ['queued', 'running'])
-    .executeTakeFirst()
-  if (!waiting)
-    await control.metadata.transaction((trx) => queue.enqueue(trx, { kind: PRUNE, key: 'archives', due_at: control.now() + HOUR }))
+    }),
+  )
+  await enqueueFirst(control.metadata, queue, { kind: PRUNE, key: 'archives', due_at: control.now() + HOUR })
 }

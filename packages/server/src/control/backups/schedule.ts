@@ -10,6 +10,7 @@ import { isS3 } from '../../base/objects/place.ts'
 import type { ObjectStore } from '../../base/objects/store.ts'
 import { SYSTEM } from '../../metadata/change.ts'
 import { removeFact, setFact } from '../../metadata/facts.ts'
+import { enqueueFirst, repeated } from '../../metadata/repeated.ts'
 import { snapshotMetadata, stampOf } from '../../metadata/snapshot.ts'
 import type { Control } from '../context.ts'
 import { createBackup } from './create.ts'
@@ -19,8 +20,6 @@ import { FAILED, SCHEDULED, type Scheduled, scheduledOf } from './state.ts'
 const BACKUP = 'backup'
 const SNAPSHOT = 'metadata.snapshot'
 const DAY = 86_400_000
-const MINUTE = 60_000
-const HOUR = 60 * MINUTE
 const SECOND = 1000
 const PRIVATE = 0o600
 const NAME = /^sovrabase-all-(\d{8}T\d{6}Z)\.tar$/
@@ -92,13 +91,9 @@ function measure(metrics: Metrics, seen: Seen) {
 
 function handleBackups(control: Control, queue: Queue, dir: string, metrics: Metrics, seen: Seen): void {
   const failures = measure(metrics, seen)
-  queue.handle(BACKUP, {
-    concurrency: 1,
-    lease: MINUTE,
-    maxAttempts: Number.MAX_SAFE_INTEGER,
-    backoff: MINUTE,
-    backoffMost: HOUR,
-    async run(_job, signal) {
+  queue.handle(
+    BACKUP,
+    repeated(async (_job, signal) => {
       try {
         const made = isS3(dir) ? await makeInStore(control, dir) : await make(control, dir, signal)
         await prune(control, dir)
@@ -116,23 +111,19 @@ function handleBackups(control: Control, queue: Queue, dir: string, metrics: Met
         await control.metadata.transaction((trx) => setFact(trx, FAILED, { at: control.now(), reason }))
         throw error
       }
-    },
-  })
+    }),
+  )
 }
 
 function handleSnapshots({ backup: { metadataFile, snapshots, plan }, now }: Control, queue: Queue): boolean {
-  queue.handle(SNAPSHOT, {
-    concurrency: 1,
-    lease: MINUTE,
-    maxAttempts: Number.MAX_SAFE_INTEGER,
-    backoff: MINUTE,
-    backoffMost: HOUR,
-    async run() {
+  queue.handle(
+    SNAPSHOT,
+    repeated(async () => {
       if (metadataFile === null || plan.snapshots === 0) return undefined
       await snapshotMetadata(metadataFile, { dir: snapshots, label: 'daily', keep: plan.snapshots, now: now() })
       return { again_at: now() + DAY }
-    },
-  })
+    }),
+  )
   return metadataFile !== null && plan.snapshots > 0
 }
 
@@ -142,15 +133,7 @@ export async function startBackups(control: Control, queue: Queue, metrics: Metr
   const seen: Seen = { scheduled: await scheduledOf(control.db) }
   const snapshots = handleSnapshots(control, queue)
   if (plan.dir !== null) handleBackups(control, queue, plan.dir, metrics, seen)
-  const waiting = await control.db
-    .selectFrom('jobs')
-    .select('id')
-    .where('kind', '=', SNAPSHOT)
-    .where('state', 'in', ['queued', 'running'])
-    .executeTakeFirst()
-  await control.metadata.transaction(async (trx) => {
-    if (snapshots && !waiting) await queue.enqueue(trx, { kind: SNAPSHOT, key: 'metadata' })
-    const due = Math.max(control.now(), (seen.scheduled?.at ?? 0) + plan.every)
-    if (plan.dir !== null) await queue.enqueue(trx, { kind: BACKUP, key: 'installation', due_at: due })
-  })
+  if (snapshots) await enqueueFirst(control.metadata, queue, { kind: SNAPSHOT, key: 'metadata' })
+  const due = Math.max(control.now(), (seen.scheduled?.at ?? 0) + plan.every)
+  if (plan.dir !== null) await control.metadata.transaction((trx) => queue.enqueue(trx, { kind: BACKUP, key: 'installation', due_at: due }))
 }

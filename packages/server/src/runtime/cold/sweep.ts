@@ -1,6 +1,7 @@
 import type { Queue } from '../../base/jobs.ts'
 import type { Log } from '../../base/log.ts'
 import type { Metadata } from '../../metadata/open.ts'
+import { repeated } from '../../metadata/repeated.ts'
 import type { Connector } from '../connect.ts'
 import type { ServiceStore } from '../services.ts'
 import type { ColdDriver } from './driver.ts'
@@ -47,17 +48,15 @@ export async function packSleepers(options: ColdOptions, signal?: AbortSignal): 
 export async function startCold(options: ColdOptions): Promise<void> {
   const { metadata, queue, node, after, log, now = Date.now } = options
   const every = Math.min(HOUR, Math.max(SECOND, after))
-  queue.handle(kindOf(node), {
-    concurrency: 1,
-    lease: 60_000,
-    maxAttempts: 1_000,
-    async run(_job, signal) {
+  queue.handle(
+    kindOf(node),
+    repeated(async (_job, signal) => {
       // Switched off since: what is packed stays so until it is woken.
       if (after === 0) return undefined
       const { count, bytes } = await packSleepers(options, signal)
       if (count > 0) log.info({ count, bytes }, 'packed projects that slept for long')
       return { again_at: now() + every }
-    },
-  })
+    }),
+  )
   if (after > 0) await metadata.transaction((trx) => queue.enqueue(trx, { kind: kindOf(node), key: node }))
 }
