@@ -61,7 +61,8 @@ const SHOWN_ERRORS = 12
 /** What a server said before a test failed: without it, a failure on another machine tells nothing. */
 function showErrors(text: string): void {
   if (!process.exitCode) return
-  const errors = text.split('\n').filter((line) => /"level":"?(error|fatal|[56]0)/.test(line))
+  // The keeper says what it could not do in plain words; the server hears of it as an internal error only.
+  const errors = text.split('\n').filter((line) => /"level":"?(error|fatal|[56]0)|^keeper:/.test(line))
   for (const line of errors.slice(-SHOWN_ERRORS)) console.error(line.slice(0, 2000))
 }
 
