@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { readFileSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { startRest, type TestRest } from '../rest.testing.ts'
-import { type HostileRequest, MARK, ODD_NAMES } from './requests.testing.ts'
+import type { HostileRequest } from './requests.testing.ts'
+import { MARK, ODD_NAMES } from './words.testing.ts'
 
 /** The API on a cluster that writes every statement to its log, and never a value. */
 export interface Hostile {
