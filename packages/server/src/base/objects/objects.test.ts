@@ -10,6 +10,7 @@ import { ACCESS, type S3Server, startS3 } from '../../../../../test/s3.ts'
 import { isSovraError } from '../errors.ts'
 import { makeOutbound, type Outbound } from '../outbound.ts'
 import { directoryStore } from './directory.ts'
+import { makeStoreOutbounds } from './outbound.ts'
 import { placeOf } from './place.ts'
 import { s3Store } from './s3.ts'
 import { type ObjectStore, readObject, type Stored, within } from './store.ts'
@@ -21,7 +22,7 @@ const stores: { directory?: ObjectStore; s3?: ObjectStore } = {}
 
 before(async () => {
   s3 = await startS3()
-  outbound = makeOutbound({ allow: ['127.0.0.0/8'], ownListeners: () => [], caFile: null, proxy: null })
+  outbound = makeStoreOutbounds({ allow: ['127.0.0.0/8'], caFile: null, proxy: null }).outbound
   stores.directory = directoryStore(dir)
   stores.s3 = s3Store({ bucket: s3.bucket, prefix: 'a/prefix', access: { ...ACCESS, endpoint: s3.endpoint }, outbound })
 })
@@ -79,6 +80,23 @@ for (const kind of ['directory', 's3'] as const) {
     })
   })
 }
+
+test('the answer to the last step of an upload is lost: it is done all the same', async () => {
+  let lost = 0
+  const losing: Pick<Outbound, 'fetch'> = {
+    async fetch(url, request) {
+      const answer = await outbound.fetch(url, request)
+      if (request?.method !== 'POST' || !url.includes('uploadId=') || lost++ > 0) return answer
+      await answer.text()
+      throw new Error('the connection broke')
+    },
+  }
+  const store = s3Store({ bucket: s3.bucket, prefix: 'lost', access: { ...ACCESS, endpoint: s3.endpoint }, outbound: losing })
+  const chunk = randomBytes(1 << 20)
+  assert.equal(await store.putStream('large', Readable.from(Array(33).fill(chunk))), 33 << 20)
+  assert.equal(lost, 2)
+  assert.deepEqual(await listed(store.list('')), ['large'])
+})
 
 test('a wrong secret is refused, and never shown', async () => {
   const access = { ...ACCESS, endpoint: s3.endpoint, secret_access_key: 'another secret' }

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import { fail } from '../errors.ts'
+import { fail, isSovraError } from '../errors.ts'
 import { element, type S3Options, S3Requests } from './s3-request.ts'
 import type { ObjectStore, Stored } from './store.ts'
 
@@ -30,6 +30,20 @@ function pieces(source: Readable): Next {
   }
 }
 
+/** Where the answer was lost, the next try finds no upload any more: it was completed if the object is there, whole. */
+async function complete(requests: S3Requests, key: string, uploadId: string, body: Buffer, size: number): Promise<void> {
+  try {
+    const { text } = await requests.done({ method: 'POST', key, query: { uploadId }, body })
+    // It may fail after 200 was said.
+    if (text.includes('<Error>')) throw requests.failed(element(text, 'Code') ?? 'the upload was not completed')
+  } catch (error) {
+    if (!isSovraError(error) || error.params.reason !== 'NoSuchUpload') throw error
+    const { text } = await requests.done({ method: 'GET', query: { 'list-type': '2', prefix: requests.whole(key) } })
+    for (const found of contents(text)) if (found.key === requests.whole(key) && found.size === size) return
+    throw error
+  }
+}
+
 /** In parts: the object is there once all of them are. */
 async function multipart(requests: S3Requests, key: string, first: Buffer, next: Next): Promise<number> {
   const begun = await requests.done({ method: 'POST', key, query: { uploads: '' } })
@@ -46,9 +60,7 @@ async function multipart(requests: S3Requests, key: string, first: Buffer, next:
     }
     const listed = tags.map((tag, index) => `<Part><PartNumber>${index + 1}</PartNumber><ETag>${tag}</ETag></Part>`).join('')
     const body = Buffer.from(`<CompleteMultipartUpload>${listed}</CompleteMultipartUpload>`)
-    const { text } = await requests.done({ method: 'POST', key, query: { uploadId }, body })
-    // It may fail after 200 was said.
-    if (text.includes('<Error>')) throw requests.failed(element(text, 'Code') ?? 'the upload was not completed')
+    await complete(requests, key, uploadId, body, size)
     return size
   } catch (error) {
     await requests.ask({ method: 'DELETE', key, query: { uploadId } }).catch(() => {})
