@@ -236,6 +236,7 @@ export const AuthSettings = Type.Object(
     refresh_reuse_interval: seconds(0, 300, 'A refresh token that was just used works once more within this time'),
     session_timebox: orNever(60, 31_536_000, 'A session ends this long after its start; null: never'),
     session_inactivity: orNever(60, 31_536_000, 'A session ends when it was not refreshed for this long; null: never'),
+    audit_retention: seconds(0, 315_360_000, 'Entries of the log of auth are kept for this long; 0: for good'),
     single_session: onOff('A sign-in ends the other sessions of the user'),
     password_min_length: whole(6, 72, 'Characters of a new password at least'),
     password_required: Type.Optional(
@@ -354,6 +355,7 @@ export const AUTH_DEFAULTS = {
   refresh_reuse_interval: 10,
   session_timebox: null,
   session_inactivity: null,
+  audit_retention: 34_560_000,
   single_session: false,
   password_min_length: 6,
   password_required: 'none',

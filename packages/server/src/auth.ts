@@ -15,7 +15,7 @@ import { ofOrganisation, readSettings, writeSettings } from './metadata/settings
 import { platformAuthApi } from './platform-auth.ts'
 import { carriersOf } from './realms/auth/carriers.ts'
 import { leakedList } from './realms/auth/leaked-list.ts'
-import { rulesOf } from './realms/auth/rules.ts'
+import { keepingOf, rulesOf } from './realms/auth/rules.ts'
 import { clusterTransaction } from './realms/cluster-store.ts'
 import { denySession, PLATFORM } from './realms/denied.ts'
 import type { Hasher } from './realms/hashing.ts'
@@ -76,6 +76,9 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
     async carriers(ref) {
       const { own } = await readSettings(db, ref, 'auth', vault)
       return carriersOf(rulesOf(own), await mail.smtp(ref), { fetch, send: mail.send })
+    },
+    async keeping(ref) {
+      return keepingOf(rulesOf((await readSettings(db, ref, 'auth', vault)).own))
     },
     async transact(ref, fn) {
       if (ref === PLATFORM) return change(AUTH, (c) => fn(platformStore(c.trx)))

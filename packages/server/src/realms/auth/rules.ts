@@ -1,6 +1,7 @@
 import { AUTH_DEFAULTS, type AuthRates, type AuthSettings, RATE_DEFAULTS } from '@sovrabase/contract/auth'
 import { inRange, parseAddress, parseRange } from '../../base/addresses.ts'
 import { plainAddress } from '../../base/proxies.ts'
+import type { Keeping } from '../store/types.ts'
 
 type Defaults = typeof AUTH_DEFAULTS
 type Widened = { readonly [K in keyof Defaults]: Exclude<AuthSettings[K], undefined> }
@@ -20,6 +21,12 @@ export interface AuthRules extends Widened {
   /** Whether an address has no rate of its own. */
   readonly unlimited: (ip: string | null) => boolean
 }
+
+/** How long the realm keeps what grows in it, as it says itself. */
+export const keepingOf = ({ audit_retention, session_inactivity }: AuthRules): Keeping => ({
+  audit: audit_retention === 0 ? null : audit_retention * 1000,
+  inactivity: session_inactivity === null ? null : session_inactivity * 1000,
+})
 
 const known = new WeakMap<object, AuthRules>()
 const NOTHING = {}

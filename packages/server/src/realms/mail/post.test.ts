@@ -47,6 +47,7 @@ eachRealm((_name, open) => {
     const post = makePost({
       transact: (_ref, fn) => transact(fn),
       carriers: async () => ({ ...carriers, mail }),
+      keeping: async () => ({ audit: null, inactivity: null }),
       log: silentLog,
       now: () => now,
     })

@@ -1,7 +1,7 @@
 import { MAIL_KINDS } from '@sovrabase/contract/auth'
 import { isSovraError } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
-import type { Mail, RealmStore } from '../store/types.ts'
+import type { Keeping, Mail, RealmStore } from '../store/types.ts'
 
 /** Hands one message on; rejects when it was not taken. */
 export type Carrier = (mail: Mail) => Promise<unknown>
@@ -18,6 +18,8 @@ export interface PostOptions {
   /** One transaction over a realm's people, a project's woken if need be. */
   transact<R>(ref: string, fn: (store: RealmStore) => Promise<R>): Promise<R>
   carriers(ref: string): Promise<Carriers>
+  /** What the realm says of how long things are kept. */
+  keeping(ref: string): Promise<Keeping>
   /** What waits in an outbox when it was looked at, where that is another than before: `due` null: nobody takes it. */
   note?(outbox: { ref: string; waiting: number; due: number | null }): Promise<void>
   readonly log: Log
@@ -59,6 +61,7 @@ class Outboxes implements Post {
   readonly #running = new Map<string, Promise<void>>()
   readonly #again = new Set<string>()
   readonly #timers = new Map<string, NodeJS.Timeout>()
+  readonly #tidying = new Set<Promise<void>>()
   readonly #swept = new Map<string, number>()
   /** What was noted of each. */
   readonly #noted = new Map<string, string>()
@@ -146,15 +149,22 @@ class Outboxes implements Post {
     if (!this.#swept.has(ref)) this.poke(ref)
     if ((this.#swept.get(ref) ?? 0) + HOUR > at || !this.#open) return
     this.#swept.set(ref, at)
-    const before = { tokens: at - DAY, flows: at - DAY, challenges: at - HOUR, mails: at - 7 * DAY }
-    this.#options
-      .transact(ref, (store) => store.sweep(before, at))
+    const tidying = this.#tidy(ref)
       .catch((error: unknown) => this.#options.log.warn({ err: error, project: ref }, 'what is over could not be removed'))
+      .finally(() => this.#tidying.delete(tidying))
+    this.#tidying.add(tidying)
+  }
+
+  /** A page at a time, each a transaction of its own: a sign-in waits for none of them long. */
+  async #tidy(ref: string): Promise<void> {
+    const keeping = await this.#options.keeping(ref)
+    let more = true
+    while (more && this.#open) more = await this.#options.transact(ref, (store) => store.sweep(keeping, this.#now()))
   }
 
   async close(): Promise<void> {
     this.#open = false
     for (const timer of this.#timers.values()) clearTimeout(timer)
-    await Promise.allSettled(this.#running.values())
+    await Promise.allSettled([...this.#running.values(), ...this.#tidying])
   }
 }

@@ -7,6 +7,7 @@ import { passkeys } from './passkeys.ts'
 import { refreshing } from './refreshing.ts'
 import { refreshTokens, sessions } from './sessions.ts'
 import { relayStates, ssoProviders } from './sso.ts'
+import { sweeping } from './sweep.ts'
 import { flows, oneTimeTokens } from './tokens.ts'
 import type { RealmStore } from './types.ts'
 import { identities, users } from './users.ts'
@@ -30,4 +31,5 @@ export const sqlStore = (db: Kysely<Tables>, codec: Codec): RealmStore => ({
   ...mails(db, codec),
   ...auditLog(db, codec),
   ...work(db, codec),
+  ...sweeping(db, codec),
 })

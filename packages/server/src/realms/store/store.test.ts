@@ -4,7 +4,7 @@ import { uuid } from '../../base/ids.ts'
 import { emailIdentity } from '../auth/people.ts'
 import { eachRealm } from '../realm.testing.ts'
 import { blankUser } from '../users.ts'
-import type { Mail, RealmSession } from './types.ts'
+import type { Keeping, Mail, RealmSession } from './types.ts'
 
 const START = Date.UTC(2026, 10, 1, 12, 0, 0, 123)
 const MINUTE = 60_000
@@ -265,7 +265,7 @@ eachRealm((_name, open) => {
     })
   })
 
-  test('a rate gives its amount at once and then a share at a time; audit and sweep', async () => {
+  test('a rate gives its amount at once and then a share at a time', async () => {
     const transact = await open()
     await transact(async (store) => {
       const rule = { amount: 3, window: 3000 }
@@ -275,9 +275,59 @@ eachRealm((_name, open) => {
       assert.equal(await store.take('k', rule, START + 999), 1)
       assert.equal(await store.take('k', rule, START + 1000), 0)
       assert.equal(await store.take('other', rule, START), 0)
-      await store.audit({ id: uuid(), payload: { action: 'login' }, createdAt: START, ip: '' })
-      await store.sweep({ tokens: START, flows: START, mails: START, challenges: START }, START + 60_000)
       assert.equal(await store.take('k', { amount: 1, window: 10 }, START + 60_000), 0)
+    })
+  })
+
+  test('what is over is removed a page at a time, each kind by its own age; what is in use stays', async () => {
+    const transact = await open()
+    const DAY = 86_400_000
+    const never = { audit: null, inactivity: null }
+    await transact(async (store) => {
+      const user = { ...blankUser(uuid(), START), email: 's@example.org' }
+      const [living, timed] = [
+        { ...sessionOf(user.id), notAfter: null },
+        { ...sessionOf(user.id), notAfter: START + DAY },
+      ]
+      await store.insertUser(user)
+      for (const session of [living, timed]) {
+        await store.insertSession(session)
+        await store.addProof(session.id, 'password', START)
+        await store.insertRefreshToken({
+          hash: `old ${session.id}`,
+          userId: user.id,
+          sessionId: session.id,
+          parent: null,
+          createdAt: START,
+        })
+        await store.revokeRefreshToken(`old ${session.id}`, START)
+      }
+      await store.insertRefreshToken({ hash: 'living', userId: user.id, sessionId: living.id, parent: null, createdAt: START })
+      for (let i = 0; i < 510; i++) await store.audit({ id: uuid(), payload: { action: 'login' }, createdAt: START + i, ip: '' })
+      const sweep = (days: number, kept: Keeping = never) => store.sweep(kept, START + days * DAY)
+      const left = async () => [
+        (await store.sessionsOf(user.id)).length,
+        await store.countAuditEntries(),
+        (await store.refreshToken(`old ${living.id}`)) !== null,
+      ]
+
+      await store.insertMail(mailOf())
+      assert.equal(await sweep(1.5), false)
+      assert.deepEqual([await left(), (await store.mails({ limit: 9, offset: 0 })).length], [[2, 510, true], 1])
+      assert.equal(await sweep(2.1), false)
+      assert.deepEqual(await left(), [1, 510, true], 'a session that has ended')
+      assert.equal(await store.refreshToken(`old ${timed.id}`), null, 'with its tokens')
+      await sweep(31)
+      assert.deepEqual([await left(), (await store.mails({ limit: 9, offset: 0 })).length], [[1, 510, false], 0])
+      assert.notEqual(await store.refreshToken('living'), null)
+      assert.equal(await sweep(31, { ...never, audit: 30 * DAY }), true, 'there is more than a page')
+      assert.equal(await store.countAuditEntries(), 10)
+      assert.equal(await sweep(31, { ...never, audit: 30 * DAY }), false)
+      assert.deepEqual(await left(), [1, 0, false])
+      await sweep(31, { ...never, inactivity: 31 * DAY })
+      assert.deepEqual(await left(), [1, 0, false])
+      await sweep(31, { ...never, inactivity: 29 * DAY })
+      assert.deepEqual(await left(), [0, 0, false], 'one that nobody refreshed')
     })
   })
 })

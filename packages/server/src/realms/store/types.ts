@@ -398,8 +398,16 @@ export interface WorkStore {
   used(key: string, rule: { amount: number; window: number }, now: number): Promise<number>
   /** The bucket is full again. */
   giveBack(key: string): Promise<void>
-  /** Removes what has no use any more. */
-  sweep(before: { tokens: number; flows: number; mails: number; challenges: number }, now: number): Promise<void>
+  /** Removes some of what has no use any more; answers whether there is more of it. */
+  sweep(kept: Keeping, now: number): Promise<boolean>
+}
+
+/** What a realm itself says of how long things are kept; ms. */
+export interface Keeping {
+  /** Entries of its log; null: for good. */
+  readonly audit: number | null
+  /** How long a session may lie idle; null: it has no end. */
+  readonly inactivity: number | null
 }
 
 export interface RealmStore extends UserStore, SessionStore, TokenStore, FactorStore, PasskeyStore, SsoStore, WorkStore {}

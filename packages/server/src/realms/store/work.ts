@@ -133,7 +133,7 @@ async function callFunction(db: Kysely<Tables>, codec: Codec, schema: string, na
   }
 }
 
-export const work = (db: Kysely<Tables>, codec: Codec): Omit<WorkStore, keyof Mails | keyof Audit> => ({
+export const work = (db: Kysely<Tables>, codec: Codec): Omit<WorkStore, keyof Mails | keyof Audit | 'sweep'> => ({
   callFunction: (schema, name, payload) => callFunction(db, codec, schema, name, payload),
   async used(id, { amount, window }, now) {
     const row = await db.selectFrom('auth_rates').select('full_at').where('id', '=', id).executeTakeFirst()
@@ -182,14 +182,5 @@ export const work = (db: Kysely<Tables>, codec: Codec): Omit<WorkStore, keyof Ma
   },
   async giveBack(id) {
     await db.deleteFrom('auth_rates').where('id', '=', id).execute()
-  },
-  async sweep(before, now) {
-    await db.deleteFrom('auth_rates').where('full_at', '<', now).execute()
-    await db.deleteFrom('auth_one_time_tokens').where('created_at', '<', codec.at(before.tokens)).execute()
-    await db.deleteFrom('auth_flow_state').where('created_at', '<', codec.at(before.flows)).execute()
-    await db.deleteFrom('auth_webauthn_challenges').where('expires_at', '<', codec.at(now)).execute()
-    await db.deleteFrom('auth_mfa_challenges').where('created_at', '<', codec.at(before.challenges)).execute()
-    await db.deleteFrom('auth_mails').where('expires_at', '<', codec.at(before.mails)).execute()
-    await db.deleteFrom('auth_sessions').where('not_after', '<', codec.at(now)).execute()
   },
 })
