@@ -85,6 +85,15 @@ describe('one project', () => {
     assert.equal((await ended).code, '57P01')
   })
 
+  test('a connection whose client has said goodbye is none, though its sockets are not closed yet', async () => {
+    const client = new pg.Client({ connectionString: await connectionOf(server, project) })
+    await client.connect()
+    client.on('error', () => {})
+    await client.query('select 1')
+    const [, answer] = await Promise.all([client.end(), put(server, project)])
+    assert.equal(answer.status, 200, JSON.stringify(answer.body))
+  })
+
   test('a statement on a wire connection is not put to sleep, unless by force', async () => {
     const running = project.sql('select pg_sleep(60) /* long */')
     const seen = assert.rejects(running, { code: '57P01' })

@@ -1,4 +1,5 @@
 import { type Connection, findProject, revealConnection } from '../api/find.ts'
+import { leavingAsleep } from '../api/sleep.ts'
 import { objects, render, run, withClient } from '../database/sql.ts'
 import { type Context, command, type Group } from '../program/command.ts'
 import { areMany, chosen, MANY_FLAGS, MANY_MORE, type ManyOptions, onMany } from '../program/many.ts'
@@ -39,8 +40,11 @@ async function execOnMany(context: Context, options: ManyOptions & { file?: stri
     context,
     projects,
     options,
-    async ({ ref }) =>
-      withClient(await revealConnection(client, ref), context.note, async (session) => (await run(session, asked)).map(objects)),
+    async (project) => {
+      const at = await revealConnection(client, project.ref)
+      const work = () => withClient(at, context.note, async (session) => (await run(session, asked)).map(objects))
+      return leavingAsleep(client, project, context.note, work)
+    },
     (lists) => `${lists.reduce((sum, list) => sum + list.length, 0)} rows`,
   )
 }

@@ -1,6 +1,7 @@
 import type { Project } from '@sovrabase/contract/project'
 import type { Client } from '../api/client.ts'
 import { findProject } from '../api/find.ts'
+import { dbOf, leavingAsleep } from '../api/sleep.ts'
 import { command } from '../program/command.ts'
 import { areMany } from '../program/many.ts'
 import { inParallel, workersOf } from '../program/parallel.ts'
@@ -24,18 +25,13 @@ interface Outcome {
   readonly failure: { readonly code: string; readonly message: string } | null
 }
 
-const dbOf = (project: Project) => project.services.find(({ name }) => name === 'db')
-
 /** System schemas are brought forward inside a wake: one that sleeps is woken and put back, a degraded one is tried anew. */
-async function bringForward(client: Client, before: Project): Promise<Outcome> {
+async function bringForward(client: Client, before: Project, note: (text: string) => void): Promise<Outcome> {
   const { ref } = before
-  const status = dbOf(before)?.status
-  const sleep = (query: { force?: boolean } = {}) => client.request<Project>('POST', `/projects/${ref}/sleep`, { query })
   try {
-    if (status === 'degraded') await sleep()
-    const after = dbOf(await client.request<Project>('POST', `/projects/${ref}/wake`))
-    // Somebody may use it by now: then it stays awake.
-    if (status === 'asleep') await sleep().catch(() => undefined)
+    if (dbOf(before)?.status === 'degraded') await client.request('POST', `/projects/${ref}/sleep`)
+    const wake = () => client.request<Project>('POST', `/projects/${ref}/wake`)
+    const after = dbOf(await leavingAsleep(client, before, note, wake))
     const { code = 'degraded', message = 'it is degraded' } = after?.detail ?? {}
     const failed = after?.status === 'degraded' || after?.status === 'failed'
     return { ref, name: before.name, system_version: after?.system_version ?? null, failure: failed ? { code, message } : null }
@@ -77,7 +73,7 @@ export const upgrade = command<Options, [project?: string]>({
       const moved = (await forAll((project) => moveEngines(client, project, wanted))).flat()
       return { data: moved, text: tellMoved(moved), exit: moved.some(({ outcome }) => outcome === 'failed') ? 1 : 0 }
     }
-    const outcomes = await forAll((project) => bringForward(client, project))
+    const outcomes = await forAll((project) => bringForward(client, project, context.note))
     const failed = outcomes.filter(({ failure }) => failure !== null)
     const lines = [
       `${count(outcomes.length - failed.length, 'project')} current, ${failed.length} failed.`,

@@ -1,6 +1,7 @@
 import type { Project } from '@sovrabase/contract/project'
 import type { Client } from '../api/client.ts'
 import { revealConnection } from '../api/find.ts'
+import { leavingAsleep } from '../api/sleep.ts'
 import { withClient } from '../database/sql.ts'
 import { known } from '../terminal/errors.ts'
 import type { Migration } from './files.ts'
@@ -16,8 +17,6 @@ export interface Outcome extends Progress {
 }
 
 export const statusOf = ({ applied, pending }: Progress) => (applied.length > 0 ? 'applied' : pending.length > 0 ? 'pending' : 'current')
-
-const asleep = ({ services }: Project) => services.find(({ name }) => name === 'db')?.status === 'asleep'
 
 /** One project of many: a failure is its outcome, and the others go on. One that slept is put to sleep again. */
 export async function bringOneUp(
@@ -37,7 +36,9 @@ export async function bringOneUp(
   }
   try {
     const at = await revealConnection(client, ref)
-    const progress = await withClient(at, note, (session) => bringUp(session, files, { ...options, note, begins, project: name }))
+    const progress = await leavingAsleep(client, project, options.note, () =>
+      withClient(at, note, (session) => bringUp(session, files, { ...options, note, begins, project: name })),
+    )
     return { ...who, ...progress, status: statusOf(progress), error: null }
   } catch (error) {
     const { code, message, hint, details } = known(error).shown
@@ -49,8 +50,5 @@ export async function bringOneUp(
       status: 'failed',
       error: { code, message, ...(hint ? { hint } : {}), ...(details ? { details } : {}) },
     }
-  } finally {
-    // Somebody may use it by now: then it stays awake.
-    if (asleep(project)) await client.request('POST', `/projects/${ref}/sleep`).catch(() => undefined)
   }
 }

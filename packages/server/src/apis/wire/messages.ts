@@ -115,6 +115,9 @@ const SMALL = 16_384
 /** NoticeResponse, ParameterStatus, NotificationResponse: what may follow ReadyForQuery unasked. */
 const UNASKED = new Set([0x4e, 0x53, 0x41])
 
+/** A client's goodbye. Only between statements: within one the same bytes may be data. */
+export const isTerminate = (chunk: Buffer): boolean => chunk.length === HEADER && chunk[0] === 0x58 && chunk.readUInt32BE(1) === 4
+
 /**
  * Does this piece of a cluster's stream end with ReadyForQuery, and nothing but unasked messages after it? Looks at the end only: what
  * passes is not parsed. A row whose bytes happen to look so is no harm: the engine is asked as well before a cluster sleeps.

@@ -55,4 +55,28 @@ describe('a spliced session', () => {
       await end()
     })
   }
+
+  const TERMINATE = Buffer.from('5800000004', 'hex')
+
+  test('a goodbye is no work, and is answered with none', async () => {
+    const { client, cluster, splice, end } = await session()
+    const passed = once(cluster, 'data')
+    client.write(TERMINATE)
+    assert.deepEqual(await passed, [TERMINATE])
+    assert.equal(splice.busy, false)
+    const [said] = [once(client, 'end'), client.on('data', () => assert.fail('a word to one who has left'))]
+    splice.end({ code: '57P01', message: 'it sleeps' })
+    await said
+    await end()
+  })
+
+  test('within a statement the same bytes are data', async () => {
+    const { client, cluster, splice, end } = await session()
+    client.write('Q')
+    await once(cluster, 'data')
+    client.write(TERMINATE)
+    await once(cluster, 'data')
+    assert.ok(splice.busy)
+    await end()
+  })
 })

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { endsReady, fatal, READY_LENGTH, type Refusal } from './messages.ts'
+import { endsReady, fatal, isTerminate, READY_LENGTH, type Refusal } from './messages.ts'
 
 /** ms that a peer gets to close after the other one has. */
 const LINGER = 5_000
@@ -21,6 +21,8 @@ export class Splice {
   readonly #closed: () => void
   #last: number
   #busy = false
+  /** The client has said goodbye: what is left is two sockets that close, and no work. */
+  #leaving = false
   /** The last bytes of a statement's answer so far. */
   #before: Buffer | null = null
   /** The cluster itself said why it ends the session. */
@@ -65,7 +67,8 @@ export class Splice {
   readonly #fromClient = (chunk: Buffer) => {
     if (this.#cluster.destroyed) return
     this.#last = this.#now()
-    this.#busy = true
+    if (!this.#busy && isTerminate(chunk)) this.#leaving = true
+    else this.#busy = true
     if (!this.#cluster.write(chunk)) this.#client.pause()
   }
 
@@ -92,7 +95,7 @@ export class Splice {
   #finish(): void {
     const client = this.#client
     if (client.writableEnded || client.destroyed) return
-    if (!this.#busy && !this.#told && !client.readableEnded) client.end(fatal(lost))
+    if (!this.#busy && !this.#told && !this.#leaving && !client.readableEnded) client.end(fatal(lost))
     else client.end()
     this.#linger()
   }
@@ -113,7 +116,8 @@ export class Splice {
 
   #say(why: Refusal): void {
     if (!this.#client.writableEnded && !this.#client.destroyed) {
-      this.#client.end(fatal(why))
+      if (this.#leaving) this.#client.end()
+      else this.#client.end(fatal(why))
       this.#client.resume()
       this.#linger()
     }
