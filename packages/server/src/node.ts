@@ -109,6 +109,8 @@ function mountApis(app: Http, gateway: Gateway, control: Control, config: Config
       shared: (request) => onSharedOrigin(request.raw),
       principal: (request) => request.principal as ProjectPrincipal,
       settings: (request) => projectOf(request).settings.rest as object | undefined,
+      known: ({ project }) =>
+        project ? (control.connector.seen(project.ref, DATABASE) as Cluster | undefined)?.catalogue.current : undefined,
       url: (request) => new URL(`${projectOf(request).url}/rest/v1`),
       open(request) {
         const opened = gateway.limits.hold(request, control.connector, DATABASE)

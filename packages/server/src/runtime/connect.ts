@@ -96,6 +96,12 @@ export class Connector {
     return entry?.state === 'awake' ? this.#take(entry, reason) : null
   }
 
+  /** What is attached to it while it is awake; looking neither wakes it nor keeps it awake. */
+  seen(project: string, name: string): Attachment | undefined {
+    const entry = this.#named.get(`${project}/${name}`)
+    return entry?.state === 'awake' ? (entry.attachment ?? undefined) : undefined
+  }
+
   /** Wakes it if need be. Rejects with `service_not_found`, `project_unavailable` (did not start), `node_busy` or `node_closing`. */
   async hold(project: string, name: string, reason: string): Promise<Hold> {
     const quick = this.now(project, name, reason)

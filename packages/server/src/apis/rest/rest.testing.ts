@@ -74,6 +74,7 @@ export async function startRest(settings: readonly string[] = []): Promise<TestR
       return { role, kind: role === 'anon' ? 'anon' : 'user', claimsJson: String(request.headers['x-claims'] ?? `{"role":"${role}"}`) }
     },
     settings: () => rest.settings,
+    known: () => holder.current,
     url: () => new URL('http://localhost/rest/v1/'),
     shared: (request) => request.headers['x-shared'] === 'yes',
     bodyLimit: 10 * 1024 * 1024,

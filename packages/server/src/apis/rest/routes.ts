@@ -1,76 +1,25 @@
 import { isAscii } from 'node:buffer'
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
-import { fail, type SovraError } from '../../base/errors.ts'
+import { fail } from '../../base/errors.ts'
 import type { Catalogue } from '../../runtime/engines/postgres/catalogue/types.ts'
-import type { Gone } from '../../runtime/engines/postgres/wire/job.ts'
 import { routineMethods, tableMethods } from './allow.ts'
 import { type BatchTrace, batchOf, runBatch } from './batch/batch.ts'
 import { BATCH_TYPE } from './batch/request.ts'
-import { hoisted } from './before.ts'
+import { ClientGone } from './client-gone.ts'
 import { describe } from './describe.ts'
-import { renderError } from './errors.ts'
-import { grantHint } from './hints.ts'
+import type { RestApi, RestOptions, Trace } from './options.ts'
 import { mediaType } from './parse/body.ts'
 import { contentLocation } from './parse/canonical.ts'
-import type { Plan } from './plan/types.ts'
 import { type Call, findTable, header, identityOf, prepare, queryOf, schemaOf, type Verb } from './prepare.ts'
+import { render } from './render.ts'
 import { type Answer, answerOf } from './reply.ts'
 import { checkRoom, type Database, NO_ROW, type Row, runPlan, withFreshCatalogue } from './run.ts'
-import { spaceOf } from './space.ts'
+import { isUndone } from './settings.ts'
+import { type Space, spaceOf } from './space.ts'
 import { type Rows, streamRows } from './stream.ts'
 import { Timing } from './timing.ts'
-
-/** Who asks: what the gateway's principal has. */
-export interface RestPrincipal {
-  readonly role: string
-  /** 'anon': no credentials. */
-  readonly kind: string
-  readonly claimsJson: string
-}
-
-/** A share in an awake project, given back when the answer is made. */
-export interface RestHold {
-  readonly database: Database
-  release(): void
-}
-
-export interface RestOptions {
-  /** The project of a request, woken if need be; at once where it is awake. */
-  open(request: FastifyRequest): RestHold | Promise<RestHold>
-  principal(request: FastifyRequest): RestPrincipal
-  /** The project's stored `rest` settings; the same object while they do not change. */
-  settings(request: FastifyRequest): object | undefined
-  /** URL of the API as its clients write it: for the root document. */
-  url(request: FastifyRequest): URL
-  /** Whether the answer goes to an origin that is not the project's own. */
-  shared(request: FastifyRequest): boolean
-  /** Bytes of a body. */
-  readonly bodyLimit: number
-}
-
-/** The REST dialect as an API of projects: mount it under `/rest/v1`. */
-export interface RestApi {
-  readonly routes: FastifyPluginAsync
-  readonly bodyLimit: number
-  readonly render: (error: SovraError, request: FastifyRequest, reply: FastifyReply) => unknown
-}
-
-/** What is known of a request that failed, for its hint. */
-interface Trace {
-  plan: Plan | null
-  catalogue: Catalogue | null
-  schema: string
-  /** Of a batch: its request; null for the batch as a whole. */
-  readonly index?: number | null
-}
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** Of a request to the data API. A property: an entry of a WeakMap for each request is dear to the collector. */
-    trace: Trace | null
-  }
-}
+import { repeatTraceHeader } from './trace-header.ts'
 
 export function restApi(options: RestOptions): RestApi {
   const routes: FastifyPluginAsync = async (app) => {
@@ -158,7 +107,7 @@ async function handleBatch(options: RestOptions, request: FastifyRequest, reply:
   try {
     const { database } = hold
     const { body, replayed } = await withFreshCatalogue(database.catalogue, (catalogue) => {
-      const space = spaceOf(catalogue, options.settings(request))
+      const space = spaceFor(options, request, reply, catalogue)
       const batch = batchOf(request, options.principal(request), space, () => new ClientGone(reply))
       return runBatch(database, catalogue, space, batch, trace)
     })
@@ -180,6 +129,13 @@ function send(reply: FastifyReply, answer: Answer, head: boolean): FastifyReply 
   return reply.send(body.length <= SHORT_BODY && isAscii(body) ? body.toString('latin1') : body)
 }
 
+/** What is in force for the request; its answer says at once what every answer of the project says. */
+function spaceFor(options: RestOptions, request: FastifyRequest, reply: FastifyReply, catalogue: Catalogue): Space {
+  const space = spaceOf(catalogue, options.settings(request))
+  repeatTraceHeader(space.settings, request, reply)
+  return space
+}
+
 async function attempt(
   options: RestOptions,
   request: FastifyRequest,
@@ -189,7 +145,7 @@ async function attempt(
   catalogue: Catalogue,
   trace: Trace,
 ): Promise<Answer> {
-  const space = spaceOf(catalogue, options.settings(request))
+  const space = spaceFor(options, request, reply, catalogue)
   const { schema, profile } = schemaOf(request, space)
   trace.catalogue = catalogue
   trace.schema = schema
@@ -198,15 +154,22 @@ async function attempt(
   trace.plan = plan
   checkRoom(database, plan)
   const identity = identityOf(request, options.principal(request), call, space.searchPaths.get(schema) ?? schema, plan.prefer.timezone)
-  const ofRole = space.preparation(identity.role)
-  const preparation = plan.routine?.settings ? hoisted(ofRole, plan.routine.settings) : ofRole
+  const preparation = space.preparation(identity.role, plan.routine, plan.prefer.timezone !== null)
   const rows =
     plan.stream && preparation.before.length === 0 && preparation.isolation === null
       ? await streamRows(database.pool, identity, plan.stream, values, new ClientGone(reply), preparation.timeout)
       : null
   const row = rows
     ? rowOfStream(rows)
-    : await runPlan(database.pool, identity, plan, values, body, () => new ClientGone(reply), preparation)
+    : await runPlan(database.pool, {
+        identity,
+        plan,
+        values,
+        body,
+        preparation,
+        signal: () => new ClientGone(reply),
+        undone: isUndone(space.settings, plan.prefer.tx),
+      })
   timing?.mark('transaction')
   const location = plan.action === 'read' ? contentLocation(call.name, queryOf(request.url)) : null
   const answer = answerOf(plan, row, values, profile, options.shared(request), location)
@@ -219,35 +182,11 @@ async function attempt(
 const NO_BYTES = Buffer.alloc(0)
 const rowOfStream = ({ page, body }: Rows): Row => ({ ...NO_ROW, page, body: body instanceof Buffer ? body : NO_BYTES })
 
-/** Aborted when the client goes away before its answer: what an AbortSignal does for one listener, without its cost for each request. */
-class ClientGone implements Gone {
-  aborted: boolean
-  #listener: (() => void) | null = null
-
-  constructor(reply: FastifyReply) {
-    this.aborted = reply.raw.destroyed
-    // Also emitted after a whole answer, when there is nothing left to end.
-    reply.raw.on('close', () => {
-      if (reply.raw.writableFinished || this.aborted) return
-      this.aborted = true
-      this.#listener?.()
-    })
-  }
-
-  addEventListener(_type: 'abort', listener: () => void): void {
-    this.#listener = listener
-  }
-
-  removeEventListener(_type: 'abort', listener: () => void): void {
-    if (this.#listener === listener) this.#listener = null
-  }
-}
-
 async function root(options: RestOptions, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const hold = await options.open(request)
   try {
     const catalogue = hold.database.catalogue.current
-    const space = spaceOf(catalogue, options.settings(request))
+    const space = spaceFor(options, request, reply, catalogue)
     const { rootSpec } = space.settings
     if (rootSpec !== null) return await handle(options, request, reply, { method: 'GET', name: rootSpec, rpc: true })
     const answer = describe(request, space, catalogue, options.principal(request).role, options.url(request))
@@ -263,7 +202,7 @@ async function allowed(options: RestOptions, request: FastifyRequest, reply: Fas
   const hold = await options.open(request)
   try {
     return await withFreshCatalogue(hold.database.catalogue, async (catalogue) => {
-      const { schema } = schemaOf(request, spaceOf(catalogue, options.settings(request)))
+      const { schema } = schemaOf(request, spaceFor(options, request, reply, catalogue))
       return allow(
         reply,
         rpc ? routineMethods(catalogue, schema, nameOf(request)) : tableMethods(findTable(catalogue, schema, nameOf(request))),
@@ -272,25 +211,4 @@ async function allowed(options: RestOptions, request: FastifyRequest, reply: Fas
   } finally {
     hold.release()
   }
-}
-
-const METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'POST', 'PATCH', 'PUT', 'DELETE'])
-
-function render(options: RestOptions, error: SovraError, request: FastifyRequest, reply: FastifyReply): unknown {
-  const { trace } = request
-  if (error.code === 'not_found' && !METHODS.has(request.method)) {
-    return render(options, fail('PGRST117', { method: request.method }), request, reply)
-  }
-  const principal = trace ? options.principal(request) : null
-  const role = principal?.role ?? 'anon'
-  const caller = { role, authenticated: role !== 'anon' }
-  const rendered = renderError(error, caller, (fields) =>
-    trace?.catalogue ? grantHint(fields, role, trace.plan, trace.catalogue, trace.schema) : null,
-  )
-  // RFC 9209, as the dialect's clients read it. A raised code may hold anything: only a plain one is named.
-  if (/^\w{1,64}$/.test(rendered.body.code)) reply.header('proxy-status', `PostgREST; error=${rendered.body.code}`)
-  if (rendered.statusText !== undefined) reply.raw.statusMessage = rendered.statusText
-  reply.code(rendered.status).headers(rendered.headers).header('content-type', 'application/json; charset=utf-8')
-  const body = trace?.index === undefined ? rendered.body : { ...rendered.body, index: trace.index }
-  return reply.send(request.method === 'HEAD' ? undefined : Buffer.from(JSON.stringify(body)))
 }

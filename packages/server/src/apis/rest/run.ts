@@ -34,7 +34,6 @@ export interface Row {
 }
 
 export const NO_ROW: Row = { body: null, page: 0, total: null, location: null, inserted: null, headers: null, status: null }
-const NOTHING: Preparation = { before: [], timeout: null, isolation: null }
 const number = (text: string | null): number | null => (text === null ? null : Number(text))
 
 export function rowOf(result: Result, plan: Plan): Row {
@@ -57,54 +56,51 @@ export function checkRoom(database: Database, plan: Plan): void {
   if (database.full && !plan.readOnly && plan.action !== 'delete') throw fail('disk_quota_exceeded', { limit: database.spec?.disk ?? 0 })
 }
 
-/** Runs a planned request in one round trip and one transaction; what a guard of the plan refuses is rolled back with it. */
-export async function runPlan(
-  pool: PipelinePool,
-  identity: Identity,
-  plan: Plan,
-  values: readonly string[],
-  body: string,
-  signal: () => Gone,
-  { before, timeout, isolation }: Preparation = NOTHING,
-): Promise<Row> {
+/** A planned request, and as whom and how it is run. */
+export interface Running {
+  readonly identity: Identity
+  readonly plan: Plan
+  readonly values: readonly string[]
+  readonly body: string
+  readonly signal: () => Gone
+  readonly preparation: Preparation
+  /** What it writes is checked, answered and undone. */
+  readonly undone: boolean
+}
+
+function limitsOf({ signal, preparation: { timeout, isolation } }: Running): RunOptions {
   const limits = timeout === null ? { signal } : { signal, timeout }
-  const options: RunOptions = isolation === null ? limits : { ...limits, isolation }
-  const run = (sql: string, params: readonly Param[], readOnly: boolean) =>
-    asRole(
-      pool,
-      identity,
-      before.length === 0 ? { sql, params: bind(params, values, body) } : { sql, params: bind(params, values, body), before },
-      {
-        ...options,
-        readOnly,
-      },
-    )
-  if (plan.prefer.tx === 'rollback' && !plan.readOnly)
-    return rolledBack(pool, identity, plan, bind(plan.params, values, body), options, before)
+  return isolation === null ? limits : { ...limits, isolation }
+}
+
+/** Runs a planned request in one round trip and one transaction; what a guard of the plan refuses is rolled back with it. */
+export async function runPlan(pool: PipelinePool, running: Running): Promise<Row> {
+  const { identity, plan, values, body, preparation } = running
+  const { before, isolation } = preparation
+  if (running.undone && !plan.readOnly) return rolledBack(pool, running)
   // Only a transaction that is begun as such has an isolation of its own.
-  if (isolation !== null) return isolated(pool, identity, plan, (params) => bind(params, values, body), options, before)
+  if (isolation !== null) return isolated(pool, running)
+  const limits = limitsOf(running)
+  const run = (sql: string, params: readonly Param[], readOnly: boolean) => {
+    const statement = { sql, params: bind(params, values, body) }
+    return asRole(pool, identity, before.length === 0 ? statement : { ...statement, before }, { ...limits, readOnly })
+  }
   const row = rowOf(await run(plan.sql, plan.params, plan.readOnly), plan)
   if (plan.explain === null || !wantsPlanned(plan, row)) return row
   const explained = await run(plan.explain.sql, plan.explain.params, true)
   return { ...row, total: plannedRows(explained, row.total) }
 }
 
-function isolated(
-  pool: PipelinePool,
-  identity: Identity,
-  plan: Plan,
-  bound: (params: readonly Param[]) => string[],
-  options: RunOptions,
-  before: Preparation['before'],
-): Promise<Row> {
+function isolated(pool: PipelinePool, running: Running): Promise<Row> {
+  const { identity, plan, values, body } = running
   const run = async (tx: Transaction) => {
-    for (const step of before) await tx.query(step)
-    const row = rowOf(await tx.query({ sql: plan.sql, params: bound(plan.params) }), plan)
+    for (const step of running.preparation.before) await tx.query(step)
+    const row = rowOf(await tx.query({ sql: plan.sql, params: bind(plan.params, values, body) }), plan)
     if (plan.explain === null || !wantsPlanned(plan, row)) return row
-    const explained = await tx.query({ sql: plan.explain.sql, params: bound(plan.explain.params) })
+    const explained = await tx.query({ sql: plan.explain.sql, params: bind(plan.explain.params, values, body) })
     return { ...row, total: plannedRows(explained, row.total) }
   }
-  return asRoleTransaction(pool, identity, run, { ...options, readOnly: plan.readOnly })
+  return asRoleTransaction(pool, identity, run, { ...limitsOf(running), readOnly: plan.readOnly })
 }
 
 class RolledBack {
@@ -114,27 +110,17 @@ class RolledBack {
   }
 }
 
-/** `Prefer: tx=rollback`: everything is done and checked, deferred constraints too, then undone. */
-async function rolledBack(
-  pool: PipelinePool,
-  identity: Identity,
-  plan: Plan,
-  params: string[],
-  options: RunOptions,
-  before: Preparation['before'],
-): Promise<Row> {
+/** Everything is done and checked, deferred constraints too, then undone. */
+async function rolledBack(pool: PipelinePool, running: Running): Promise<Row> {
+  const { identity, plan, values, body } = running
+  const run = async (tx: Transaction) => {
+    for (const step of running.preparation.before) await tx.query(step)
+    const row = rowOf(await tx.query({ sql: plan.sql, params: bind(plan.params, values, body) }), plan)
+    await tx.query({ sql: 'set constraints all immediate', params: [] })
+    throw new RolledBack(row)
+  }
   try {
-    return await asRoleTransaction(
-      pool,
-      identity,
-      async (tx) => {
-        for (const step of before) await tx.query(step)
-        const row = rowOf(await tx.query({ sql: plan.sql, params }), plan)
-        await tx.query({ sql: 'set constraints all immediate', params: [] })
-        throw new RolledBack(row)
-      },
-      options,
-    )
+    return await asRoleTransaction(pool, identity, run, limitsOf(running))
   } catch (thrown) {
     if (thrown instanceof RolledBack) return thrown.row
     throw thrown

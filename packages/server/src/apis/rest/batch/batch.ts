@@ -1,8 +1,8 @@
 import { fail } from '../../../base/errors.ts'
-import { asGateway, become } from '../../../runtime/engines/postgres/as-role.ts'
+import { asGateway, become, type Identity } from '../../../runtime/engines/postgres/as-role.ts'
 import type { Catalogue } from '../../../runtime/engines/postgres/catalogue/types.ts'
 import { fieldsOfError, isStalePlan } from '../../../runtime/engines/postgres/wire/errors.ts'
-import type { Gone, Statement } from '../../../runtime/engines/postgres/wire/job.ts'
+import { FORGET, type Gone, type Isolation, type RunOptions, type Statement } from '../../../runtime/engines/postgres/wire/job.ts'
 import type { Transaction } from '../../../runtime/engines/postgres/wire/transaction.ts'
 import { parsePrefer } from '../parse/headers.ts'
 import { bind } from '../plan/sql.ts'
@@ -10,6 +10,7 @@ import type { Plan } from '../plan/types.ts'
 import { type Asked, header, identityOf, prepare, schemaOf } from '../prepare.ts'
 import { answerOf } from '../reply.ts'
 import { checkRoom, type Database, plannedRows, rowOf, wantsPlanned } from '../run.ts'
+import { isUndone } from '../settings.ts'
 import type { Space } from '../space.ts'
 import { claim, type Keyed, keep, keyedBy, oneByOne } from './answers.ts'
 import { type Made, printed, resultOf } from './print.ts'
@@ -38,7 +39,7 @@ export function batchOf(request: Asked, { role, claimsJson }: Batch['caller'], s
     caller: { role, claimsJson },
     headers: request.headers,
     keyed: keyedBy(header(request, 'idempotency-key'), { role, claimsJson }, [prefer, ...profiles, body]),
-    rollback: parsePrefer(prefer, space.settings.transactionEnd).tx === 'rollback',
+    rollback: isUndone(space.settings, parsePrefer(prefer, space.settings.transactionEnd).tx),
     gone,
   }
 }
@@ -69,9 +70,13 @@ export interface BatchAnswer {
 /** Runs the requests in their order in one transaction: all of them, or nothing of any. */
 export function runBatch(database: Database, catalogue: Catalogue, space: Space, batch: Batch, trace: BatchTrace): Promise<BatchAnswer> {
   trace.index = null
-  const list = listOf(batch.text)
+  const requests = listOf(batch.text).map((item, index) => {
+    trace.index = index
+    return requestOf(item)
+  })
+  trace.index = null
   return oneByOne(database.pool, batch.keyed, async () => {
-    const attempt = (once: boolean) => transaction(database, catalogue, space, batch, list, trace, once)
+    const attempt = (once: boolean) => transaction({ database, catalogue, space, batch, trace, once }, requests)
     try {
       return await attempt(false)
     } catch (error) {
@@ -83,56 +88,77 @@ export function runBatch(database: Database, catalogue: Catalogue, space: Space,
   })
 }
 
-async function transaction(
-  database: Database,
-  catalogue: Catalogue,
-  space: Space,
-  batch: Batch,
-  list: ReturnType<typeof listOf>,
-  trace: BatchTrace,
-  once: boolean,
-): Promise<BatchAnswer> {
-  const { timeout } = space.preparation(batch.caller.role)
-  const options = timeout === null ? { signal: batch.gone } : { signal: batch.gone, timeout }
+/**
+ * Of the whole: the strictest that the caller's role, or a function that is called, asks for. It is said before the first statement, when the
+ * overload is not known yet: each of that name counts.
+ */
+function isolationOf({ space, catalogue, batch }: Context, requests: readonly BatchRequest[]): Isolation | null {
+  const { role } = batch.caller
+  const called = requests.flatMap(({ rpc, name }) =>
+    rpc ? space.settings.schemas.flatMap((schema) => catalogue.schemas.get(schema)?.functions.get(name) ?? []) : [],
+  )
+  const levels = [null, ...called].map((routine) => space.preparation(role, routine, false).isolation)
+  return levels.find((level) => level === 'serializable') ?? levels.find((level) => level !== null) ?? null
+}
+
+function optionsOf(context: Context, requests: readonly BatchRequest[]): RunOptions {
+  const { space, batch } = context
+  const { timeout } = space.preparation(batch.caller.role, null, false)
+  const isolation = isolationOf(context, requests)
+  return { signal: batch.gone, ...(timeout === null ? {} : { timeout }), ...(isolation === null ? {} : { isolation }) }
+}
+
+async function transaction(context: Context, requests: readonly BatchRequest[]): Promise<BatchAnswer> {
+  const { database, batch, trace } = context
+  const run = async (tx: Transaction): Promise<BatchAnswer> => {
+    const known = batch.keyed === undefined ? null : await claim(tx, batch.keyed)
+    if (known !== null) return { body: known, replayed: true }
+    const made: Made[] = []
+    for (const [index, request] of requests.entries()) {
+      trace.index = index
+      made.push(await one({ ...context, tx, made }, request))
+      if (made.reduce((sum, { body }) => sum + body.length, 0) > BATCH_LIMITS.answer)
+        throw fail('result_too_large', { limit: BATCH_LIMITS.answer })
+    }
+    trace.index = null
+    const body = printed(made)
+    // Here, still as the caller: who checks them later would check as somebody else.
+    const checked = plain('set constraints all immediate')
+    if (batch.keyed !== undefined && !batch.rollback) await keep(tx, batch.keyed, body, checked)
+    else await tx.query(checked)
+    if (batch.rollback) throw new Undone(body)
+    return { body, replayed: false }
+  }
   try {
-    return await asGateway(
-      database.pool,
-      async (tx) => {
-        const known = batch.keyed === undefined ? null : await claim(tx, batch.keyed)
-        if (known !== null) return { body: known, replayed: true }
-        const run = { tx, database, catalogue, space, batch, trace, once, made: [] as Made[] }
-        for (const [index, item] of list.entries()) {
-          trace.index = index
-          run.made.push(await one(run, requestOf(item)))
-          if (run.made.reduce((sum, { body }) => sum + body.length, 0) > BATCH_LIMITS.answer)
-            throw fail('result_too_large', { limit: BATCH_LIMITS.answer })
-        }
-        trace.index = null
-        const body = printed(run.made)
-        // Here, still as the caller: who checks them later would check as somebody else.
-        const checked = plain('set constraints all immediate')
-        if (batch.keyed !== undefined && !batch.rollback) await keep(tx, batch.keyed, body, checked)
-        else await tx.query(checked)
-        if (batch.rollback) throw new Undone(body)
-        return { body, replayed: false }
-      },
-      options,
-    )
+    return await asGateway(database.pool, run, optionsOf(context, requests))
   } catch (thrown) {
     if (thrown instanceof Undone) return { body: thrown.body, replayed: false }
     throw thrown
   }
 }
 
-interface Run {
-  readonly tx: Transaction
+interface Context {
   readonly database: Database
   readonly catalogue: Catalogue
   readonly space: Space
   readonly batch: Batch
   readonly trace: BatchTrace
+  /** Nothing is prepared. */
   readonly once: boolean
-  readonly made: Made[]
+}
+
+interface Run extends Context {
+  readonly tx: Transaction
+  readonly made: readonly Made[]
+}
+
+const SET_TIMEOUT = `select where set_config('statement_timeout', $1, true) is null`
+
+/** Nothing that a request before it has set, then as the caller, with the time and the settings of its role and function. */
+function beforeOf({ database, space, batch }: Run, plan: Plan, identity: Identity): Statement[] {
+  const preparation = space.preparation(batch.caller.role, plan.routine, plan.prefer.timezone !== null)
+  const timeout = String(preparation.timeout ?? database.pool.timeout)
+  return [FORGET, become(identity), { sql: SET_TIMEOUT, params: [timeout] }, ...preparation.before]
 }
 
 async function one(run: Run, request: BatchRequest): Promise<Made> {
@@ -145,7 +171,7 @@ async function one(run: Run, request: BatchRequest): Promise<Made> {
   trace.plan = plan
   checkRoom(database, plan)
   const identity = identityOf(asked, batch.caller, request, space.searchPaths.get(schema) ?? schema, plan.prefer.timezone)
-  const before = [become(identity), ...space.preparation(identity.role).before]
+  const before = beforeOf(run, plan, identity)
   const statement = (sql: string, params: Plan['params']): Statement => ({ sql, params: bind(params, values, body), once: run.once })
   const ask = (main: Statement) => tx.query(plan.readOnly ? readingOnly(main, before) : { ...main, before })
   const row = rowOf(await ask(statement(plan.sql, plan.params)), plan)

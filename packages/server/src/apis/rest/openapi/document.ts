@@ -8,6 +8,8 @@ export interface DocumentOptions {
   /** Whose privileges count; null: nobody's, all is shown. */
   readonly role: string | null
   readonly url: URL
+  /** The address is not ours but a proxy's: its port is said in any case, as the reference does. */
+  readonly proxied: boolean
   /** Whether it says how to sign in. */
   readonly security: boolean
 }
@@ -99,7 +101,7 @@ const SECURITY = {
 }
 
 /** The root document: OpenAPI 2.0 of what the role may use of one schema, as PostgREST's clients read it. Pure. */
-export function openApi({ catalogue, schema, role, url, security }: DocumentOptions): Json {
+export function openApi({ catalogue, schema, role, url, proxied, security }: DocumentOptions): Json {
   const tables = [...schema.tables.values()].filter((table) => [...'rawd'].some((letter) => mayUse(table, role, letter)))
   const known = role !== null && ['anon', 'authenticated', 'service_role'].includes(role)
   const routines = [...schema.functions.values()].flatMap((overloads) => {
@@ -111,7 +113,7 @@ export function openApi({ catalogue, schema, role, url, security }: DocumentOpti
     swagger: '2.0',
     info: { title: summary, description, version: '14' },
     externalDocs: { description: 'PostgREST Documentation', url: 'https://postgrest.org/en/v14/references/api.html' },
-    host: url.host,
+    host: proxied && url.port === '' ? `${url.host}:${url.protocol === 'https:' ? 443 : 80}` : url.host,
     basePath: url.pathname,
     schemes: [url.protocol.replace(':', '')],
     consumes: [...JSON_TYPES, 'text/csv'],

@@ -60,7 +60,7 @@ export function planCall(input: PlanInput, routine: Routine, body: BodyShape | n
     needs: readNeeds(root),
     name: routine.name,
     isVoid: routine.returns === 'void',
-    routine: { schema: routine.schema, name: routine.name, settings: routine.settings },
+    routine,
     merges: false,
     applied: appliedPreferences(prefer, ['count', 'tx', 'handling', 'timezone', 'max-affected']),
   }

@@ -68,7 +68,7 @@ export interface Plan extends Statement {
   readonly name: string
   readonly isVoid: boolean
   /** What it calls. */
-  readonly routine: Pick<Routine, 'schema' | 'name' | 'settings'> | null
+  readonly routine: Routine | null
   /** An insert that updates the rows that are there. */
   readonly merges: boolean
   /** Preferences that had an effect, for Preference-Applied. */

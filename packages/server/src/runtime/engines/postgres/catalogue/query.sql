@@ -78,7 +78,8 @@ with namespaces as materialized (
     (select pg_catalog.json_agg(o.rolname) from roles o where pg_catalog.has_function_privilege(o.oid, p.oid, 'execute')),
     pg_catalog.obj_description(p.oid, 'pg_proc'),
     (select pg_catalog.json_object_agg(pg_catalog.split_part(u.line, '=', 1), pg_catalog.substr(u.line, pg_catalog.strpos(u.line, '=') + 1))
-      from pg_catalog.unnest(p.proconfig) u(line) where u.line ~ '^(statement_timeout|default_transaction_isolation)=')
+      from pg_catalog.unnest(p.proconfig) u(line)
+      where u.line !~* '^(role|session_authorization|transaction_[a-z_]+|(request|response|sovrabase|pgrst)[.][^=]*)=')
   ) order by n.nspname, p.proname, p.oid) as list
   from pg_catalog.pg_proc p
   join namespaces n on n.oid = p.pronamespace and n.nspname not in ('extensions', 'sovrabase')
@@ -163,15 +164,15 @@ select pg_catalog.json_build_object(
   'geoJson', (select n.nspname from pg_catalog.pg_proc p join namespaces n on n.oid = p.pronamespace
     where p.proname = 'st_asgeojson' and p.proargtypes[0] = 'pg_catalog.record'::pg_catalog.regtype order by 1 limit 1),
   'roleSettings', (select pg_catalog.json_object_agg(r.rolname, r.list) from (
-    select r.rolname, pg_catalog.json_object_agg(x.name, x.value) as list
+    select r.rolname, pg_catalog.json_object_agg(x.name, x.value order by d.setdatabase) as list
     from pg_catalog.pg_db_role_setting d join pg_catalog.pg_roles r on r.oid = d.setrole
-    join pg_catalog.pg_auth_members m on m.roleid = r.oid
-    join pg_catalog.pg_roles a on a.oid = m.member and a.rolname = 'authenticator'
     cross join lateral (select pg_catalog.split_part(u.line, '=', 1) as name, pg_catalog.substr(u.line, pg_catalog.strpos(u.line, '=') + 1) as value
       from pg_catalog.unnest(d.setconfig) u(line)) x
     left join pg_catalog.pg_settings p on p.name = x.name
     where d.setdatabase in (0, (select b.oid from pg_catalog.pg_database b where b.datname = pg_catalog.current_database()))
-      and (p.context = 'user' or p.name is null) and x.name not in ('role', 'session_authorization', 'search_path', 'transaction_read_only')
+      and (r.rolname = 'authenticator' or exists (select from pg_catalog.pg_auth_members m join pg_catalog.pg_roles a on a.oid = m.member
+        where m.roleid = r.oid and a.rolname = 'authenticator'))
+      and (p.context = 'user' or p.name is null) and x.name !~ '^(role|session_authorization|transaction_[a-z_]+)$'
       and x.name !~ '^(request|response|sovrabase|pgrst)[.]'
     group by r.rolname order by 1) r),
   'enums', (select pg_catalog.json_object_agg(e.name, e.labels) from (

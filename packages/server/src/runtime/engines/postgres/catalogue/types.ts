@@ -15,7 +15,7 @@ export interface Catalogue {
   readonly handlers: ReadonlyMap<string, MediaHandler>
   /** Schema of PostGIS's st_asgeojson(record); null without it. */
   readonly geoJson: string | null
-  /** Role that requests may have → `alter role … set …` of it. */
+  /** Role that requests may have, and `authenticator` → `alter role … set …` of it. */
   readonly roleSettings: Readonly<Record<string, Readonly<Record<string, string>>>>
 }
 
@@ -130,7 +130,7 @@ export interface Routine {
   /** Which of anon, authenticated, service_role may call it. */
   readonly execute: readonly string[]
   readonly comment: string | null
-  /** Of what it sets, what has to be set before it: statement_timeout, default_transaction_isolation. */
+  /** What it sets for itself, but for its role. */
   readonly settings: Readonly<Record<string, string>> | null
 }
 

@@ -1,0 +1,38 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { fail, type SovraError } from '../../base/errors.ts'
+import { renderError } from './errors.ts'
+import { grantHint } from './hints.ts'
+import type { RestOptions } from './options.ts'
+import { spaceOf } from './space.ts'
+import { repeatTraceHeader } from './trace-header.ts'
+
+const METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'POST', 'PATCH', 'PUT', 'DELETE'])
+
+/** What the project's database says of answers; undefined where it is asleep or none was found. */
+function settingsOf(options: RestOptions, request: FastifyRequest) {
+  const catalogue = request.trace?.catalogue ?? options.known(request)
+  return catalogue && spaceOf(catalogue, options.settings(request)).settings
+}
+
+export function render(options: RestOptions, error: SovraError, request: FastifyRequest, reply: FastifyReply): unknown {
+  const { trace } = request
+  if (error.code === 'not_found' && !METHODS.has(request.method)) {
+    return render(options, fail('PGRST117', { method: request.method }), request, reply)
+  }
+  const principal = trace ? options.principal(request) : null
+  const role = principal?.role ?? 'anon'
+  const caller = { role, authenticated: role !== 'anon' }
+  const rendered = renderError(error, caller, (fields) =>
+    trace?.catalogue ? grantHint(fields, role, trace.plan, trace.catalogue, trace.schema) : null,
+  )
+  // RFC 9209, as the dialect's clients read it. A raised code may hold anything: only a plain one is named.
+  if (/^\w{1,64}$/.test(rendered.body.code)) reply.header('proxy-status', `PostgREST; error=${rendered.body.code}`)
+  if (rendered.statusText !== undefined) reply.raw.statusMessage = rendered.statusText
+  const settings = settingsOf(options, request)
+  if (settings) repeatTraceHeader(settings, request, reply)
+  reply.code(rendered.status).headers(rendered.headers).header('content-type', 'application/json; charset=utf-8')
+  const { code, message } = rendered.body
+  const said = settings?.minimalErrors ? { code, message } : rendered.body
+  const body = trace?.index === undefined ? said : { ...said, index: trace.index }
+  return reply.send(request.method === 'HEAD' ? undefined : Buffer.from(JSON.stringify(body)))
+}
