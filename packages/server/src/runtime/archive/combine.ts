@@ -2,6 +2,7 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { access, constants, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { PassThrough, type Readable, type Writable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { fail } from '../../base/errors.ts'
 import type { RestorePlan } from './plan.ts'
 
@@ -37,23 +38,25 @@ function run(program: string, args: readonly string[], input?: Readable): { read
     stdio: [input ? 'pipe' : 'ignore', 'pipe', 'pipe'],
   }) as ChildProcessByStdio<Writable | null, Readable, Readable>
   let said = ''
+  let cut: Error | undefined
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     if (said.length < ERRORS) said += text
   })
   const done = new Promise<void>((fulfil, reject) => {
     child.once('error', reject)
     child.once('close', (code) => {
-      if (code === 0) fulfil()
+      if (code === 0 && !cut) fulfil()
+      else if (code === 0) reject(cut)
       else reject(fail('archive_recovery_failed', { reason: said.trim().split('\n')[0]?.slice(0, 300) || `exit ${code}` }))
     })
-    if (input) {
-      input.once('error', (error) => {
+    if (input)
+      pipeline(input, child.stdin!).catch((error: NodeJS.ErrnoException) => {
+        cut = error
+        // A program that went away says why by itself.
+        if (error.code === 'EPIPE' || error.code === 'ERR_STREAM_PREMATURE_CLOSE') return
         child.kill('SIGKILL')
         reject(error)
       })
-      child.stdin?.on('error', () => {})
-      input.pipe(child.stdin!)
-    }
   })
   done.catch(() => {})
   return { out: child.stdout, done }
@@ -78,7 +81,8 @@ export async function combineBases(
     for (const index of chain.keys()) {
       const part = join(dir, String(index))
       await mkdir(part, { mode: PRIVATE })
-      const { out, done } = run('tar', ['--extract', '--file=-', '--no-same-owner', `--directory=${part}`], await open(index))
+      const flags = ['--extract', '--ignore-zeros', '--file=-', '--no-same-owner', `--directory=${part}`]
+      const { out, done } = run('tar', flags, await open(index))
       out.resume()
       await done
       parts.push(part)

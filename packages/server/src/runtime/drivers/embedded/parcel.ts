@@ -6,6 +6,8 @@ import { fail } from '../../../base/errors.ts'
 import { missing } from './shell.ts'
 
 const ERRORS = 4096
+/** What a writer is told when the program that read has gone. */
+const READER_GONE = new Set(['EPIPE', 'ERR_STREAM_PREMATURE_CLOSE'])
 const as = (uid: number | null): string[] => (uid === null ? [] : [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'])
 
 /** tar with the rights of the volume's owner only: what lies in an archive, or is linked in a directory, reaches no further than he does. */
@@ -43,12 +45,14 @@ export async function pack(dir: string, uid: number | null, to: Socket): Promise
 
 /** A tar into an empty directory. */
 export async function unpack(dir: string, uid: number | null, from: Readable): Promise<void> {
-  const flags = ['--extract', '--file=-', '--no-same-owner', '--preserve-permissions', '--delay-directory-restore', `--directory=${dir}`]
-  const { child, ended } = start(flags, uid, ['pipe', 'ignore', 'pipe'])
+  // It reads to the end of what comes, not to the end of the archive: else the padding may meet a closed pipe.
+  const flags = ['--extract', '--ignore-zeros', '--file=-', '--no-same-owner', '--preserve-permissions', '--delay-directory-restore']
+  const { child, ended } = start([...flags, `--directory=${dir}`], uid, ['pipe', 'ignore', 'pipe'])
   try {
-    // tar ends at the archive's end, and may leave padding unread.
-    await pipeline(from, child.stdin!).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error
+    await pipeline(from, child.stdin!).catch(async (error: NodeJS.ErrnoException) => {
+      // Why tar went away says more.
+      if (READER_GONE.has(error.code ?? '')) await ended
+      throw error
     })
     await ended
   } catch (error) {
