@@ -50,6 +50,12 @@ export interface Service {
   readonly entityId: string
 }
 
+/** samlify encrypts for the only key that it finds. */
+function forFirstKey(metadata: string): string {
+  let found = 0
+  return metadata.replace(/<KeyDescriptor use="encryption">[\s\S]*?<\/KeyDescriptor>/g, (one) => (found++ === 0 ? one : ''))
+}
+
 const escaped = (text: string): string => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/"/g, '&quot;')
 
 function attributeXml(attributes: Saying['attributes'] = {}): string {
@@ -112,7 +118,10 @@ export async function startIdp(name = 'idp'): Promise<TestIdp> {
       const text = edit(documentOf(service, asked.id, entityId, saying))
       if (signed === 'none') return { SAMLResponse: Buffer.from(text).toString('base64'), RelayState: asked.relayState }
       const own = samlify.IdentityProvider({ ...settings, isAssertionEncrypted: encrypted } as never)
-      const metadata = service.metadata.replace(/ WantAssertionsSigned="\w+"/, ` WantAssertionsSigned="${signed === 'assertion'}"`)
+      const metadata = forFirstKey(service.metadata).replace(
+        / WantAssertionsSigned="\w+"/,
+        ` WantAssertionsSigned="${signed === 'assertion'}"`,
+      )
       const sp = samlify.ServiceProvider({ metadata, wantMessageSigned: signed === 'message' } as never)
       const made = await own.createLoginResponse(
         sp,

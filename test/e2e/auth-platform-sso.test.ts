@@ -143,6 +143,14 @@ test('by SAML: for the domains of its provider alone; the account is the one of 
   const foreign = await bySaml('boss@other.example.com')
   assert.notEqual(foreign.code, 0)
   assert.match(foreign.err, /Signups not allowed/)
+
+  // The command is ada's since then, who administers nothing: the keys of members are the owner's.
+  const keys = (...words: string[]) => cli.run(['--server', 'local', 'keys', 'saml', ...words, '--platform'])
+  assert.match((await keys('prepare')).out, /is next/)
+  assert.match((await keys('rotate', '--overlap', '1h')).out, /is current/)
+  assert.match((await keys('list')).out, /current[\s\S]*retired/)
+  const again = await bySaml(EMAIL)
+  assert.equal(again.code, 0, again.err)
 })
 
 test('a page that is no command’s is not led to; a second factor is asked for all the same', async () => {

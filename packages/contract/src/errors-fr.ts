@@ -194,6 +194,10 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
     'La route {method} {url} ne dit pas {what}.',
     "Donnez-lui `config: { action, resource }` de contract/actions.ts ; une route publique dit `action: 'public'`.",
   ],
+  key_not_prepared: [
+    'L’authentification unique n’a pas encore de clé suivante.',
+    'Préparez-en une, redonnez nos métadonnées aux fournisseurs d’identité, puis renouvelez : `sovra keys saml prepare`.',
+  ],
   key_in_use: ['Cette clé signe encore ; renouvelez-la d’abord.', '`sovra keys rotate` fait la suivante.'],
   metadata_unavailable: [
     'La base de données du serveur ne répond pas : {reason}.',

@@ -221,6 +221,11 @@ export const ERRORS = {
     'The route {method} {url} does not say {what}.',
     "Give it `config: { action, resource }` from contract/actions.ts; a public one says `action: 'public'`.",
   ],
+  key_not_prepared: [
+    409,
+    'There is no next key of single sign-on yet.',
+    'Prepare one, give identity providers our metadata again, then rotate: `sovra keys saml prepare`.',
+  ],
   key_in_use: [409, 'This key still signs; rotate first.', '`sovra keys rotate` makes the next one.'],
   // The server's own databases (base/db, metadata).
   metadata_unavailable: [

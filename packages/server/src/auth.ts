@@ -19,12 +19,12 @@ import { keepingOf, rulesOf } from './realms/auth/rules.ts'
 import { clusterTransaction } from './realms/cluster-store.ts'
 import { denySession, PLATFORM } from './realms/denied.ts'
 import type { Hasher } from './realms/hashing.ts'
-import { samlKey } from './realms/keys.ts'
 import { type Sender, senderOf } from './realms/mail/inherit.ts'
 import { makePost } from './realms/mail/post.ts'
 import { type Letter, send } from './realms/mail/smtp.ts'
 import type { PlatformRealm } from './realms/platform.ts'
 import { platformStore } from './realms/platform-store.ts'
+import { ofSaml, samlKeys } from './realms/saml/keys.ts'
 import { keepingAddresses } from './realms/store/addresses.ts'
 import type { Connector } from './runtime/connect.ts'
 import type { Cluster } from './runtime/engines/postgres/cluster.ts'
@@ -137,9 +137,10 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
         administers: (request) => administersUsers(request.principal as ProjectPrincipal | null),
         fetch,
         leaked,
-        async samlKey(request) {
+        async samlKeys(request) {
           const { ref, keys } = projectOf(request)
-          return keys.find(({ use, state }) => use === 'saml' && state === 'current') ?? samlKey(db, vault, change, ref, AUTH)
+          const known = ofSaml(keys)
+          return known.some(({ state }) => state === 'current') ? known : samlKeys({ db, vault, change, realm: ref }, AUTH)
         },
         settings: {
           read: async (request) => (await readSettings(db, projectOf(request).ref, 'auth', vault)).own,

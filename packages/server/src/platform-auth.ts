@@ -11,9 +11,10 @@ import { type Actor, type Change, SYSTEM } from './metadata/change.ts'
 import { readOwnSettings } from './metadata/settings.ts'
 import type { Outsider } from './realms/auth/identities.ts'
 import { type Denied, denySession, PLATFORM } from './realms/denied.ts'
-import { type RealmKey, samlKey } from './realms/keys.ts'
+import type { RealmKey } from './realms/keys.ts'
 import type { PlatformRealm } from './realms/platform.ts'
 import { platformStore } from './realms/platform-store.ts'
+import { samlKeys } from './realms/saml/keys.ts'
 import { keepingAddresses } from './realms/store/addresses.ts'
 import type { RealmUser, SsoProvider } from './realms/store/types.ts'
 
@@ -132,7 +133,7 @@ export async function platformAuthApi(parts: PlatformAuthParts): Promise<AuthApi
         keys,
         settings: { auth: settings() },
       }),
-      samlKey: () => samlKey(foundation.metadata.kysely, foundation.secrets.vault, change, PLATFORM, samlBy),
+      samlKeys: () => samlKeys({ db: foundation.metadata.kysely, vault: foundation.secrets.vault, change, realm: PLATFORM }, samlBy),
       principal: holder,
       people,
       administers: () => false,

@@ -7,6 +7,7 @@ import { areMany, chosen, MANY_FLAGS, MANY_MORE, type ManyOptions, onMany } from
 import { stop } from '../terminal/errors.ts'
 import { localTime, pairs, table } from '../terminal/output.ts'
 import { exportRoot, root, rotateRoot } from './keys-root.ts'
+import { saml } from './keys-saml.ts'
 import { signing } from './keys-signing.ts'
 
 type ApiKey = Static<typeof ApiKeySchema>
@@ -124,5 +125,5 @@ const rotate = command<RotateOptions, [project?: string]>({
 export const keys: Group = {
   name: 'keys',
   says: 'API keys of a project; the root key',
-  commands: [list, create, revoke, rotate, signing, root, rotateRoot, exportRoot],
+  commands: [list, create, revoke, rotate, signing, saml, root, rotateRoot, exportRoot],
 }

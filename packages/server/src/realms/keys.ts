@@ -2,19 +2,17 @@ import {
   createPrivateKey,
   createPublicKey,
   createSecretKey,
-  generateKeyPair,
   generateKeyPairSync,
   type JsonWebKey,
   type KeyObject,
   randomBytes,
 } from 'node:crypto'
-import { promisify } from 'node:util'
 import type { Kysely } from 'kysely'
 import type { Vault } from '../base/crypto.ts'
 import { insertIfAbsent } from '../base/db/insert.ts'
 import { fail } from '../base/errors.ts'
 import { uuid } from '../base/ids.ts'
-import type { Actor, Change, Changer } from '../metadata/change.ts'
+import type { Change } from '../metadata/change.ts'
 import type { RealmKeys, Tables } from '../metadata/tables.ts'
 import { type Alg, isAlg, type VerificationSet, type VerifyKey } from './tokens.ts'
 
@@ -104,7 +102,7 @@ interface NewKey {
   readonly alg: Alg
   readonly now: number
   readonly state?: KeyState
-  /** Text of a shared secret that is brought along (an imported project's). */
+  /** Text of a shared secret that is brought along (an imported project's), or of a private key (JWK) that was made before. */
   readonly secret?: string
 }
 
@@ -138,32 +136,15 @@ export async function createRealmKeys(change: Change, vault: Vault, realm: strin
   ]
 }
 
-const SAML_KID = 'saml'
-
-/** The key of single sign-on, which a realm gets when it first needs one. Two at once make one. */
-export async function samlKey(db: Kysely<Tables>, vault: Vault, change: Changer, realm: string, by: Actor): Promise<RealmKey> {
-  const read = () => db.selectFrom('realm_keys').selectAll().where('realm', '=', realm).where('use', '=', 'saml').execute()
-  const known = (await read()).find(({ state }) => state === 'current')
-  if (known) return openKey(known, vault)
-  const { privateKey } = await promisify(generateKeyPair)('rsa', { modulusLength: RSA_BITS })
-  const secret = vault.seal(JSON.stringify(privateKey.export({ format: 'jwk' })), context(realm, SAML_KID))
-  await change(by, async (c) => {
-    const row = {
-      realm,
-      kid: SAML_KID,
-      alg: 'RS256',
-      use: 'saml',
-      state: 'current',
-      secret,
-      created_at: c.now,
-      retired_at: null,
-      expires_at: null,
-    }
-    if (await insertIfAbsent(c.trx, 'realm_keys', row)) await keysChanged(c, realm, SAML_KID)
-  })
-  const made = (await read()).find(({ state }) => state === 'current')
-  if (!made) throw fail('internal', {}, { cause: 'the key of single sign-on is gone again' })
-  return openKey(made, vault)
+/** A key under a name of its own, where there is none of that name yet: of two at once one is made. */
+export async function insertFirstKey(
+  change: Change,
+  vault: Vault,
+  { realm, kid, use, alg, now, secret }: NewKey & { readonly kid: string; readonly secret: string },
+): Promise<void> {
+  const sealed = vault.seal(secret, context(realm, kid))
+  const row = { realm, kid, alg, use, state: 'current', secret: sealed, created_at: now, retired_at: null, expires_at: null }
+  if (await insertIfAbsent(change.trx, 'realm_keys', row)) await keysChanged(change, realm, kid)
 }
 
 const projectOf = (realm: string): { project_ref?: string } => (realm === 'platform' ? {} : { project_ref: realm })

@@ -41,8 +41,8 @@ export interface AuthOptions {
   people(request: FastifyRequest): People
   /** Whether the request's key administers users. */
   administers(request: FastifyRequest): boolean
-  /** Of single sign-on; made at the first use. */
-  samlKey(request: FastifyRequest): Promise<RealmKey>
+  /** The living ones of single sign-on; the first is made at its first use. */
+  samlKeys(request: FastifyRequest): Promise<readonly RealmKey[]>
   readonly fetch: Outbound['fetch']
   readonly leaked?: LeakedList | undefined
   /** Where administrators of a realm may change its settings by its own API. */

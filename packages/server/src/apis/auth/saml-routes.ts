@@ -4,6 +4,7 @@ import { demandCaptcha } from '../../realms/auth/captcha.ts'
 import { challengeOf, type PkceChallenge } from '../../realms/auth/pkce.ts'
 import type { Realm } from '../../realms/auth/realm.ts'
 import { redirectOf as targetOf } from '../../realms/auth/redirects.ts'
+import { serviceMetadata } from '../../realms/saml/own-metadata.ts'
 import { isSamlOn, serviceOf } from '../../realms/saml/service.ts'
 import { flowCookie, flowCookieIn } from './flow-cookie.ts'
 import { type Body, bodyOf, queryOf, redirectOf } from './input.ts'
@@ -37,7 +38,7 @@ export function samlRoutes(app: FastifyInstance, options: AuthOptions): void {
   async function begin(request: FastifyRequest, given: Body) {
     const realm = openRealm(options, request)
     const { beginSaml } = await tools()
-    const service = serviceOf(realm, await options.samlKey(request))
+    const service = serviceOf(realm, await options.samlKeys(request))
     return { realm, begun: await beginSaml(realm, service, wish(request, given, challengeOf(given))) }
   }
 
@@ -64,8 +65,7 @@ export function samlRoutes(app: FastifyInstance, options: AuthOptions): void {
 
   app.get('/sso/saml/metadata', PUBLIC, async (request, reply) => {
     const realm = openRealm(options, request)
-    const service = serviceOf(realm, await options.samlKey(request))
-    const { serviceMetadata } = await import('../../realms/saml/library.ts')
+    const service = serviceOf(realm, await options.samlKeys(request))
     if (queryOf(request, 'download') === 'true') reply.header('content-disposition', 'attachment; filename="metadata.xml"')
     reply.header('cache-control', 'public, max-age=600').type('application/xml; charset=utf-8')
     return serviceMetadata(service)
@@ -81,7 +81,7 @@ export function samlRoutes(app: FastifyInstance, options: AuthOptions): void {
         const { landingOf, finishSaml } = await tools()
         const landing = await landingOf(realm, RelayState, (hash) => flowCookieIn(request, hash))
         target = landing.journey.redirectTo
-        const service = serviceOf(realm, await options.samlKey(request))
+        const service = serviceOf(realm, await options.samlKeys(request))
         return leave(reply, await finishSaml(realm, service, landing, SAMLResponse))
       } catch (error) {
         return leave(reply, errorTarget(target, known(request, error)))

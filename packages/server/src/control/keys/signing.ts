@@ -10,12 +10,12 @@ import { durationOf } from '../input.ts'
 import { time } from '../pages.ts'
 import { living, Params } from './living.ts'
 
-const OVERLAP_MAX = { ms: 365 * 24 * 3_600_000, says: '365d' }
+export const OVERLAP_MAX = { ms: 365 * 24 * 3_600_000, says: '365d' }
 const SKEW = 60_000
 const Wish = { alg: Type.Optional(SigningKeyAlg) }
 const closed = { additionalProperties: false } as const
 
-const view = ({ kid, alg, state, createdAt, expiresAt }: RealmKey) => ({
+export const keyView = ({ kid, alg, state, createdAt, expiresAt }: RealmKey) => ({
   kid,
   alg,
   state,
@@ -28,7 +28,7 @@ export const signingKeyRoutes =
   (control: Control): FastifyPluginAsyncTypebox =>
   async (app) => {
     const { db, vault, change, now } = control
-    const all = async (ref: string) => (await readRealmKeys(db, vault, ref, now())).filter(({ use }) => use === 'user').map(view)
+    const all = async (ref: string) => (await readRealmKeys(db, vault, ref, now())).filter(({ use }) => use === 'user').map(keyView)
 
     app.get(
       '/projects/:ref/signing-keys',
@@ -54,7 +54,7 @@ export const signingKeyRoutes =
           return key
         })
         reply.code(201)
-        return view(made)
+        return keyView(made)
       },
     )
 
@@ -85,7 +85,7 @@ export const signingKeyRoutes =
         const life = Math.max(KEY_OVERLAP, (jwt_expiry ?? 0) * 1000 + SKEW)
         const kept = overlap === undefined ? life : durationOf(overlap, 'overlap', OVERLAP_MAX)
         const wish = { realm: ref, use: 'user', now: now(), overlap: kept, ...(alg ? { alg } : {}) } as const
-        return view(await change(actorOf(request), (c) => rotateKey(c, vault, wish)))
+        return keyView(await change(actorOf(request), (c) => rotateKey(c, vault, wish)))
       },
     )
 

@@ -81,18 +81,36 @@ export function demandDestination({ xml }: Answer, acs: string): void {
   if (destination && destination !== acs) throw refused('it is meant for another address')
 }
 
-/** What an encrypted assertion holds is held to the same rules; one answer for all that is wrong with it, since each other one tells of the key. */
-export async function demandPlainInside({ xml }: Answer, key: string): Promise<void> {
+const options = (key: string) => ({ key, disallowDecryptionWithInsecureAlgorithm: true, warnInsecureAlgorithm: false })
+
+const opened = (encrypted: string, key: string): Promise<string> =>
+  new Promise((done, failed) => decrypt(encrypted, options(key), (error, result) => (error ? failed(error) : done(String(result)))))
+
+/** With the first of `keys` that opens it. */
+async function open(encrypted: string, keys: readonly string[]): Promise<{ text: string; key: string }> {
+  let cause: unknown
+  for (const key of keys)
+    try {
+      return { text: await opened(encrypted, key), key }
+    } catch (error) {
+      cause = error
+    }
+  throw cause
+}
+
+/**
+ * What an encrypted assertion holds is held to the same rules; one answer for all that is wrong with it, since each other one tells of the
+ * key. Answers the key that opens it; null: it is not encrypted.
+ */
+export async function demandPlainInside({ xml }: Answer, keys: readonly string[]): Promise<string | null> {
   const one = onlyAssertion(rootOf(xml))
-  if (one.localName !== 'EncryptedAssertion') return
-  const options = { key, disallowDecryptionWithInsecureAlgorithm: true, warnInsecureAlgorithm: false }
+  if (one.localName !== 'EncryptedAssertion') return null
   try {
-    const text = await new Promise<string>((done, failed) =>
-      decrypt(String(one), options, (error, result) => (error ? failed(error) : done(String(result)))),
-    )
+    const { text, key } = await open(String(one), keys)
     const root = rootOf(text)
     if (root.localName !== 'Assertion' || below(root, '*', 'Assertion').length > 0) throw refused('its assertion is out of place')
     demandPlain(root)
+    return key
   } catch (cause) {
     throw refused('its assertion cannot be opened', cause)
   }

@@ -11,8 +11,19 @@ import { refused } from './xml.ts'
 const SKEW = 60_000
 const BEARER = 'urn:oasis:names:tc:SAML:2.0:cm:bearer'
 
+interface Use {
+  readonly nameIdFormat?: string | null
+  readonly requestId?: string
+  /** PEM: opens what is encrypted. */
+  readonly opener?: string
+}
+
 /** The library is large: it is loaded by the first sign-in that needs it. */
-async function toolOf(service: Service, idp: IdpMetadata, nameIdFormat: string | null, requestId = ''): Promise<SAML> {
+async function toolOf(
+  service: Service,
+  idp: IdpMetadata,
+  { nameIdFormat = null, requestId = '', opener = service.key }: Use,
+): Promise<SAML> {
   const { SAML, ValidateInResponseTo } = await import('@node-saml/node-saml')
   return new SAML({
     callbackUrl: service.acs,
@@ -22,7 +33,7 @@ async function toolOf(service: Service, idp: IdpMetadata, nameIdFormat: string |
     idpCert: [...idp.certificates],
     privateKey: service.key,
     publicCert: service.certificate,
-    decryptionPvk: service.key,
+    decryptionPvk: opener,
     signatureAlgorithm: 'sha256',
     digestAlgorithm: 'sha256',
     identifierFormat: nameIdFormat,
@@ -43,23 +54,8 @@ export async function requestUrl(
   idp: IdpMetadata,
   asked: { id: string; relayState: string; nameIdFormat: string | null },
 ): Promise<string> {
-  const tool = await toolOf(service, idp, asked.nameIdFormat, asked.id)
+  const tool = await toolOf(service, idp, { nameIdFormat: asked.nameIdFormat, requestId: asked.id })
   return tool.getAuthorizeUrlAsync(asked.relayState, undefined, {})
-}
-
-export async function serviceMetadata(service: Service): Promise<string> {
-  const { generateServiceProviderMetadata } = await import('@node-saml/node-saml')
-  return generateServiceProviderMetadata({
-    issuer: service.entityId,
-    callbackUrl: service.acs,
-    decryptionCert: service.certificate,
-    decryptionPvk: service.key,
-    publicCerts: [service.certificate],
-    privateKey: service.key,
-    identifierFormat: null,
-    wantAssertionsSigned: true,
-    generateUniqueId: () => `_${service.entityId.replace(/[^\w.-]/g, '_')}`,
-  })
 }
 
 /** What an assertion says once it is proved. */
@@ -138,8 +134,8 @@ export async function prove(realm: Realm, answer: Answer, expected: Expected): P
   const { service, idp, requestId } = expected
   if (answer.inResponseTo !== requestId) throw refused('it does not answer the request')
   demandDestination(answer, service.acs)
-  await demandPlainInside(answer, service.key)
-  const tool = await toolOf(service, idp, null)
+  const opener = (await demandPlainInside(answer, service.openers)) ?? service.key
+  const tool = await toolOf(service, idp, { opener })
   try {
     const { profile } = await tool.validatePostResponseAsync({ SAMLResponse: Buffer.from(answer.xml).toString('base64') })
     // The signed part alone, parsed once more by the library; nothing of the rest of the document is read from here on.

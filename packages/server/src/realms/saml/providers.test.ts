@@ -11,7 +11,8 @@ import { changeProvider, createProvider, listProviders, readProvider, removeProv
 import { serviceOf } from './service.ts'
 import { beginSaml, landingOf } from './sign-in.ts'
 
-const KEY = { kid: 'saml', createdAt: 0, key: generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey } as RealmKey
+const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+const KEY = { kid: 'saml', use: 'saml', state: 'current', createdAt: 0, key: privateKey } as RealmKey
 const DAY = 86_400_000
 let idp: TestIdp
 let other: TestIdp
@@ -85,7 +86,7 @@ eachRealm((_name, open) => {
   test('over TLS the browser that comes back is the one that left, unless a verifier says who it is', async () => {
     const realm = testRealm(await open(), { saml: { enabled: true } })
     await createProvider(realm, { type: 'saml', metadata_xml: idp.metadata, domains: ['a.example.org'] })
-    const service = serviceOf(realm, KEY)
+    const service = serviceOf(realm, [KEY])
     const wish = { providerId: null, domain: 'a.example.org', redirectTo: null, pkce: null }
     const relayOf = (url: string) => new URL(url).searchParams.get('RelayState') ?? ''
     const begun = await beginSaml(realm, service, wish)
