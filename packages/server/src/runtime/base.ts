@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import { openTar, type Tar } from '../base/archive/tar-apart.ts'
 import { fail } from '../base/errors.ts'
 import type { Connector } from './connect.ts'
 import type { Driver } from './driver.ts'
@@ -17,7 +18,7 @@ export interface Bases {
    * One that sleeps is copied as it lies, and callers who want it awake wait for `use`; one that is awake goes on serving. Never wakes any.
    * `volume_missing` where nothing was made yet.
    */
-  take<R>(service: Service, use: (tar: Readable) => Promise<R>): Promise<Taken<R>>
+  take<R>(service: Service, use: (tar: Tar) => Promise<R>): Promise<Taken<R>>
   /** The volume of a copy, out of a source that runs and goes on serving; false: it sleeps, or cannot be copied so. */
   copyAwake(from: Service, to: Service): Promise<boolean>
   /** A new volume, whole or not there at all. */
@@ -41,12 +42,12 @@ export function makeBases({ connector, engine, driver }: BaseParts): Bases {
     return { pack, unpack }
   }
 
-  async function awake<R>(service: Service, use: (tar: Readable) => Promise<R>): Promise<Taken<R> | undefined> {
+  async function awake<R>(service: Service, use: (tar: Tar) => Promise<R>): Promise<Taken<R> | undefined> {
     const { base } = engine(service.engine)
     const hold = base && connector.now(service.project, service.name, 'backup')
     if (!base || !hold) return undefined
     try {
-      return { awake: true, value: await use(await base(hold.endpoint, service)) }
+      return { awake: true, value: await use(base(hold.endpoint, service)) }
     } finally {
       hold.release()
     }
@@ -68,7 +69,7 @@ export function makeBases({ connector, engine, driver }: BaseParts): Bases {
     async copyAwake(from, to) {
       const { unpack } = driver(to.driver)
       if (!unpack) return false
-      return (await awake(from, (tar) => unpack(to.volume, tar))) !== undefined
+      return (await awake(from, (tar) => unpack(to.volume, openTar(tar)))) !== undefined
     },
     lay: (name, volume, tar) => packerOf(name).unpack(volume, tar),
     drop: (name, volume) => driver(name).remove(`restore/${volume}`, volume),

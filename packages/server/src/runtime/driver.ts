@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { TSchema } from 'typebox'
+import type { Tar } from '../base/archive/tar-apart.ts'
 
 export type ServiceId = string
 
@@ -94,8 +95,8 @@ export interface Driver {
   template?(template: Template): Promise<void>
   /** Copy a stopped service's volume to a new one. */
   copy(from: string, to: string): Promise<void>
-  /** A stopped service's volume as a tar; the stream fails where it is not whole. */
-  pack?(volume: string): Promise<Readable>
+  /** A stopped service's volume as a tar. */
+  pack?(volume: string): Promise<Tar>
   /** A new volume from such a tar: whole and on disk when it resolves, absent when it rejects. `volume_exists`. */
   unpack?(volume: string, tar: Readable): Promise<void>
   /** Renames a stopped volume. */

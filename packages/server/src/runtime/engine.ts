@@ -1,5 +1,5 @@
-import type { Readable } from 'node:stream'
 import type { TSchema } from 'typebox'
+import type { Tar } from '../base/archive/tar-apart.ts'
 import type { Endpoint, Workload } from './driver.ts'
 import type { History } from './history.ts'
 import type { Service } from './services.ts'
@@ -21,7 +21,7 @@ export interface Engine<Spec = unknown> {
   /** First start of a copy: its roles get this service's own secrets; idempotent, before `prepare`. */
   adopt?(at: Endpoint, service: Service<Spec>, copied: Copied): Promise<void>
   /** The data of a running service as a tar of its volume, while it goes on serving. Without it a service stops while it is copied. */
-  base?(at: Endpoint, service: Service<Spec>): Promise<Readable>
+  base?(at: Endpoint, service: Service<Spec>): Tar
   /** For archives that reach back to any moment. */
   readonly history?: History
   /** Names of the secrets that a service of this engine needs, made once at its creation (random, encrypted in metadata). */

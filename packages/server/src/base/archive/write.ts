@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { type Readable, Transform, type Writable } from 'node:stream'
+import { Transform, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { constants, createZstdCompress } from 'node:zlib'
 import { sha256 } from '../crypto.ts'
@@ -22,16 +22,17 @@ export interface Spooled {
   readonly bytes: number
 }
 
+/** Each chunk is the source's again once the next is asked for. */
+async function feed(source: AsyncIterable<Buffer>, into: Writable): Promise<void> {
+  for await (const chunk of source)
+    await new Promise<void>((resolve, reject) => into.write(chunk, (error) => (error ? reject(error) : resolve())))
+  into.end()
+}
+
 /** Compresses a stream into a file: what a slow reader would hold up is over as soon as this disk has it. */
-export async function spool(source: Readable, file: string): Promise<Spooled> {
+export async function spool(source: AsyncIterable<Buffer>, file: string, signal?: AbortSignal): Promise<Spooled> {
   const hash = createHash('sha256')
-  let [bytes, size] = [0, 0]
-  const count = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      bytes += chunk.length
-      done(null, chunk)
-    },
-  })
+  let size = 0
   const measure = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       size += chunk.length
@@ -41,11 +42,15 @@ export async function spool(source: Readable, file: string): Promise<Spooled> {
   })
   const zstd = createZstdCompress({
     chunkSize: CHUNK,
-
     params: { [constants.ZSTD_c_compressionLevel]: LEVEL, [constants.ZSTD_c_checksumFlag]: 1 },
   })
-  await pipeline(source, count, zstd, measure, createWriteStream(file, { mode: PRIVATE }))
-  return { size, bytes, sha256: hash.digest('hex') }
+  const written = pipeline([zstd, measure, createWriteStream(file, { mode: PRIVATE })], signal ? { signal } : {})
+  const fed = feed(source, zstd).catch((error: Error) => {
+    zstd.destroy(error)
+    throw error
+  })
+  await Promise.all([fed, written])
+  return { size, bytes: zstd.bytesWritten, sha256: hash.digest('hex') }
 }
 
 /** Writes the members of a backup one after the other and remembers them for the manifest. Rejects once the reader is gone. */
@@ -88,7 +93,7 @@ export class ArchiveWriter {
   async file(name: string, file: string, { size, sha256: hash }: Spooled): Promise<void> {
     this.#members.push({ name, size, sha256: hash })
     await this.#write(tarHeader(name, size, this.#now))
-    for await (const chunk of createReadStream(file)) await this.#write(chunk as Buffer)
+    for await (const chunk of createReadStream(file, { highWaterMark: CHUNK })) await this.#write(chunk as Buffer)
     await this.#write(Buffer.alloc(padding(size)))
   }
 

@@ -16,6 +16,7 @@ import {
   VERSION,
 } from '../../base/archive/format.ts'
 import { newIdentity, type SealWith, seal, sealInThread } from '../../base/archive/seal.ts'
+import { Spooler } from '../../base/archive/spool.ts'
 import { ArchiveWriter, type Spooled, spool } from '../../base/archive/write.ts'
 import { fail, isSovraError } from '../../base/errors.ts'
 import { uuid } from '../../base/ids.ts'
@@ -46,6 +47,12 @@ interface SpooledService {
 interface SpooledProject {
   readonly project: Project
   readonly services: readonly SpooledService[]
+}
+
+interface Spooling {
+  readonly dir: string
+  readonly out: PassThrough
+  readonly spooler: Spooler
 }
 
 /** Projects that are read before the one that is being sent. */
@@ -83,8 +90,13 @@ export async function createBackup(control: Control, actor: Actor, { key, projec
       await archive.file(METADATA, file, await copyMetadata(control, dir, file))
     }
     const listed: ManifestProject[] = []
-    for await (const spooled of ahead(projects, (project) => spoolProject(control, project, dir, out))) {
-      if (spooled) listed.push(await send(control, archive, spooled, toIdentity))
+    const spooler = new Spooler()
+    try {
+      for await (const spooled of ahead(projects, (project) => spoolProject(control, project, { dir, out, spooler }))) {
+        if (spooled) listed.push(await send(control, archive, spooled, toIdentity))
+      }
+    } finally {
+      await spooler.close()
     }
     await archive.end(listed, identity)
     const what = { id, scope: header.scope, projects: listed.length }
@@ -136,13 +148,13 @@ async function* ahead<T, R>(items: readonly T[], work: (item: T) => Promise<R>):
 }
 
 /** Undefined: it was removed meanwhile. */
-async function spoolProject(control: Control, project: Project, dir: string, out: PassThrough): Promise<SpooledProject | undefined> {
+async function spoolProject(control: Control, project: Project, { dir, out, spooler }: Spooling): Promise<SpooledProject | undefined> {
   try {
     const services: SpooledService[] = []
     for (const { id } of await control.services.list(control.db, { projects: [project.ref] })) {
       if (out.destroyed) throw fail('backup_reader_gone')
       const service = await control.services.byId(control.db, id)
-      if (service) services.push(await spoolService(control, service, join(dir, service.id)))
+      if (service) services.push(await spoolService(control, service, { spooler, file: join(dir, service.id) }))
     }
     return { project, services }
   } catch (cause) {
@@ -152,11 +164,15 @@ async function spoolProject(control: Control, project: Project, dir: string, out
   }
 }
 
-async function spoolService(control: Control, service: Service, file: string): Promise<SpooledService> {
+async function spoolService(
+  control: Control,
+  service: Service,
+  { spooler, file }: { spooler: Spooler; file: string },
+): Promise<SpooledService> {
   const { name, engine, spec, volume, engineVersion, systemVersion, secrets } = service
   const record = { name, engine, spec, volume, engine_version: engineVersion, system_version: systemVersion, secrets }
   try {
-    const { awake, value } = await control.bases.take(service, (tar) => spool(tar, file))
+    const { awake, value } = await control.bases.take(service, (tar) => spooler.spool(tar, file))
     return { record: { ...record, sha256: value.sha256 }, awake, file, spooled: value }
   } catch (error) {
     // Written, and nothing made of it yet: a restored one is made anew.

@@ -1,3 +1,4 @@
+import { openTar } from '../../base/archive/tar-apart.ts'
 import type { Log } from '../../base/log.ts'
 import type { Driver } from '../driver.ts'
 import type { Packs } from './packs.ts'
@@ -50,7 +51,7 @@ export function withCold(driver: Driver, packs: Packs, log: Log): ColdDriver {
     packed: () => packs.sizes(),
     async chill(id, volume) {
       if (!pack) return 0
-      const size = await packs.write(volume, await pack(volume))
+      const size = await packs.write(volume, openTar(await pack(volume)))
       await driver.remove(id, volume)
       return size
     },

@@ -1,10 +1,11 @@
 import { connect } from 'node:net'
-import { PassThrough } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Type } from 'typebox'
 import { fail } from '../../../base/errors.ts'
 import type { Driver, Endpoint, Observed, ServiceId, Template, Workload } from '../../driver.ts'
 import type { Hands } from './hands.ts'
+
+const TAR_SOCKET = new URL('./tar-socket.ts', import.meta.url).href
 
 /** The driver of this node's own processes, with what it can beyond the plug interface. */
 export interface EmbeddedDriver extends Driver {
@@ -93,16 +94,7 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
 
     async pack(volume) {
       const { id, path } = await hands.pipe()
-      const from = connect(path)
-      const done = hands.pack(volume, id)
-      const tar = new PassThrough()
-      const broken = (error: Error) => void tar.destroy(error)
-      // Only who packs knows whether what came was all of it.
-      from.on('error', broken).on('end', () => void done.then(() => tar.end(), broken))
-      done.catch(broken)
-      tar.once('close', () => from.destroy())
-      from.pipe(tar, { end: false })
-      return tar
+      return { module: TAR_SOCKET, args: { path }, whole: hands.pack(volume, id) }
     },
 
     async unpack(volume, tar) {

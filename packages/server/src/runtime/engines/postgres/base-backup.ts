@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import pg from 'pg'
+import type { TarApart } from '../../../base/archive/tar-apart.ts'
 import { fail } from '../../../base/errors.ts'
 import type { Endpoint } from '../../driver.ts'
 import { adminConnection } from './connections.ts'
@@ -102,7 +103,20 @@ export function copyBase(client: pg.Client, options: string): { readonly tar: Re
 }
 
 /** The data directory of a running cluster as a tar, over the replication protocol: nothing stops, no tool is needed. */
-export async function baseBackup(at: Endpoint, password: string): Promise<Readable> {
+export const baseBackup = (at: Endpoint, password: string): TarApart => ({
+  module: import.meta.url,
+  args: { at, password } satisfies BaseArgs,
+  // The protocol says itself when it is broken off.
+  whole: Promise.resolve(),
+})
+
+interface BaseArgs {
+  readonly at: Endpoint
+  readonly password: string
+}
+
+/** Opens what `baseBackup` says. */
+export async function open({ at, password }: BaseArgs): Promise<Readable> {
   const { options: _, ...connection } = adminConnection(at, password)
   const client = new pg.Client({ ...connection, replication: 'true' } as pg.ClientConfig)
   await client.connect()
