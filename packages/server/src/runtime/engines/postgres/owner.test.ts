@@ -68,6 +68,25 @@ describe('the owner of a project', () => {
       assert.equal(await refused(owner, `alter role authenticator set pgrst.jwt_secret = 'x'`), '42501')
     })
 
+    it('set time-outs and the like for the roles of requests, which each request has', async () => {
+      await owner.query(`alter role anon set statement_timeout = '3s'; alter role anon set lock_timeout = '2s'; alter role authenticated set search_path = 'app';
+        alter role authenticated set default_transaction_isolation = 'serializable'; alter role service_role in database postgres set work_mem = '8MB'`)
+      await until(async () => (await awake.cluster.catalogue.fresh(awake.cluster.catalogue.current)) || true)
+      const { anon, authenticated, service_role } = awake.cluster.catalogue.current.roleSettings
+      assert.deepEqual(
+        [anon, authenticated, service_role],
+        [
+          { statement_timeout: '3s', lock_timeout: '2s' },
+          { search_path: 'app', default_transaction_isolation: 'serializable' },
+          { work_mem: '8MB' },
+        ],
+      )
+      await owner.query(
+        'alter role anon reset all; alter role authenticated reset all; alter role service_role in database postgres reset all',
+      )
+      await owner.query('create role like_anon; grant anon to like_anon; drop role like_anon')
+    })
+
     it('read auth, refer to it and have triggers on it, which run for the writer', async () => {
       await owner.query(`
         create table public.profiles (id uuid primary key references auth.users on delete cascade, seen_as text);
@@ -177,9 +196,13 @@ describe('the owner of a project', () => {
       'change our gateway': `alter role ${GATEWAY} password 'x'`,
       'rename our gateway': `alter role ${GATEWAY} rename to evil`,
       'drop our gateway': `drop role ${GATEWAY}`,
-      'rename anon': 'alter role anon rename to evil',
-      'make anon a login': `alter role anon login password 'x'`,
-      'drop service_role': 'drop role service_role',
+      'drop anon': 'drop owned by anon; drop role anon',
+      'drop service_role': 'drop owned by service_role; drop role service_role',
+      'make anon a superuser': 'alter role anon superuser',
+      'let anon replicate': 'alter role anon replication',
+      'preload for anon': `alter role anon set session_preload_libraries = 'x'`,
+      'see more of anon’s log': `alter role anon set log_min_messages = 'debug1'`,
+      'set what only the owner of auth has': `alter role supabase_auth_admin set statement_timeout = '1s'`,
       'set our search path': `alter role ${ADMIN} set search_path = public`,
       'set everybody’s search path': 'alter role all set search_path = public',
       'set the database’s search path': 'alter database postgres set search_path = public',
@@ -203,15 +226,16 @@ describe('the owner of a project', () => {
 
     for (const [what, sql] of Object.entries(denied)) {
       it(what, async () => {
-        // 0A000: the extension is not available; 0LP01: a grant that nobody may give
+        // 0A000: the extension is not available; 2BP01: what is ours needs it
         const code = await refused(owner, sql)
-        assert.match(code, /^(42501|0A000)$/)
+        assert.match(code, /^(42501|0A000|2BP01)$/)
         await owner.query('drop table if exists pg_temp.out, pg_temp.passwd')
       })
     }
 
     it('sign in as a role of ours, even with a password that it set itself', async () => {
-      await owner.query(`alter role authenticator login password 'known'`)
+      for (const role of ['authenticator', 'anon', 'authenticated', 'service_role'])
+        await owner.query(`alter role ${role} login password 'known'`)
       for (const role of [...NOLOGIN_ROLES, ADMIN, GATEWAY]) {
         for (const password of ['known', awake.service.secrets.postgres])
           await assert.rejects(awake.connect(role, password), (error: { code: string }) => ['28000', '28P01'].includes(error.code), role)

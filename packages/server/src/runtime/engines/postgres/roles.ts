@@ -9,12 +9,12 @@ const API_ROLES = ['anon', 'authenticated', 'service_role'] as const
 const EXPECTED = [
   ...API_ROLES.map((role) => `${role}>${AUTHENTICATOR}:fft`),
   ...[AUTHENTICATOR, ...SYSTEM_ROLES].map((role) => `${role}>${GATEWAY}:fft`),
-  `${AUTHENTICATOR}>${OWNER}:ttt`,
+  ...[AUTHENTICATOR, ...API_ROLES].map((role) => `${role}>${OWNER}:ttt`),
   `pg_use_reserved_connections>${GATEWAY}:ftf`,
 ].toSorted()
 
 /**
- * True while `authenticator` and the gateway's sign-in are as they must be; a fragment of the one query of a wake. $1 is the gateway's
+ * True while `authenticator`, the gateway's sign-in and the roles of requests are as they must be; a fragment of the one query of a wake. $1 is the gateway's
  * verifier: a function that runs on the gateway's connection can RESET ROLE and change that role's own password or settings.
  * What people granted TO `authenticator` is theirs and stays.
  */
@@ -30,6 +30,12 @@ export const ROLES_INTACT = `(
     from pg_authid where rolname = '${GATEWAY}'
   ), false)
   and (
+    select count(*) = ${API_ROLES.length} from pg_authid
+    where rolname in (${list(API_ROLES)}) and rolbypassrls = (rolname = 'service_role') and rolpassword is null
+      and oid = (select (value::json ->> rolname)::oid from sovrabase.applied where name = 'api_roles')
+      and not (rolsuper or rolcreaterole or rolcreatedb or rolcanlogin or rolreplication)
+  )
+  and (
     select coalesce(array_agg(edge order by edge collate "C"), '{}') = array[${list(EXPECTED)}]
     from (
       select format('%s>%s:%s%s%s', role.rolname, member.rolname, left(admin_option::text, 1), left(inherit_option::text, 1), left(set_option::text, 1)) as edge
@@ -38,19 +44,32 @@ export const ROLES_INTACT = `(
         join pg_authid member on member.oid = pg_auth_members.member
       where member.rolname = '${GATEWAY}'
         or role.rolname = '${AUTHENTICATOR}'
-        or member.rolname = '${AUTHENTICATOR}' and role.rolname in (${list(API_ROLES)})
+        or member.rolname in ('${AUTHENTICATOR}', '${OWNER}') and role.rolname in (${list(API_ROLES)})
     ) edges
   )
 )`
 
 /**
- * Makes both roles anew where they are not intact, in one transaction. Whatever `postgres` did to `authenticator` (dropped, renamed, made a
- * login, granted to others: even so that a grant of ours would be circular) ends here.
+ * Makes these roles anew where they are not intact, in one transaction. Whatever `postgres` did to `authenticator` (dropped, renamed, made a
+ * login, granted to others: even so that a grant of ours would be circular) ends here; of the roles of requests it may set what it likes, but
+ * their names and rights to sign in and to pass row-level security are not its to give.
  */
 export const repairRoles = (gatewayVerifier: string): string => `do $repair$
 declare
   edge record;
+  wanted text;
+  number oid;
+  former text;
 begin
+  -- Our schemas grant to them, so they cannot be dropped; but renamed, and others made in their names.
+  for wanted, number in select each.key, each.value::oid from sovrabase.applied as known, json_each_text(known.value::json) as each (key, value) where name = 'api_roles' loop
+    select rolname into former from pg_roles where oid = number;
+    continue when former is null or former = wanted;
+    if exists (select from pg_roles where rolname = wanted) then
+      execute format('alter role %I rename to %I', wanted, wanted || '_' || to_regrole(quote_ident(wanted))::oid);
+    end if;
+    execute format('alter role %I rename to %I', former, wanted);
+  end loop;
   if not exists (select from pg_roles where rolname = '${AUTHENTICATOR}') then
     create role ${AUTHENTICATOR} nologin noinherit;
   end if;
@@ -63,6 +82,8 @@ begin
     where member.rolname = '${GATEWAY}'
       or role.rolname = '${AUTHENTICATOR}'
       or member.rolname = '${AUTHENTICATOR}' and role.rolname in (${list(API_ROLES)})
+      -- Not ours: what the owner granted on by it would go with it.
+      or member.rolname = '${OWNER}' and role.rolname in (${list(API_ROLES)}) and grantor.rolname <> '${ADMIN}'
   loop
     -- One revoke may have taken another along.
     if exists (
@@ -77,10 +98,14 @@ $repair$;
 alter role ${AUTHENTICATOR} nosuperuser noinherit nocreaterole nocreatedb nologin noreplication nobypassrls connection limit -1 password null valid until 'infinity';
 alter role ${GATEWAY} nosuperuser noinherit nocreaterole nocreatedb login noreplication nobypassrls connection limit -1 password '${gatewayVerifier}';
 alter role ${GATEWAY} reset all;
+${API_ROLES.map((role) => `alter role ${role} nosuperuser nocreaterole nocreatedb nologin noreplication ${role === 'service_role' ? '' : 'no'}bypassrls password null;`).join('\n')}
+insert into sovrabase.applied (name, value)
+  select 'api_roles', json_object_agg(rolname, oid)::text from pg_roles where rolname in (${list(API_ROLES)})
+  on conflict (name) do nothing;
 grant ${API_ROLES.join(', ')} to ${AUTHENTICATOR} with admin false, inherit false, set true;
 grant ${[AUTHENTICATOR, ...SYSTEM_ROLES].join(', ')} to ${GATEWAY} with admin false, inherit false, set true;
 grant pg_use_reserved_connections to ${GATEWAY} with admin false, inherit true, set false;
-grant ${AUTHENTICATOR} to ${OWNER} with admin true, inherit true, set true;`
+grant ${[AUTHENTICATOR, ...API_ROLES].join(', ')} to ${OWNER} with admin true, inherit true, set true;`
 
 export const gatewayVerifier = (password: string): string => scramVerifier(GATEWAY, password)
 export const adminVerifier = (password: string): string => scramVerifier(ADMIN, password)

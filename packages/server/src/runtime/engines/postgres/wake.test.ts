@@ -147,6 +147,45 @@ describe('a wake', () => {
       })
     }
 
+    const roles: Record<string, string> = {
+      'changed in all that is not a setting': `alter role anon login bypassrls createrole createdb password 'x'; alter role service_role nobypassrls`,
+      renamed: 'alter role anon rename to other',
+      'granted once more': `grant service_role to authenticator with inherit true; grant anon to ${GATEWAY} with inherit true`,
+      'swapped with each other and another':
+        'alter role anon rename to x; alter role authenticated rename to anon; create role authenticated login',
+    }
+    for (const [what, sql] of Object.entries(roles)) {
+      it(`and roles of requests: ${what}`, async () => {
+        const service = workshop.create()
+        await during(service, async (awake) => {
+          await as(awake, `create table public.kept (n int); grant select on public.kept to anon; create role mine; grant anon to mine`)
+          await as(awake, sql)
+          for (let round = 0; round < 10; round++) await awake.cluster.enforce?.({ disk: undefined })
+          await works(awake)
+          const seen = await as(
+            awake,
+            `select rolname, rolcanlogin, rolbypassrls, rolcreaterole, rolcreatedb from pg_roles where rolname in ('anon', 'service_role', 'other', 'x') order by 1`,
+          )
+          assert.deepEqual(seen, [
+            ['anon', false, false, false, false],
+            ['service_role', false, true, false, false],
+          ])
+          const edges = await as(
+            awake,
+            `select pg_has_role('${GATEWAY}', 'anon', 'usage'), pg_has_role('authenticator', 'service_role', 'usage')`,
+          )
+          assert.deepEqual(edges, [[false, false]])
+          const kept = await as(awake, `select has_table_privilege('anon', 'public.kept', 'select'), pg_has_role('mine', 'anon', 'usage')`)
+          assert.deepEqual(kept, [[true, true]])
+          await as(awake, `alter role anon set statement_timeout = '4s'`)
+        })
+        await during(service, async (awake) => {
+          await works(awake)
+          assert.equal(awake.cluster.catalogue.current.roleSettings.anon?.statement_timeout, '4s')
+        })
+      })
+    }
+
     it('also while it runs on', async () => {
       await during(workshop.create(), async (awake) => {
         await as(awake, 'drop role authenticator')
