@@ -49,6 +49,8 @@ export interface Attachment {
   lastActivity?(): Promise<number>
   /** What must be held against people while it is awake: statements that run over their limit, a full quota. Called every few seconds. */
   enforce?(seen: { readonly disk: number | undefined }): Promise<void>
+  /** A connection of the wire protocol has ended: what it did that tells nobody may be looked at. */
+  left?(): void
   /** Writes the text of each statement of people to the log of the service, or no more; lasts this run at most. */
   logStatements?(on: boolean): Promise<void>
   /** Versions seen at `prepare`. */

@@ -122,6 +122,7 @@ export function holdEntry(entry: Entry, reason: string, now: () => number, onFre
       release()
       return () => {
         entry.links.delete(link)
+        if (entry.attachment === attachment) attachment?.left?.()
         if (entry.links.size === 0 && entry.holds === 0) onFree()
       }
     },

@@ -102,6 +102,8 @@ export async function openSession({ connector }: Control, ref: string, { reason,
       if (closed) return
       closed = true
       await client.end().catch(() => undefined)
+      // Who changed a role's settings here finds them in force by the next request.
+      await cluster.catalogue.look().catch(() => undefined)
       hold.release()
     },
   }

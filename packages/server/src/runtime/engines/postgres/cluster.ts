@@ -113,6 +113,9 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
     quota = next
   }
 
+  const look = () =>
+    catalogue.look().catch((error: unknown) => log.warn({ err: error, service: service.id }, 'could not look at what roles have set'))
+
   return {
     get pool() {
       return pool
@@ -135,10 +138,12 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
         endWriters: quota.endWriters,
       })
       quota = { ...quota, endWriters: false }
+      await look()
       if (++round % MEND_ROUNDS === 0 && (await mendRoles(client, secretOf(service, GATEWAY))))
         log.info({ project: service.project }, 'made the roles of the gateway anew')
       if (ended > 0) log.info({ project: service.project, sessions: ended }, 'ended what ran over its limit')
     },
+    left: () => void look(),
     async logStatements(on) {
       await client.query(letSessionsTell(on))
       await logStatements(client, on)

@@ -147,6 +147,36 @@ describe('catalogue', () => {
     await until(() => table('fresh') === undefined, 5_000, 2)
   })
 
+  it('looks at what tells nobody: settings of roles, and grants', async () => {
+    await holder.fresh(holder.current)
+    const seen = holder.current
+    await holder.look()
+    assert.equal(holder.current, seen)
+    await admin.query(
+      `alter role authenticator set pgrst.db_max_rows = '7'; create role looked_for; alter role looked_for set lock_timeout = '1s'`,
+    )
+    await Promise.all([holder.look(), holder.look(), holder.look()])
+    assert.deepEqual([holder.current.settings['pgrst.db_max_rows'], holder.current.roleSettings.looked_for], ['7', undefined])
+    await admin.query('grant looked_for to authenticator')
+    await holder.look()
+    assert.deepEqual(holder.current.roleSettings.looked_for, { lock_timeout: '1s' })
+    await admin.query('alter role authenticator reset all; drop role looked_for')
+    await holder.look()
+    assert.deepEqual([holder.current.settings, holder.current.roleSettings], [{}, {}])
+  })
+
+  it('sees casts of domains, and their end', async () => {
+    await admin.query(`create domain shade as int; create table paint (id int primary key, shade shade);
+      create function shade_json(shade) returns json language sql immutable as 'select null::json'`)
+    await until(() => table('paint'), 5_000, 2)
+    assert.equal(table('paint')!.columns.get('shade')!.casts, null)
+    await admin.query('create cast (shade as json) with function shade_json(shade) as implicit')
+    await until(() => table('paint')!.columns.get('shade')!.casts?.toJson === 'public.shade_json', 5_000, 2)
+    await admin.query('drop cast (shade as json)')
+    await until(() => table('paint')!.columns.get('shade')!.casts === null, 5_000, 2)
+    await admin.query('drop table paint; drop domain shade cascade')
+  })
+
   it('is fresh before an error, however many ask', async () => {
     const seen = holder.current
     await admin.query('alter event trigger tell disable; create table unseen (id int)')

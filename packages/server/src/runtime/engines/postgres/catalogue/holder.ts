@@ -1,6 +1,7 @@
 import type pg from 'pg'
 import { fail } from '../../../../base/errors.ts'
 import { readSeen, type Seen } from './read.ts'
+import { sharedDigest } from './shared.ts'
 import type { Catalogue } from './types.ts'
 
 /** The channel that the system schema's DDL event trigger notifies, and the one that PostgREST's users do. */
@@ -20,6 +21,11 @@ export interface CatalogueHolder {
    * Resolves to true where `current` is now another than `seen`: try the request again.
    */
   fresh(seen: Catalogue): Promise<boolean>
+  /**
+   * Reads once more where what tells nobody has changed since the last read (`alter role … set`, role grants): for whoever has a reason to think
+   * so. Costs a small query where nothing has.
+   */
+  look(): Promise<void>
   /** Called with each new catalogue; returns how to stop. */
   onChange(listener: (catalogue: Catalogue) => void): () => void
   close(): void
@@ -41,6 +47,28 @@ export interface HolderOptions {
   onError?: (error: unknown) => void
 }
 
+/** One run at a time; who asks during one gets the next, which begins later than the question. */
+function serial(run: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined
+  let waiting: Promise<void> | undefined
+  const next = (): Promise<void> => {
+    if (running === undefined) {
+      running = run().finally(() => {
+        running = undefined
+      })
+      return running
+    }
+    waiting ??= running
+      .catch(() => undefined)
+      .then(() => {
+        waiting = undefined
+        return next()
+      })
+    return waiting
+  }
+  return next
+}
+
 /**
  * Reads the catalogue and keeps it current: LISTENs on `client` (a connection of sovrabase_admin that is no activity; the caller ends it after
  * `close`). Resolves once the first catalogue is there.
@@ -49,8 +77,7 @@ export async function holdCatalogue(client: pg.Client, options: HolderOptions = 
   const listeners = new Set<(catalogue: Catalogue) => void>()
   let current = options.known
   let xid: string | undefined
-  let running: Promise<void> | undefined
-  let waiting: Promise<void> | undefined
+  let shared: string | undefined
   let closed = false
 
   const reader = options.reader ?? ((fn) => fn(client))
@@ -66,6 +93,8 @@ export async function holdCatalogue(client: pg.Client, options: HolderOptions = 
     // LISTEN comes before each read: a change after it is notified, and read again.
     const seen = await reader(async (from) => {
       await listening
+      // Before the read: what changes between the two is seen by the next look.
+      shared = await sharedDigest(client)
       return readSeen(from, current)
     })
     const next = seen.catalogue
@@ -75,22 +104,11 @@ export async function holdCatalogue(client: pg.Client, options: HolderOptions = 
     current = next
     if (changed) for (const listener of listeners) listener(next)
   }
-  /** One read at a time; who asks during one gets the next, which begins later than the question. */
-  const refresh = (): Promise<void> => {
-    if (running === undefined) {
-      running = read().finally(() => {
-        running = undefined
-      })
-      return running
-    }
-    waiting ??= running
-      .catch(() => undefined)
-      .then(() => {
-        waiting = undefined
-        return refresh()
-      })
-    return waiting
-  }
+  const refresh = serial(read)
+  const look = serial(async () => {
+    await listening
+    if (current !== undefined && !closed && (await sharedDigest(client)) !== shared) await refresh()
+  })
   const notified = () => {
     if (!closed && current !== undefined) refresh().catch((error: unknown) => options.onError?.(error))
   }
@@ -114,6 +132,7 @@ export async function holdCatalogue(client: pg.Client, options: HolderOptions = 
       await refresh()
       return current !== seen
     },
+    look,
     onChange: (listener) => {
       listeners.add(listener)
       return () => listeners.delete(listener)
