@@ -1,7 +1,7 @@
 /** One command for many projects; `sovra doctor`. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,7 +9,8 @@ import { after, before, test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
 import { makeCli } from '../../packages/cli/src/cli.testing.ts'
 import { startServer, type TestServer } from '../node.ts'
-import { createProject, type TestProject } from '../project.ts'
+import { createProject, openProject, type TestProject } from '../project.ts'
+import { until } from '../until.ts'
 
 let server: TestServer
 const projects: TestProject[] = []
@@ -75,6 +76,99 @@ test('sleep, wake and db exec take many projects: a table, one exit code', async
   )
   assert.equal((await cli.run(['projects', 'sleep'])).code, 2)
   assert.equal((await cli.run(['projects', 'sleep', 'one', '--all'])).code, 2)
+})
+
+const runs = () => join(cli.home, '.local/state/sovrabase/runs')
+/** Records of unfinished runs that have this text. */
+const records = (text: string) =>
+  (existsSync(runs()) ? readdirSync(runs()) : [])
+    .map((name) => join(runs(), name))
+    .filter((file) => file.endsWith('.jsonl') && readFileSync(file, 'utf8').includes(text))
+const statuses = (out: string) => results(out).map(({ name, status }) => [name, status])
+const rows = (text: string) => Promise.all(projects.map(async (project) => (await project.sql(text))[0]?.n))
+
+test('db exec of many, killed and run again: nothing is done twice', async () => {
+  const once = `insert into marks values (1); select pg_sleep(60) from blocked`
+  const exec = ['db', 'exec', '--all', once, '--parallel', '1']
+  for (const project of projects) await project.sql('create table marks (n int); create table blocked ()')
+  const third = projects[2]!
+  await third.sql('insert into blocked default values')
+  const killed = cli.start(exec)
+  const running = "from pg_stat_activity where query like '%pg_sleep(60)%' and wait_event = 'PgSleep'"
+  await until(async () => (await third.sql(`select pid ${running}`)).length > 0)
+  const twice = await cli.run(exec)
+  assert.deepEqual([twice.code, /runs already, as process \d+/.test(twice.err)], [1, true], twice.err)
+  killed.child.kill('SIGKILL')
+  await killed.ended
+  await third.sql(`select pg_terminate_backend(pid) ${running}`)
+  await third.sql('truncate blocked')
+  // As if it had been killed between COMMIT and the record of it: PostgreSQL knows.
+  const [file = ''] = records('"xid:')
+  const record = readFileSync(file, 'utf8')
+  assert.match(record, /"done"/)
+  writeFileSync(file, record.replace(/\n.*"done".*/, ''))
+  const again = await cli.run([...exec, '--json'])
+  assert.deepEqual(statuses(again.out), [
+    ['one', 'done before'],
+    ['three', 'done'],
+    ['two', 'done'],
+  ])
+  assert.deepEqual([again.code, await rows('select count(*)::int as n from marks'), records('"xid:')], [0, [1, 1, 1], []])
+})
+
+test('db exec of many without a transaction of ours: what is not known is said, and not done again', async () => {
+  const text = 'begin; insert into marks values (2); commit; select pg_sleep(60) from blocked'
+  const exec = ['db', 'exec', '--label', 'stage=live', text]
+  const third = projects[2]!
+  await third.sql('insert into blocked default values')
+  const killed = cli.start(exec)
+  await until(async () => (await third.sql("select 1 from pg_stat_activity where wait_event = 'PgSleep'")).length > 0)
+  killed.child.kill('SIGKILL')
+  await killed.ended
+  await third.sql("select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'")
+  await third.sql('truncate blocked')
+  const again = await cli.run([...exec, '--json'])
+  assert.deepEqual([again.code, results(again.out)[0]?.error?.code], [1, 'run_uncertain'])
+  const [file = ''] = records('"begun"')
+  writeFileSync(file, readFileSync(file, 'utf8').replace(/"at":\d+/, '"at":1'))
+  assert.match((await cli.run(exec)).err, /unfinished: 0 projects are done\.[\s\S]*--resume/)
+  assert.equal((await cli.run([...exec, '--anew'])).code, 0)
+  assert.deepEqual(await rows('select count(*)::int as n from marks where n = 2'), [0, 0, 2])
+  // What has written nothing is asked again, and cannot be in a transaction if PostgreSQL says so.
+  assert.equal((await cli.run(['db', 'exec', '--all', 'vacuum marks'])).code, 0)
+})
+
+test('keys rotate of many, killed and run again: each has one new secret, and all are in the answer', async () => {
+  const rotate = ['keys', 'rotate', '--all', '--password', '--parallel', '1', '--json']
+  const killed = cli.start(rotate)
+  await until(() => records('"begun"').length > 0, undefined, 1)
+  killed.child.kill('SIGKILL')
+  await killed.ended
+  const again = await cli.run(rotate)
+  assert.equal(again.code, 0, again.err)
+  for (const { ref } of projects) {
+    const { body } = await server.api<{ items: { name: string }[] }>('GET', `/projects/${ref}/events`)
+    const of = (event: string) => body.items.filter(({ name }) => name === event).length
+    assert.deepEqual([of('connection.rotated'), of('key.rotated')], [1, 1])
+  }
+  const given = results(again.out).map(({ result }) => (result as { anon_key: string }).anon_key)
+  const now = await Promise.all(projects.map(async ({ ref }) => (await openProject(server, ref)).anon))
+  assert.deepEqual(given.toSorted(), now.toSorted())
+})
+
+test('backup create --each: a file for each', async () => {
+  await cli.run(['projects', 'sleep', '--all', '--force'])
+  const dir = join(empty, 'each')
+  mkdirSync(dir)
+  const env = { SOVRABASE_BACKUP_PASSPHRASE: 'correct horse' }
+  const create = ['backup', 'create', '--all', '--each', '--to', dir, '--json']
+  const ran = await cli.run(create, { env })
+  assert.equal(ran.code, 0, ran.err)
+  const files = results(ran.out).map(({ result }) => (result as { file: string }).file)
+  assert.equal(new Set(files).size, 3)
+  const verified = await cli.run(['backup', 'verify', files[0] ?? ''], { env })
+  assert.match(verified.out, /acme\/one[\s\S]*is whole/)
+  assert.equal((await cli.run(['backup', 'create', '--all', '--each', '--to', join(dir, 'nowhere')], { env })).code, 2)
 })
 
 interface Doctor {

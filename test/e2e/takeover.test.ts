@@ -181,18 +181,21 @@ describe('a newer minor of PostgreSQL', { skip: !isRoot && 'without root there i
       async () => (await busy.sql("select from pg_stat_activity where state = 'active' and query ~ '^select pg_sleep'")).length > 0,
       LONG,
     )
-    const moved = await cli.answer<{ name: string; outcome: string; wanted: string }[]>([
+    const moved = await cli.answer<{ name: string; result: { outcome: string; wanted: string }[] }[]>([
       'upgrade',
       '--engines',
       '--all',
       '--parallel',
       '3',
     ])
-    assert.deepEqual(moved.map(({ name, outcome, wanted }) => [name, outcome, wanted]).sort(), [
-      ['asleep', 'asleep', '18.99'],
-      ['busy', 'busy', '18.99'],
-      ['idle', 'moved', '18.99'],
-    ])
+    assert.deepEqual(
+      moved.map(({ name, result: [db] }) => [name, db?.outcome, db?.wanted]),
+      [
+        ['asleep', 'asleep', '18.99'],
+        ['busy', 'busy', '18.99'],
+        ['idle', 'moved', '18.99'],
+      ],
+    )
     for (const project of [idle, asleep]) await project.sql('select 1')
     assert.deepEqual([treeOf(idle), treeOf(busy), treeOf(asleep)], ['18.99', former, '18.99'])
     await busy.sql("select pg_cancel_backend(pid) from pg_stat_activity where query ~ '^select pg_sleep'")

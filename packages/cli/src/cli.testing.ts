@@ -50,6 +50,7 @@ export function makeCli(dataDir: () => string): Cli {
         ...process.env,
         HOME: home,
         XDG_CONFIG_HOME: '',
+        XDG_STATE_HOME: '',
         TZ: 'UTC',
         NODE_COMPILE_CACHE: CACHE,
         SOVRABASE_DATA_DIR: dataDir(),

@@ -432,6 +432,22 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
     '{name} n’a pas pu démarrer depuis la sauvegarde : {reason}',
     'Prenez une autre sauvegarde ; les mots de PostgreSQL sont au-dessus.',
   ],
+  run_under_way: [
+    'Cette même commande tourne déjà, dans le processus {pid}.',
+    'Attendez sa fin. Si ce processus n’existe pas : supprimez {file}.',
+  ],
+  run_old: [
+    'Une exécution de cette commande, commencée {since}, est inachevée : {done} projets sont faits.',
+    'Ajoutez --resume pour la poursuivre, ou --anew pour recommencer au premier projet.',
+  ],
+  run_uncertain: [
+    'Une tentative précédente a été interrompue dans ce projet : rien ne dit si c’est fait.',
+    'Regardez le projet ; faites-le pour lui seul s’il le faut. --anew le fait pour tous.',
+  ],
+  run_unrecorded: [
+    'Ce qui est fait ne peut pas être noté : {reason}.',
+    'Donnez à XDG_STATE_HOME un dossier dans lequel vous pouvez écrire.',
+  ],
   backup_exists: ['{file} est déjà là.', 'Nommez un autre fichier, ou un dossier.'],
   backup_dir_unusable: [
     'Les sauvegardes ne peuvent pas être écrites dans {dir} : {reason}.',

@@ -683,6 +683,22 @@ export const ERRORS = {
     '{name} could not be started from the backup: {reason}',
     'Use another backup; the words of PostgreSQL are above.',
   ],
+  run_under_way: [
+    409,
+    'This very command runs already, as process {pid}.',
+    'Wait for its end. If there is no such process: remove {file}.',
+  ],
+  run_old: [
+    409,
+    'A run of this command, begun {since}, is unfinished: {done} projects are done.',
+    'Add --resume to go on with it, or --anew to begin with the first project.',
+  ],
+  run_uncertain: [
+    409,
+    'An earlier attempt was ended within this project: nothing says whether it is done.',
+    'Look at the project; do it for this one alone where it is needed. --anew does it for all.',
+  ],
+  run_unrecorded: [500, 'What is done cannot be recorded: {reason}.', 'Set XDG_STATE_HOME to a directory that you can write to.'],
   backup_exists: [409, '{file} is there already.', 'Name another file, or a directory.'],
   backup_dir_unusable: [
     500,

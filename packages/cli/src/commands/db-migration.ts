@@ -1,12 +1,11 @@
-import type { Project } from '@sovrabase/contract/project'
 import { findProject, revealConnection } from '../api/find.ts'
 import { withClient } from '../database/sql.ts'
 import { folderOf, type Migration, planOf, readMigrations, writeMigration } from '../migrations/files.ts'
-import { bringOneUp, type Outcome } from '../migrations/many.ts'
+import { makeBringUp, type Outcome } from '../migrations/many.ts'
 import { compare } from '../migrations/run.ts'
 import { forget, lock, makeTables, readApplied, record } from '../migrations/store.ts'
 import { type Answer, type Context, command, type Group } from '../program/command.ts'
-import { inParallel, workersOf } from '../program/parallel.ts'
+import { chosen, eachOf, type ManyOptions, needOne, WHICH_FLAGS } from '../program/many.ts'
 import { stop } from '../terminal/errors.ts'
 import { count, localTime, table } from '../terminal/output.ts'
 import { DIR, UP_FLAGS, type UpOptions, upOne } from './db-push.ts'
@@ -22,11 +21,7 @@ const make = command<{ dir?: string }, [name: string]>({
   },
 })
 
-interface ManyOptions extends UpOptions {
-  readonly org?: string
-  readonly label?: string
-  readonly parallel: string
-}
+type ManyUpOptions = UpOptions & ManyOptions
 
 function manyText(outcomes: readonly Outcome[]): string {
   const rows = outcomes.map(({ name, organisation, status, applied, pending, warnings, error }) => [
@@ -46,26 +41,19 @@ function manyText(outcomes: readonly Outcome[]): string {
   return [table(['PROJECT', 'ORGANISATION', 'STATUS', 'MIGRATIONS', 'WARNINGS', 'ERROR'], rows), ...lines, closing].join('\n')
 }
 
-async function upMany(context: Context, options: ManyOptions): Promise<Answer> {
-  const workers = workersOf(options.parallel)
+async function upMany(context: Context, options: ManyUpOptions): Promise<Answer> {
   const folder = folderOf(options.dir)
   const files = readMigrations(folder, context.note)
-  const { includeAll = false, dryRun = false, org, label } = options
+  const { includeAll = false, dryRun = false, parallel } = options
   const client = await context.client()
-  const projects = await client.all<Project>('/projects', { organisation: org, label })
-  const outcomes = await context.spin(`0 of ${projects.length}`, (spinner) =>
-    inParallel(
-      projects,
-      workers,
-      (project) => bringOneUp(client, project, files, { folder, includeAll, dryRun, note: context.note }),
-      (n) => spinner.say(`${n} of ${projects.length}`),
-    ),
-  )
-  const sorted = outcomes.toSorted((a, b) => `${a.organisation}/${a.name}`.localeCompare(`${b.organisation}/${b.name}`))
-  return { data: sorted, text: manyText(sorted), exit: sorted.some(({ status }) => status === 'failed') ? 1 : 0 }
+  const projects = await chosen(client, undefined, options)
+  const { work, outcomeOf } = makeBringUp(client, files, { folder, includeAll, dryRun, note: context.note })
+  // Each project has its own record of what was applied: the same command goes on with what is left.
+  const outcomes = (await eachOf(context, projects, { parallel, continueOnError: true }, { work })).map(outcomeOf)
+  return { data: outcomes, text: manyText(outcomes), exit: outcomes.some(({ status }) => status === 'failed') ? 1 : 0 }
 }
 
-const up = command<ManyOptions, [project?: string]>({
+const up = command<ManyUpOptions, [project?: string]>({
   use: 'up [project]',
   says: 'apply the migrations that a project, or each of many, has not',
   examples: [
@@ -73,21 +61,11 @@ const up = command<ManyOptions, [project?: string]>({
     'sovra db migration up --org acme --parallel 4',
     'sovra db migration up --label stage=test --dry-run',
   ],
-  flags: [
-    ...UP_FLAGS,
-    ['--org <name>', 'all projects of this organisation'],
-    ['--label <name[=value]>', 'all projects with this label'],
-    ['--parallel <n>', 'how many projects at once', { default: '4' }],
-  ],
+  flags: [...UP_FLAGS, ...WHICH_FLAGS, ['--parallel <n>', 'of many: how many at once', { default: '4' }]],
   more: `Each file is one transaction, unless its first line says \`-- sovra: no-transaction\`. One migration at a time runs on a project.
 Of many projects each one stops at its first failure and the others go on; the same command goes on with what is left. Exit code 1 when one failed.`,
   async run(context, options, given) {
-    const many = options.org !== undefined || options.label !== undefined
-    if (many === (given !== undefined))
-      throw stop('usage_wrong', {
-        reason: 'Say which project, or which many',
-        hint: 'sovra db migration up PROJECT, or with --org or --label.',
-      })
+    needOne(given, options)
     return given === undefined ? upMany(context, options) : upOne(context, options, given)
   },
 })

@@ -3,7 +3,7 @@ import type { Static } from 'typebox'
 import type { Client } from '../api/client.ts'
 import { findProject } from '../api/find.ts'
 import { command, type Group } from '../program/command.ts'
-import { areMany, chosen, MANY_FLAGS, MANY_MORE, type ManyOptions, onMany } from '../program/many.ts'
+import { areMany, chosen, MANY_FLAGS, type ManyOptions, onMany, RUN_FLAGS, RUN_MORE, type Step } from '../program/many.ts'
 import { stop } from '../terminal/errors.ts'
 import { localTime, pairs, table } from '../terminal/output.ts'
 import { exportRoot, root, rotateRoot } from './keys-root.ts'
@@ -30,7 +30,7 @@ const list = command<{ reveal?: boolean }, [project: string]>({
     const client = await context.client()
     const { ref } = await findProject(client, given)
     if (reveal) {
-      const found = await client.request<Revealed>('POST', `/projects/${ref}/keys/reveal`)
+      const found = await keysOf(client, ref)
       return {
         data: found.keys,
         text: table(
@@ -87,13 +87,23 @@ interface RotateOptions extends ManyOptions {
   readonly password?: boolean
 }
 
-/** The secret with its keys, and what else the flags name. */
-async function rotateOne(client: Client, { ref }: Project, { overlap, signing: users, password }: RotateOptions): Promise<Revealed> {
+/** ms for which the server knows an Idempotency-Key, and a little less. */
+const KNOWN_KEY = 23 * 3_600_000
+
+/** The secret with its keys, and what else the flags name; of many, once over all attempts. */
+async function rotateOne(client: Client, { ref }: Project, options: RotateOptions, step?: Step): Promise<Revealed> {
+  if (step?.before?.text !== 'begun') step?.mark('begun')
+  else if (Date.now() - step.before.at > KNOWN_KEY) throw stop('run_uncertain')
+  const { overlap, signing: users, password } = options
   const body = overlap === undefined ? {} : { body: { overlap } }
-  if (users) await client.request('POST', `/projects/${ref}/signing-keys/rotate`, body)
-  if (password) await client.request('POST', `/projects/${ref}/connection/rotate`)
-  return client.request<Revealed>('POST', `/projects/${ref}/keys/rotate`, body)
+  const headers = (what: string) => (step ? { headers: { 'idempotency-key': `${step.key}.${what}` } } : {})
+  if (users) await client.request('POST', `/projects/${ref}/signing-keys/rotate`, { ...body, ...headers('signing') })
+  if (password) await client.request('POST', `/projects/${ref}/connection/rotate`, headers('password'))
+  return client.request<Revealed>('POST', `/projects/${ref}/keys/rotate`, { ...body, ...headers('keys') })
 }
+
+/** The keys that an earlier attempt has made. */
+const keysOf = (client: Client, ref: string): Promise<Revealed> => client.request<Revealed>('POST', `/projects/${ref}/keys/reveal`)
 
 const rotate = command<RotateOptions, [project?: string]>({
   use: 'rotate [project]',
@@ -104,15 +114,22 @@ const rotate = command<RotateOptions, [project?: string]>({
     ['--signing', "the key that signs users' tokens too"],
     ['--password', 'the password of the database too; the former ends at once'],
     ...MANY_FLAGS,
+    ...RUN_FLAGS,
   ],
-  more: `Of many projects the table shows no secrets: --json has them.\n${MANY_MORE}`,
+  more: `Of many projects the table shows no secrets: --json has them.\n${RUN_MORE}`,
   async run(context, options, given) {
     const client = await context.client()
     const projects = await chosen(client, given, options)
-    const work = (project: Project) => rotateOne(client, project, options)
     const only = projects[0]
-    if (areMany(options) || !only) return onMany(context, projects, options, work)
-    const made = await work(only)
+    if (areMany(options) || !only) {
+      const { overlap, signing: users, password } = options
+      return onMany(context, client, projects, options, {
+        recorded: { command: 'keys rotate', overlap, users, password },
+        work: (project, step) => rotateOne(client, project, options, step),
+        again: ({ ref }) => keysOf(client, ref),
+      })
+    }
+    const made = await rotateOne(client, only, options)
     const text = pairs([
       ['Anon key', made.anon_key],
       ['Service role', made.service_role_key],

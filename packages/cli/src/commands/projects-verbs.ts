@@ -30,7 +30,7 @@ export const sleep = command<ManyOptions & { force?: boolean }, [project?: strin
     const projects = await chosen(client, given, options)
     const work = ({ ref }: Project) => client.request<Project>('POST', `/projects/${ref}/sleep`, { query: { force: options.force } })
     const only = projects[0]
-    if (areMany(options) || !only) return onMany(context, projects, options, work)
+    if (areMany(options) || !only) return onMany(context, client, projects, options, { work })
     const project = await context.spin('Putting it to sleep', () => work(only))
     return { data: project, text: `${named(project)} sleeps.` }
   },
@@ -47,7 +47,7 @@ export const wake = command<ManyOptions, [project?: string]>({
     const projects = await chosen(client, given, options)
     const work = ({ ref }: Project) => client.request<Project>('POST', `/projects/${ref}/wake`)
     const only = projects[0]
-    if (areMany(options) || !only) return onMany(context, projects, options, work)
+    if (areMany(options) || !only) return onMany(context, client, projects, options, { work })
     const project = await context.spin('Waking it', () => work(only))
     return { data: project, text: `${named(project)} is awake.` }
   },

@@ -1,84 +1,65 @@
 import type { Project } from '@sovrabase/contract/project'
 import type { Client } from '../api/client.ts'
-import { findProject } from '../api/find.ts'
 import { dbOf, leavingAsleep } from '../api/sleep.ts'
 import { command } from '../program/command.ts'
-import { areMany } from '../program/many.ts'
-import { inParallel, workersOf } from '../program/parallel.ts'
-import { CliError, stop } from '../terminal/errors.ts'
-import { count } from '../terminal/output.ts'
-import { moveEngines, tellMoved, wantedEngines } from './upgrade-engines.ts'
+import { chosen, MANY_FLAGS, MANY_MORE, type ManyOptions, onMany } from '../program/many.ts'
+import { CliError } from '../terminal/errors.ts'
+import { moveEngines, tellMoved, type Wanted, wantedOf } from './upgrade-engines.ts'
 
-interface Options {
-  readonly all?: boolean
-  readonly org?: string
-  readonly label?: string
-  readonly engines?: boolean
-  readonly parallel: string
-}
-
-interface Outcome {
-  readonly ref: string
-  readonly name: string
+interface Upgraded {
   readonly system_version: number | null
-  /** Null: it is current. */
-  readonly failure: { readonly code: string; readonly message: string } | null
+  /** Before this. */
+  readonly was: number | null
 }
 
 /** System schemas are brought forward inside a wake: one that sleeps is woken and put back, a degraded one is tried anew. */
-async function bringForward(client: Client, before: Project, note: (text: string) => void): Promise<Outcome> {
-  const { ref } = before
-  try {
-    if (dbOf(before)?.status === 'degraded') await client.request('POST', `/projects/${ref}/sleep`)
-    const wake = () => client.request<Project>('POST', `/projects/${ref}/wake`)
-    const after = dbOf(await leavingAsleep(client, before, note, wake))
-    const { code = 'degraded', message = 'it is degraded' } = after?.detail ?? {}
-    const failed = after?.status === 'degraded' || after?.status === 'failed'
-    return { ref, name: before.name, system_version: after?.system_version ?? null, failure: failed ? { code, message } : null }
-  } catch (error) {
-    if (!(error instanceof CliError)) throw error
-    const { code, message } = error.shown
-    return { ref, name: before.name, system_version: dbOf(before)?.system_version ?? null, failure: { code, message } }
+async function bringForward(client: Client, project: Project, wanted: Wanted, note: (text: string) => void): Promise<Upgraded> {
+  const { ref } = project
+  const before = dbOf(project)
+  const was = before?.system_version ?? null
+  const troubled = before?.status === 'degraded' || before?.status === 'failed'
+  const newest = wanted.get(before?.engine ?? '')?.system
+  // Nobody is woken for nothing, so that this may be run again at will.
+  if (!troubled && was !== null && was === newest) return { system_version: was, was }
+  if (before?.status === 'degraded') await client.request('POST', `/projects/${ref}/sleep`)
+  const wake = () => client.request<Project>('POST', `/projects/${ref}/wake`)
+  const after = dbOf(await leavingAsleep(client, project, note, wake))
+  if (after?.status === 'degraded' || after?.status === 'failed') {
+    const { code = 'degraded', message = 'it is degraded' } = after.detail
+    throw new CliError({ code, message, details: { system_version: after.system_version } }, 409)
   }
+  return { system_version: after?.system_version ?? null, was }
 }
 
-export const upgrade = command<Options, [project?: string]>({
+const says = ({ system_version, was }: Upgraded): string =>
+  was === system_version ? `current (${system_version})` : `${was ?? 'new'} → ${system_version}`
+
+export const upgrade = command<ManyOptions & { readonly engines?: boolean }, [project?: string]>({
   use: 'upgrade [project]',
   says: 'bring the system schemas of projects forward now, not at their next wake; or their PostgreSQL',
-  examples: ['sovra upgrade --all --parallel 4', 'sovra upgrade shop', 'sovra upgrade --engines --all'],
+  examples: ['sovra upgrade --all --parallel 4 --continue-on-error', 'sovra upgrade shop', 'sovra upgrade --engines --all'],
   flags: [
-    ['--all', 'every project'],
-    ['--org <name>', 'every project of this organisation'],
-    ['--label <name[=value]>', 'every project with this label'],
     ['--engines', 'the PostgreSQL of the projects: those that are idle take the newer minor now, the others at their next sleep'],
-    ['--parallel <n>', 'how many at once', { default: '2' }],
+    ...MANY_FLAGS,
   ],
-  more: 'A project that fails stays on its former version, and its neighbours are not touched. Exit code 1 when one failed.',
-  async run(context, { all = false, org, label, engines = false, parallel }, given) {
-    if (areMany({ all, org, label }) === (given !== undefined))
-      throw stop('usage_wrong', {
-        reason: 'Say which project, or --all, --org or --label',
-        hint: 'sovra upgrade PROJECT, or sovra upgrade --all.',
-      })
-    const workers = workersOf(parallel)
+  more: `A project that fails stays on its former version, and its neighbours are not touched. One that is current is not woken: run it again
+to go on where it stopped.
+${MANY_MORE}`,
+  async run(context, options, given) {
     const client = await context.client()
-    const projects =
-      given === undefined ? await client.all<Project>('/projects', { organisation: org, label }) : [await findProject(client, given)]
-    const forAll = <R>(work: (project: Project) => Promise<R>): Promise<R[]> =>
-      context.spin(`0 of ${projects.length}`, (spinner) =>
-        inParallel(projects, workers, work, (n) => spinner.say(`${n} of ${projects.length}`)),
-      )
-    if (engines) {
-      const wanted = await wantedEngines(client)
-      const moved = (await forAll((project) => moveEngines(client, project, wanted))).flat()
-      return { data: moved, text: tellMoved(moved), exit: moved.some(({ outcome }) => outcome === 'failed') ? 1 : 0 }
+    const projects = await chosen(client, given, options)
+    if (options.engines) {
+      const wanted = await wantedOf(client)
+      return onMany(context, client, projects, options, { work: (project) => moveEngines(client, project, wanted), says: tellMoved })
     }
-    const outcomes = await forAll((project) => bringForward(client, project, context.note))
-    const failed = outcomes.filter(({ failure }) => failure !== null)
-    const lines = [
-      `${count(outcomes.length - failed.length, 'project')} current, ${failed.length} failed.`,
-      ...failed.map(({ ref, name, failure }) => `${name} (${ref}): ${failure?.message}`),
-    ]
-    return { data: outcomes, text: lines.join('\n'), exit: failed.length > 0 ? 1 : 0 }
+    // Who operates some projects only may not read it: then each is woken.
+    const wanted = await wantedOf(client).catch((error: unknown): Wanted => {
+      if (error instanceof CliError && error.shown.code === 'forbidden') return new Map()
+      throw error
+    })
+    return onMany(context, client, projects, options, {
+      work: (project) => bringForward(client, project, wanted, context.note),
+      says,
+    })
   },
 })

@@ -112,6 +112,8 @@ function saysSingle(sql: string): boolean {
   return false
 }
 
+export const controlsTransactions = (sql: string): boolean => splitStatements(sql).some(({ text }) => CONTROLS.test(text))
+
 /** Its statements, and how to run them. One BEGIN … COMMIT around the whole is what we do anyway. */
 export function planOf(sql: string) {
   const statements = splitStatements(sql)

@@ -3,7 +3,7 @@ import type { Client } from '../api/client.ts'
 import { revealConnection } from '../api/find.ts'
 import { leavingAsleep } from '../api/sleep.ts'
 import { withClient } from '../database/sql.ts'
-import { known } from '../terminal/errors.ts'
+import type { Result } from '../program/many.ts'
 import type { Migration } from './files.ts'
 import { bringUp, type Progress, type RunOptions } from './run.ts'
 
@@ -13,42 +13,34 @@ export interface Outcome extends Progress {
   readonly name: string
   readonly organisation: string
   readonly status: 'current' | 'applied' | 'pending' | 'failed'
-  readonly error: { readonly code: string; readonly message: string; readonly hint?: string; readonly details?: unknown } | null
+  readonly error: Result<Progress>['error']
 }
 
 export const statusOf = ({ applied, pending }: Progress) => (applied.length > 0 ? 'applied' : pending.length > 0 ? 'pending' : 'current')
 
-/** One project of many: a failure is its outcome, and the others go on. One that slept is put to sleep again. */
-export async function bringOneUp(
-  client: Client,
-  project: Project,
-  files: readonly Migration[],
-  options: Omit<RunOptions, 'project'>,
-): Promise<Outcome> {
-  const { ref, name, organisation } = project
-  const who = { ref, name, organisation: organisation.name }
-  const applied: string[] = []
-  const note = (text: string) => options.note(`${name}: ${text}`)
-  let current: Migration | undefined
-  const begins = (migration: Migration) => {
-    if (current) applied.push(current.version)
-    current = migration
-  }
-  try {
-    const at = await revealConnection(client, ref)
-    const progress = await leavingAsleep(client, project, options.note, () =>
-      withClient(at, note, (session) => bringUp(session, files, { ...options, note, begins, project: name })),
-    )
-    return { ...who, ...progress, status: statusOf(progress), error: null }
-  } catch (error) {
-    const { code, message, hint, details } = known(error).shown
-    return {
-      ...who,
-      applied,
-      pending: [],
-      warnings: [],
-      status: 'failed',
-      error: { code, message, ...(hint ? { hint } : {}), ...(details ? { details } : {}) },
-    }
+/** Brings one of many up. `applied` is known of one that fails, too: it has those before the file that stopped it. */
+export function makeBringUp(client: Client, files: readonly Migration[], options: Omit<RunOptions, 'project'>) {
+  const done = new Map<string, string[]>()
+  return {
+    work(project: Project): Promise<Progress> {
+      const { ref, name } = project
+      const note = (text: string) => options.note(`${name}: ${text}`)
+      const applied: string[] = []
+      done.set(ref, applied)
+      let current: Migration | undefined
+      const begins = (migration: Migration) => {
+        if (current) applied.push(current.version)
+        current = migration
+      }
+      return leavingAsleep(client, project, options.note, async () =>
+        withClient(await revealConnection(client, ref), note, (session) =>
+          bringUp(session, files, { ...options, note, begins, project: name }),
+        ),
+      )
+    },
+    outcomeOf({ ref, name, organisation, result, error }: Result<Progress>): Outcome {
+      const progress = result ?? { applied: done.get(ref) ?? [], pending: [], warnings: [] }
+      return { ref, name, organisation, ...progress, status: result ? statusOf(result) : 'failed', error }
+    },
   }
 }

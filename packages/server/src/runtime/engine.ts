@@ -10,6 +10,8 @@ export interface Engine<Spec = unknown> {
   readonly name: string
   /** Of the programs that the driver starts from now on, as `Attachment.engineVersion` says it of what runs. */
   readonly version?: string
+  /** Of its newest system schema, as `Attachment.systemVersion` says it of what runs. */
+  readonly systemVersion?: number
   /** What the manifest may say of it: validation, docs, dashboard form. */
   readonly spec: TSchema
   /** Pure: binary or image, arguments, files, volume, probe, limits. */

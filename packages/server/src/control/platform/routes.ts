@@ -17,8 +17,14 @@ const Status = Type.Object({
   url: Type.String(),
   wire: Type.Union([Type.Object({ host: Type.String(), port: Type.Integer() }), Type.Null()]),
   metadata: Type.String(),
-  /** The version that a service of this engine has from its next wake on. */
-  engines: Type.Array(Type.Object({ name: Type.String(), version: Type.Union([Type.String(), Type.Null()]) })),
+  /** The versions that a service of this engine has from its next wake on. */
+  engines: Type.Array(
+    Type.Object({
+      name: Type.String(),
+      version: Type.Union([Type.String(), Type.Null()]),
+      system_version: Type.Union([Type.Integer(), Type.Null()]),
+    }),
+  ),
   isolation: Type.String(),
   disk: Type.Object({ free: Type.Integer(), total: Type.Integer(), reserve: Type.Integer(), low: Type.Boolean() }),
   backup: Type.Object({
@@ -57,7 +63,9 @@ export const platformRoutes =
         url: addressing.publicUrl(),
         wire: control.wire(),
         metadata: control.metadata.dialect,
-        engines: [...control.engines.values()].map(({ name, version = null }) => ({ name, version })),
+        engines: [...control.engines.values()].map(({ name, version = null, systemVersion = null }) => ({
+          ...{ name, version, system_version: systemVersion },
+        })),
         isolation: control.drivers.get(control.driver)?.isolation ?? 'same-user',
         backup: await backupStatus(control),
         archives: archiveStatus(control),
