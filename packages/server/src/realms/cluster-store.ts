@@ -16,6 +16,8 @@ import type { Cluster } from '../runtime/engines/postgres/cluster.ts'
 import type { Param } from '../runtime/engines/postgres/wire/protocol.ts'
 import type { Result } from '../runtime/engines/postgres/wire/result.ts'
 import type { Transaction } from '../runtime/engines/postgres/wire/transaction.ts'
+import { clusterDaily } from './cluster-daily.ts'
+import { millis } from './cluster-rows.ts'
 import { CLUSTER } from './store/fields.ts'
 import { sqlStore } from './store/sql-store.ts'
 import type { RealmStore } from './store/types.ts'
@@ -42,13 +44,6 @@ const BOOL = 16
 const NUMBERS = new Set([20, 21, 23, 1700])
 const TIMESTAMP = 1114
 const TIMESTAMPTZ = 1184
-
-/** ms of what PostgreSQL writes: `2026-11-24 03:14:23.12+00`. A time without zone is UTC. */
-function millis(text: string): number {
-  if (text.endsWith('infinity')) return text.startsWith('-') ? -8.64e15 : 8.64e15
-  const iso = text.replace(' ', 'T').replace(/([+-]\d\d)$/, '$1:00')
-  return Date.parse(/(?:Z|[+-]\d\d:\d\d)$/.test(iso) ? iso : `${iso}Z`)
-}
 
 function decode(type: number, text: string | null): unknown {
   if (text === null) return null
@@ -110,9 +105,22 @@ function kyselyOver(tx: Transaction): Kysely<Tables> {
   })
 }
 
+/** The ways of every day need no more than the transaction; what is built for all others is built by the first of them. */
+function storeOver(tx: Transaction): RealmStore {
+  let whole: RealmStore | null = null
+  const known: object = clusterDaily(tx)
+  return new Proxy(known, {
+    get(target, name: keyof RealmStore) {
+      if (name in target) return (target as RealmStore)[name]
+      whole ??= sqlStore(kyselyOver(tx), CLUSTER)
+      return whole[name]
+    },
+  }) as RealmStore
+}
+
 /**
  * Runs `fn` in one transaction of a project's cluster, as the role that owns `auth.*`: people's triggers and foreign keys on it work, and
  * nobody's row-level security stands in the way. Errors as `PipelinePool.transaction`.
  */
 export const clusterTransaction = <R>({ pool }: Pick<Cluster, 'pool'>, fn: (store: RealmStore) => Promise<R>): Promise<R> =>
-  asSystem(pool, OWNER, 'auth', (tx) => fn(sqlStore(kyselyOver(tx), CLUSTER)))
+  asSystem(pool, OWNER, 'auth', (tx) => fn(storeOver(tx)))

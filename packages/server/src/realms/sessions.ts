@@ -46,7 +46,7 @@ export async function startSession(store: RealmStore, rules: SessionRules, of: S
   return { session, refreshToken: await addToken(store, rules, session, null, now) }
 }
 
-export async function addToken(
+async function addToken(
   store: RealmStore,
   rules: SessionRules,
   session: RealmSession,
@@ -95,7 +95,7 @@ export function endOf(rules: SessionRules, { token, session }: Used, now: number
 }
 
 /** The next token. At once: on a connection that pipelines it is one way there and back. */
-export async function rotate(store: RealmStore, rules: SessionRules, { token, session }: Used, now: number): Promise<string> {
+async function rotate(store: RealmStore, rules: SessionRules, { token, session }: Used, now: number): Promise<string> {
   const [text] = await Promise.all([
     addToken(store, rules, session, token.hash, now),
     // Losing the race for it means that it was used this instant, which is within the interval.

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { randomToken } from '../../base/ids.ts'
-import { addToken, newSession, type SessionRules } from '../sessions.ts'
-import type { Json, Proof, RealmSession, RealmStore, RealmUser } from '../store/types.ts'
+import { newSession, type SessionRules } from '../sessions.ts'
+import type { Beginning, Json, Proof, RealmSession, RealmStore, RealmUser } from '../store/types.ts'
 import { signToken } from '../tokens.ts'
-import { claimsFrom, hookInside, hookOutside } from './hooks.ts'
+import { claimsFrom, hasHook, hookInside, hookOutside } from './hooks.ts'
 import { type Person, personOf } from './people.ts'
 import type { Realm } from './realm.ts'
 
@@ -143,23 +143,29 @@ export async function endBy(store: RealmStore, draft: Draft, ends: number | null
   return draft
 }
 
-/** A new session, proved by `method`. */
-export async function signIn(realm: Realm, store: RealmStore, user: RealmUser, method: string): Promise<Draft> {
+interface Besides extends Pick<Beginning, 'entry' | 'full' | 'passwordHash'> {
+  /** Nothing of the caller's follows in the transaction. */
+  readonly last?: boolean
+}
+
+/** A new session, proved by `method`; and what is written with it. */
+export async function signIn(
+  realm: Realm,
+  store: RealmStore,
+  user: RealmUser,
+  method: string,
+  { last = false, ...besides }: Besides = {},
+): Promise<Draft> {
   const now = realm.now()
   if (realm.rules.single_session) await endSessionsOf(realm, store, user.id)
   const { ip, userAgent } = realm.caller
   const rules = sessionRules(realm)
   const session = newSession(rules, { userId: user.id, ip, userAgent }, now)
   const entered = { ...user, lastSignInAt: now, updatedAt: now }
-  // At once and in this order: on a connection that pipelines it is one way there and back.
-  const [, refreshToken, , , , person] = await Promise.all([
-    store.insertSession(session),
-    addToken(store, rules, session, null, now),
-    store.addProof(session.id, method, now),
-    store.updateUser(user.id, { lastSignInAt: now }, now),
-    store.touchIdentity(user.id, 'email', now),
-    personOf(store, entered),
-  ])
+  const refreshToken = rules.newRefreshToken()
+  const beginning = { session, token: rules.hashRefreshToken(refreshToken), method, ...besides }
+  const theirs = await store.begin(beginning, last && !hasHook(realm, 'custom_access_token'))
+  const person = { user: entered, ...theirs }
   const known = { proofs: [{ method, at: now }], person }
   return draftFor(realm, store, entered, session, { refreshToken, method, begins: true, known })
 }

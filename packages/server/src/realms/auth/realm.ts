@@ -7,7 +7,7 @@ import { budgetKey } from '../../base/proxies.ts'
 import type { Hasher } from '../hashing.ts'
 import type { RealmKey } from '../keys.ts'
 import type { Caller } from '../platform.ts'
-import type { RealmStore, RealmUser, SsoProvider } from '../store/types.ts'
+import type { AuditEntry, RealmStore, RealmUser, SsoProvider, Taking } from '../store/types.ts'
 import type { Outsider } from './identities.ts'
 import type { LeakedList } from './leaked-list.ts'
 import type { AuthRules } from './rules.ts'
@@ -71,13 +71,7 @@ const LOG_TYPE: Readonly<Record<string, string>> = {
 }
 
 /** One entry of the realm's own audit table: it never leaves the project. */
-export function audit(
-  realm: Realm,
-  store: RealmStore,
-  action: string,
-  user: RealmUser,
-  traits: Record<string, unknown> = {},
-): Promise<void> {
+export function entryOf(realm: Realm, action: string, user: RealmUser, traits: Record<string, unknown> = {}): AuditEntry {
   const payload = {
     action,
     actor_id: user.id,
@@ -86,8 +80,16 @@ export function audit(
     log_type: LOG_TYPE[action] ?? 'user',
     ...(Object.keys(traits).length === 0 ? {} : { traits }),
   }
-  return store.audit({ id: uuid(), payload, createdAt: realm.now(), ip: realm.caller.ip ?? '' })
+  return { id: uuid(), payload, createdAt: realm.now(), ip: realm.caller.ip ?? '' }
 }
+
+export const audit = (
+  realm: Realm,
+  store: RealmStore,
+  action: string,
+  user: RealmUser,
+  traits: Record<string, unknown> = {},
+): Promise<void> => store.audit(entryOf(realm, action, user, traits))
 
 type IpRule = 'sign_ins' | 'sign_ups' | 'anonymous' | 'refreshes' | 'otps' | 'verifications'
 const WINDOW: Readonly<Record<IpRule, number>> = {
@@ -108,11 +110,16 @@ export async function limitAddress(realm: Realm, what: IpRule): Promise<void> {
   if (wait > 0) throw tooMany(wait)
 }
 
-/** The same in a transaction that commits in any case; answers ms to wait, 0 when taken. */
-export async function takeOfAddress(realm: Realm, store: RealmStore, what: IpRule): Promise<number> {
-  const { ip } = realm.caller
-  if (ip === null || realm.rules.unlimited(ip)) return 0
-  return store.take(`${what}:${budgetKey(ip)}`, { amount: realm.rules.rates[what], window: WINDOW[what] }, realm.now())
+/** What is taken of the budget of the caller's address; null: it has none. */
+export function takingOf({ caller: { ip }, rules }: Realm, what: IpRule): Taking | null {
+  if (ip === null || rules.unlimited(ip)) return null
+  return { key: `${what}:${budgetKey(ip)}`, rule: { amount: rules.rates[what], window: WINDOW[what] } }
+}
+
+/** In a transaction that commits in any case; answers ms to wait, 0 when taken. */
+async function takeOfAddress(realm: Realm, store: RealmStore, what: IpRule): Promise<number> {
+  const taking = takingOf(realm, what)
+  return taking ? store.take(taking.key, taking.rule, realm.now()) : 0
 }
 
 /** A transaction that may make somebody. Of two at once for one address the later finds the other's and goes on with that. */

@@ -1,10 +1,10 @@
 import { fail } from '../../base/errors.ts'
-import { endOf, rotate } from '../sessions.ts'
+import { endOf } from '../sessions.ts'
 import type { RealmStore } from '../store/types.ts'
 import { mayEnter } from '../users.ts'
 import { type Draft, draftFor, endSessions, type Grant, granted, sessionRules } from './grants.ts'
 import { hasHook } from './hooks.ts'
-import { audit, limitAddress, type Realm, takeOfAddress, tooMany } from './realm.ts'
+import { audit, entryOf, limitAddress, type Realm, takingOf, tooMany } from './realm.ts'
 
 type Outcome = Draft | number | 'unknown' | 'reused' | 'over' | 'banned'
 
@@ -25,10 +25,8 @@ export async function refresh(realm: Realm, text: unknown): Promise<Grant> {
 async function exchange(realm: Realm, store: RealmStore, text: string, counts: boolean): Promise<Outcome> {
   const now = realm.now()
   const rules = sessionRules(realm)
-  const [wait, known] = await Promise.all([
-    counts ? takeOfAddress(realm, store, 'refreshes') : 0,
-    store.refreshing(rules.hashRefreshToken(text)),
-  ])
+  const take = counts ? takingOf(realm, 'refreshes') : null
+  const { wait, known } = await store.refreshing(rules.hashRefreshToken(text), take, now)
   if (wait > 0) return wait
   if (!known) return 'unknown'
   const { token, user, session, proofs, identities, factors } = known
@@ -41,7 +39,11 @@ async function exchange(realm: Realm, store: RealmStore, text: string, counts: b
     await audit(realm, store, 'token_revoked', user)
     return end
   }
-  const [refreshToken] = await Promise.all([rotate(store, rules, { token, session }, now), audit(realm, store, 'token_refreshed', user)])
+  const refreshToken = rules.newRefreshToken()
+  const hash = rules.hashRefreshToken(refreshToken)
+  const next = { hash, userId: session.userId, sessionId: session.id, parent: token.hash, createdAt: now }
+  const entry = entryOf(realm, 'token_refreshed', user)
+  await store.rotate({ next, used: token.revoked ? null : token.hash, entry, now }, !hasHook(realm, 'custom_access_token'))
   const read = { proofs, person: { user, identities, factors } }
   return draftFor(realm, store, user, session, { refreshToken, method: 'token_refresh', known: read })
 }

@@ -1,12 +1,12 @@
 import { fail } from '../../base/errors.ts'
 import { budgetKey } from '../../base/proxies.ts'
-import type { RealmStore, RealmUser } from '../store/types.ts'
+import type { Knock, RealmUser } from '../store/types.ts'
 import { mayEnter } from '../users.ts'
 import { endSessionsOf, type Grant, granted, signIn } from './grants.ts'
 import { passwordAttempt } from './hooks.ts'
 import { busy, hashed, type Weakness, weakness } from './passwords.ts'
 import { digitsOf, isConfirmed } from './people.ts'
-import { audit, hidden, MINUTE, type Realm, takeOfAddress, tooMany } from './realm.ts'
+import { entryOf, hidden, MINUTE, type Realm, takingOf, tooMany } from './realm.ts'
 
 const FAILURE_WINDOW = 15 * MINUTE
 
@@ -25,21 +25,13 @@ interface Door {
 const delayOf = (used: number): number => (used <= QUICK ? 0 : Math.min(DELAY_MAX, DELAY * 2 ** (used - QUICK - 1)))
 
 /** Counts the try before the look, so that many at once are no way around the limit; a right password gives all back. */
-async function knock(realm: Realm, account: string, find: (store: RealmStore) => Promise<RealmUser | null>): Promise<Door> {
+async function knock(realm: Realm, account: string, who: Pick<Knock, 'by' | 'value'>): Promise<Door> {
   const failures = `failures:${hidden(`${budgetKey(realm.caller.ip ?? '')} ${account}`)}`
   const attempts = `attempts:${hidden(account)}`
   const rule = { amount: realm.rules.rates.failures, window: FAILURE_WINDOW }
-  const seen = await realm.transact(async (store) => {
-    const over = await takeOfAddress(realm, store, 'sign_ins')
-    if (over > 0) return { wait: over, used: 0, user: null }
-    // At once: on a connection that pipelines it is one way there and back.
-    const [wait, used, user] = await Promise.all([
-      store.take(failures, rule, realm.now()),
-      store.take(attempts, ATTEMPTS, realm.now()).then(() => store.used(attempts, ATTEMPTS, realm.now())),
-      find(store),
-    ])
-    return { wait, used, user }
-  })
+  const taken = { failures: { key: failures, rule }, attempts: { key: attempts, rule: ATTEMPTS } }
+  const address = takingOf(realm, 'sign_ins')
+  const seen = await realm.transact((store) => store.knock({ address, ...taken, ...who }, realm.now()))
   if (seen.wait > 0) throw tooMany(seen.wait)
   const delay = delayOf(seen.used)
   if (delay > 0) await realm.pause(delay)
@@ -61,22 +53,22 @@ function addressOf({ rules }: Realm, { email, phone }: PasswordSignIn) {
   if (provided(phone)) {
     if (!rules.phone_enabled) throw fail('auth_logins_disabled_phone')
     const digits = digitsOf(phone)
-    if (digits === null) return { account: String(phone).slice(0, 64), provider: 'phone', find: async () => null }
-    return { account: digits, provider: 'phone', find: (store: RealmStore) => store.userByPhone(digits) }
+    if (digits === null) return { account: String(phone).slice(0, 64), by: 'phone' as const, value: null }
+    return { account: digits, by: 'phone' as const, value: digits }
   }
   if (!provided(email)) throw fail('auth_validation_failed', { reason: 'missing email or phone' })
   if (!rules.email_enabled) throw fail('auth_logins_disabled_email')
   if (typeof email !== 'string' || email.length > 320) throw fail('auth_invalid_credentials')
   const address = email.trim().toLowerCase()
-  return { account: address, provider: 'email', find: (store: RealmStore) => store.userByEmail(address) }
+  return { account: address, by: 'email' as const, value: address }
 }
 
 /** Sign-in by address and password. Unknown address, wrong password and no password take the same time and answer the same. */
 export async function signInByPassword(realm: Realm, given: PasswordSignIn): Promise<{ grant: Grant; weakness: Weakness | null }> {
-  const { account, provider, find } = addressOf(realm, given)
+  const { account, by: provider, value } = addressOf(realm, given)
   const { password } = given
   if (typeof password !== 'string') throw fail('auth_invalid_credentials')
-  const { user, failures, attempts } = await knock(realm, account, find)
+  const { user, failures, attempts } = await knock(realm, account, { by: provider, value })
   const verdict = await busy(realm.hasher.verify(password, user?.passwordHash ?? null))
   if (user) await askHook(realm, user, verdict.ok)
   if (!user || !verdict.ok) throw fail('auth_invalid_credentials')
@@ -84,16 +76,9 @@ export async function signInByPassword(realm: Realm, given: PasswordSignIn): Pro
   if (provider === 'email' ? !isConfirmed(user) : user.phoneConfirmedAt === null)
     throw fail(provider === 'email' ? 'auth_email_not_confirmed' : 'auth_phone_not_confirmed')
   const passwordHash = verdict.outdated ? await hashed(realm, password) : null
-  const draft = await realm.transact(async (store) => {
-    const [, , , , signedIn] = await Promise.all([
-      store.giveBack(failures),
-      store.giveBack(attempts),
-      passwordHash === null ? null : store.updateUser(user.id, { passwordHash }, realm.now()),
-      audit(realm, store, 'login', user, { provider }),
-      signIn(realm, store, user, 'password'),
-    ])
-    return signedIn
-  })
+  const entry = entryOf(realm, 'login', user, { provider })
+  const besides = { full: [failures, attempts], passwordHash, entry, last: true }
+  const draft = await realm.transact((store) => signIn(realm, store, user, 'password', besides))
   return { grant: await granted(realm, draft), weakness: await weakness(realm, password) }
 }
 

@@ -5,7 +5,7 @@ import type { Tables } from '../../metadata/tables.ts'
 import { type Codec, type Fields, fromRow, rowOf } from './fields.ts'
 import type { Proof, RealmSession, RefreshToken, SessionStore } from './types.ts'
 
-const SESSION: Fields<RealmSession> = {
+export const SESSION: Fields<RealmSession> = {
   id: ['id', 'text'],
   userId: ['user_id', 'text'],
   createdAt: ['created_at', 'time'],
@@ -29,12 +29,11 @@ export const REFRESH: Fields<RefreshToken> = {
 
 export const PROOF: Fields<Proof> = { method: ['authentication_method', 'text'], at: ['updated_at', 'time'] }
 
-export const sessionOf = (row: object): RealmSession => {
-  const session = fromRow(SESSION, row)
-  return { ...session, aal: session.aal || 'aal1' }
-}
+export const tidySession = (session: RealmSession): RealmSession => (session.aal ? session : { ...session, aal: 'aal1' })
 
-type Refreshing = Pick<SessionStore, 'refreshing' | 'insertRefreshToken' | 'refreshToken' | 'revokeRefreshToken'>
+const sessionOf = (row: object): RealmSession => tidySession(fromRow(SESSION, row))
+
+type Refreshing = Pick<SessionStore, 'insertRefreshToken' | 'refreshToken' | 'revokeRefreshToken'>
 
 export const sessions = (db: Kysely<Tables>, codec: Codec): Omit<SessionStore, keyof Refreshing> => ({
   async insertSession(session) {
@@ -82,7 +81,7 @@ export const sessions = (db: Kysely<Tables>, codec: Codec): Omit<SessionStore, k
   },
 })
 
-export const refreshTokens = (db: Kysely<Tables>, codec: Codec): Omit<Refreshing, 'refreshing'> => ({
+export const refreshTokens = (db: Kysely<Tables>, codec: Codec): Refreshing => ({
   async insertRefreshToken(token) {
     const whole: RefreshToken = { ...token, revoked: false, updatedAt: token.createdAt }
     await db

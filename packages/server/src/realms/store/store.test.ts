@@ -67,27 +67,6 @@ eachRealm((_name, open) => {
     })
   })
 
-  test('a refresh token with all that its exchange asks of', async () => {
-    const transact = await open()
-    await transact(async (store) => {
-      const user = { ...blankUser(uuid(), START), email: 'r@example.org' }
-      const session = sessionOf(user.id)
-      await store.insertUser(user)
-      await store.insertIdentity(emailIdentity(user, START))
-      await store.insertSession(session)
-      await store.addProof(session.id, 'password', START)
-      await store.insertRefreshToken({ hash: 'h'.repeat(64), userId: user.id, sessionId: session.id, parent: null, createdAt: START })
-      await store.touchIdentity(user.id, 'email', START + 5)
-      const found = await store.refreshing('h'.repeat(64))
-      assert.deepEqual(
-        [found?.user.id, found?.session.id, found?.token.revoked, found?.proofs, found?.factors],
-        [user.id, session.id, false, [{ method: 'password', at: START }], []],
-      )
-      assert.equal(found?.identities[0]?.lastSignInAt, START + 5)
-      assert.equal(await store.refreshing('none'), null)
-    })
-  })
-
   test('users: written, read, changed, taken, removed with all that is theirs', async () => {
     const transact = await open()
     await transact(async (store) => {

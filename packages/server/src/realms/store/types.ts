@@ -329,10 +329,71 @@ export interface SessionStore {
 
   insertRefreshToken(token: Omit<RefreshToken, 'revoked' | 'updatedAt'>): Promise<void>
   refreshToken(hash: string): Promise<RefreshToken | null>
-  /** One way there and back, where the connection pipelines. null: there is none, or its session or user is gone. */
-  refreshing(hash: string): Promise<Refreshing | null>
   /** True for the one caller that revoked it. */
   revokeRefreshToken(hash: string, now: number): Promise<boolean>
+}
+
+/** One from a bucket of `amount` that fills up in `window` ms. */
+export interface Taking {
+  readonly key: string
+  readonly rule: { readonly amount: number; readonly window: number }
+}
+
+/** A try to sign in, counted before the look. */
+export interface Knock {
+  /** Of the caller's address: where it is empty, nothing else is taken. null: it has no rate. */
+  readonly address: Taking | null
+  readonly failures: Taking
+  readonly attempts: Taking
+  readonly by: 'email' | 'phone'
+  /** null: nobody has it. */
+  readonly value: string | null
+}
+
+export interface Knocked {
+  /** ms; 0: come in. */
+  readonly wait: number
+  /** How many attempts are taken. */
+  readonly used: number
+  readonly user: RealmUser | null
+}
+
+/** The exchange of a refresh token. */
+export interface Rotation {
+  readonly next: Omit<RefreshToken, 'revoked' | 'updatedAt'>
+  /** To be revoked; null: it is. */
+  readonly used: string | null
+  readonly entry: AuditEntry
+  readonly now: number
+}
+
+/** A session that begins: its first token, its proof, and that its user was here. */
+export interface Beginning {
+  readonly session: RealmSession
+  /** Hash of its first refresh token. */
+  readonly token: string
+  readonly method: string
+  /** A better one. */
+  readonly passwordHash?: string | null
+  readonly entry?: AuditEntry
+  /** Buckets that are full again. */
+  readonly full?: readonly string[]
+}
+
+/**
+ * What the ways of every day ask and write, each told whole, so that a database that can do it in one statement does. `last`: the transaction
+ * ends with it.
+ */
+export interface DailyStore {
+  /** `wait`: ms until there is one to be taken again. `known` is null where there is no such token, or its session or user is gone. */
+  refreshing(hash: string, take: Taking | null, now: number): Promise<{ readonly wait: number; readonly known: Refreshing | null }>
+  rotate(rotation: Rotation, last: boolean): Promise<void>
+  knock(knock: Knock, now: number): Promise<Knocked>
+  /** Answers what is the user's, as it is then. */
+  begin(
+    beginning: Beginning,
+    last: boolean,
+  ): Promise<{ readonly identities: readonly RealmIdentity[]; readonly factors: readonly Factor[] }>
 }
 
 export interface TokenStore {
@@ -410,4 +471,4 @@ export interface Keeping {
   readonly inactivity: number | null
 }
 
-export interface RealmStore extends UserStore, SessionStore, TokenStore, FactorStore, PasskeyStore, SsoStore, WorkStore {}
+export interface RealmStore extends UserStore, SessionStore, DailyStore, TokenStore, FactorStore, PasskeyStore, SsoStore, WorkStore {}

@@ -46,8 +46,9 @@ export const IDENTITY: Fields<RealmIdentity> = {
 }
 
 /** Rows of other systems say '' where ours say null, and may lack an audience or a role. */
-export function userOf(row: object): RealmUser {
-  const user = fromRow(USER, row)
+export const userOf = (row: object): RealmUser => tidyUser(fromRow(USER, row))
+
+export function tidyUser(user: RealmUser): RealmUser {
   return {
     ...user,
     email: user.email || null,

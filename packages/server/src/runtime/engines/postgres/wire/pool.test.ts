@@ -358,6 +358,29 @@ describe('transactions', () => {
     assert.equal(role, `authenticated${sub(3)}`)
   })
 
+  test('COMMIT travels with the last statement; where that fails nothing is written, and nothing may follow', async () => {
+    const insert = (body: string) => statement('insert into public.notes(body) values ($1) returning id', body)
+    const ends = async (body: string, first?: string) =>
+      asRoleTransaction(pool, SERVICE, async (tx) => {
+        if (first !== undefined) await tx.query(insert(first))
+        return (await tx.query(insert(body), { last: true })).rows
+      })
+    assert.deepEqual([await ends('alone'), await ends('last', 'first')], [1, 1])
+    assert.deepEqual([await count('alone'), await count('first'), await count('last')], ['1', '1', '1'])
+    const failing = asRoleTransaction(pool, SERVICE, async (tx) => {
+      await tx.query(insert('before a failure'))
+      await tx.query(statement('select 1 / 0'), { last: true })
+    })
+    await assert.rejects(failing, sqlstate('22012'))
+    assert.equal(await count('before a failure'), '0')
+    const following = asRoleTransaction(pool, SERVICE, async (tx) => {
+      await tx.query(insert('ended'), { last: true })
+      await tx.query(insert('too late'))
+    })
+    await assert.rejects(following, (error: unknown) => isSovraError(error, 'internal'))
+    assert.deepEqual([await count('ended'), await count('too late')], ['1', '0'])
+  })
+
   test('an error inside rolls back, even one that was caught', async () => {
     await assert.rejects(
       asRoleTransaction(pool, SERVICE, async (tx) => {

@@ -19,6 +19,7 @@ export class Transaction {
   readonly #limits: Step | null
   readonly #maxBytes: number
   #begun = false
+  #committed = false
   #aborted = false
   #failed: SovraError | null = null
   #running = 0
@@ -42,28 +43,36 @@ export class Transaction {
     this.#failed ??= cancelled()
   }
 
-  /** Runs a statement in the transaction. After an error the transaction can only be rolled back. */
-  async query(statement: Statement): Promise<Result> {
+  /**
+   * Runs a statement in the transaction. After an error the transaction can only be rolled back. `last`: COMMIT travels with it, and nothing
+   * may follow; where the statement fails, the server skips what is behind it.
+   */
+  async query(statement: Statement, { last = false } = {}): Promise<Result> {
     if (this.#failed !== null) throw this.#failed
-    const own = this.#stepsOf(statement, false)
+    if (this.#committed) throw fail('internal', {}, { cause: 'the transaction has ended' })
+    const own = this.#stepsOf(statement, { once: false, last })
     const first = !this.#begun
     this.#begun = true
+    this.#committed = last
     try {
-      return await this.#send(first ? [...this.#opening(), ...own] : own, statement.after?.length)
+      return await this.#send(first ? [...this.#opening(), ...own.steps] : own.steps, own.behind)
     } catch (caught) {
       const exchange = caught as Exchange
-      if (first && exchange.stale) return this.#afresh(statement)
+      if (first && exchange.stale) return this.#afresh(statement, last)
       throw this.#fail(exchange)
     }
   }
 
-  #stepsOf(statement: Statement, once: boolean): Step[] {
-    return [...(statement.before ?? []), statement, ...(statement.after ?? [])].map((one) => ({
+  /** `behind`: how many follow the one whose rows are the result. */
+  #stepsOf(statement: Statement, { once, last }: { once: boolean; last: boolean }): { steps: Step[]; behind: number } {
+    const steps: Step[] = [...(statement.before ?? []), statement, ...(statement.after ?? [])].map((one) => ({
       sql: one.sql,
       params: one.params,
       scope: this.#preamble.scope,
       once: once || one.once === true,
     }))
+    if (last) steps.push(COMMIT)
+    return { steps, behind: (statement.after?.length ?? 0) + (last ? 1 : 0) }
   }
 
   /** Runs `fn`, then COMMIT; or ROLLBACK when it rejects, when a statement failed, or when it was aborted. */
@@ -71,7 +80,7 @@ export class Transaction {
     try {
       const value = await fn(this)
       if (this.#failed !== null) throw this.#failed
-      if (this.#begun) await this.#end(COMMIT)
+      if (this.#begun && !this.#committed) await this.#end(COMMIT)
       return value
     } catch (error) {
       if (this.#connection.inTransaction && !this.#connection.ended)
@@ -88,10 +97,11 @@ export class Transaction {
   }
 
   /** A stale plan of the first statement: nothing was done yet, so the whole begins again with new plans. */
-  async #afresh(statement: Statement): Promise<Result> {
+  async #afresh(statement: Statement, last: boolean): Promise<Result> {
+    const own = this.#stepsOf(statement, { once: true, last })
     try {
       await this.#send([ROLLBACK])
-      return await this.#send([...this.#opening(), ...this.#stepsOf(statement, true)], statement.after?.length)
+      return await this.#send([...this.#opening(), ...own.steps], own.behind)
     } catch (caught) {
       throw this.#fail(caught as Exchange)
     }
