@@ -1,18 +1,9 @@
 /** The ceiling: pgbench on the project's own cluster, with the statements that the API plans, prepared, all before one Sync. */
-import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { bind, type Param } from '@sovrabase/server/apis/rest/plan/sql'
-import { cpuOfTree } from './proc.ts'
-
-export interface Cluster {
-  /** Main process. */
-  readonly pid: number
-  /** Directory of its socket. */
-  readonly socket: string
-  readonly password: string
-}
+import { type Cluster, type PgbenchRound, pgbench } from './pgbench.ts'
 
 /** A value that differs from request to request: its text in the plan's parameters, and the same as a pgbench expression. */
 export interface Varying {
@@ -36,16 +27,8 @@ export interface CeilingOptions {
   readonly settings: Readonly<Record<string, string>>
 }
 
-export interface CeilingRound {
-  /** CPU µs of PostgreSQL a transaction. */
-  readonly cpu: number
-  /** pgbench's own beside it. */
-  readonly own: number
-  readonly rate: number
-}
-
 export interface Ceiling {
-  run(seconds: number): Promise<CeilingRound>
+  run(seconds: number): Promise<PgbenchRound>
   stop(): void
 }
 
@@ -79,24 +62,8 @@ ${query};
     return path
   })
 
-  async function run(seconds: number): Promise<CeilingRound> {
-    const at = ['-h', cluster.socket, '-U', 'postgres']
-    const how = ['-n', '-M', 'prepared', '-c', String(options.clients), '-j', '1', '-T', String(seconds)]
-    const files = scripts.flatMap((path) => ['-f', path])
-    const given = [...variables].flatMap(([name, value]) => ['-D', `${name}=${value}`])
-    const env = { PATH: process.env.PATH, PGPASSWORD: cluster.password, PGOPTIONS: '-c search_path=public,extensions' }
-    const before = cpuOfTree(cluster.pid)
-    const child = spawn('pgbench', [...at, ...how, ...files, ...given, 'postgres'], { env })
-    let out = ''
-    let own = 0
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (out += chunk.toString()))
-    const watch = setInterval(() => (own = cpuOfTree(child.pid!) || own), 20)
-    const code = await new Promise((done) => child.once('close', done))
-    clearInterval(watch)
-    const done = Number(/actually processed: (\d+)/.exec(out)?.[1] ?? 0)
-    const failed = Number(/failed transactions: (\d+)/.exec(out)?.[1] ?? 0)
-    if (code !== 0 || done === 0 || failed > 0) throw new Error(`pgbench: ${code} ${out}`)
-    return { cpu: (cpuOfTree(cluster.pid) - before) / done, own: own / done, rate: done / seconds }
+  return {
+    run: (seconds) => pgbench(cluster, { clients: options.clients, seconds, files: scripts, variables }),
+    stop: () => rmSync(folder, { recursive: true, force: true }),
   }
-  return { run, stop: () => rmSync(folder, { recursive: true, force: true }) }
 }

@@ -25,6 +25,8 @@ export interface PocketBase {
   readonly userId: (user: number) => string
   readonly token: (user: number) => string
   readonly rowId: (row: number) => string
+  /** A user with a password, hashed by it: bcrypt. */
+  signUp(email: string, password: string): Promise<void>
   stop(): void
 }
 
@@ -186,6 +188,9 @@ export async function startPocketBase(users: number, rows: number, more: readonl
     userId,
     rowId,
     token: (user) => tokens[user]!,
+    async signUp(email, password) {
+      await second.call('collections/users/records', { email, password, passwordConfirm: password, verified: true }, admin)
+    },
     stop() {
       second.child.kill('SIGKILL')
       rmSync(folder, { recursive: true, force: true })

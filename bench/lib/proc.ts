@@ -48,6 +48,9 @@ export const pidsOf = (root: number): number[] => tree(root).map((stat) => stat.
 /** CPU µs that the whole tree has used until now, those of its members that ended included. */
 export const cpuOfTree = (root: number): number => tree(root).reduce((sum, stat) => sum + stat.own + stat.reaped, 0) * TICK_US
 
+/** CPU µs of the children of a process that ended and were waited for. */
+export const reapedBy = (pid: number): number => (statOf(pid)?.reaped ?? 0) * TICK_US
+
 export function commandOf(pid: number): string {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
