@@ -99,7 +99,7 @@ export async function lay(config: Config, place: Place, log: Log): Promise<Found
       ).text
     const bootstrap = secretFile(join(keys, 'template.key'), () => randomToken(32)).text
     const bus = makeBus(metadata, { log })
-    const queue = makeQueue(metadata.kysely, { log })
+    const queue = makeQueue(metadata.kysely, { log, node: nodeName })
     const keepAddress = addressKeeper(config.log.addresses)
     const change = makeChanger(metadata, { bus, queue, keepAddress })
     return { metadata, secrets, bus, queue, change, keepAddress, nodeName, bootstrap }
