@@ -531,6 +531,7 @@ export const ERRORS = {
   auth_manual_linking_disabled: [404, 'Manual linking is disabled', ''],
   auth_saml_provider_disabled: [404, 'SAML 2.0 is disabled', ''],
   auth_saml_assertion_invalid: [400, 'SAML Assertion is not valid: {reason}', ''],
+  auth_saml_logout_invalid: [400, 'SAML LogoutRequest is not valid: {reason}', ''],
   auth_saml_assertion_no_user_id: [
     400,
     'SAML Assertion did not contain a persistent Subject Identifier attribute or Subject NameID uniquely identifying this user',
