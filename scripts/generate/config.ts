@@ -22,6 +22,7 @@ function accepts(key: Key): string {
   if (key['x-path']) return 'path'
   const types = [key.type].flat()
   if (types.includes('boolean')) return `\`true\`, \`false\`${or}`
+  if (types.includes('integer') && key.enum) return key.enum.flatMap((one) => (one === null ? [] : `\`${one}\``)).join(', ')
   if (types.includes('integer')) return `whole number${or}`
   return 'text'
 }

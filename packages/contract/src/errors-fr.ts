@@ -219,15 +219,6 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
     'Les données ont été écrites par une version plus récente de Sovrabase : elles connaissent la migration {name}, cette version non.',
     'Démarrez cette version-là (ou une plus récente), ou restaurez une sauvegarde faite par celle-ci.',
   ],
-  metadata_used: ['La base {type} a déjà des métadonnées : rien n’est écrasé.', 'Nommez une base vide dans database.connection_string.'],
-  metadata_lost: [
-    'La base des métadonnées ne connaît aucun projet, mais {dir} en contient les données.',
-    '`database` est-il juste dans la configuration ? Depuis une copie (d’une sauvegarde, de <data>/snapshots, <data>/metadata.sqlite) : sovra metadata import FICHIER',
-  ],
-  copy_unreadable: [
-    '{file} ne se lit pas comme une copie des métadonnées : {reason}',
-    'Donnez un fichier SQLite : de <data>/snapshots, ou metadata.sqlite.',
-  ],
   metadata_locked: ['Un autre processus met la base de données à niveau depuis {seconds} s.', 'Attendez qu’il ait fini, ou arrêtez-le.'],
   migration_failed: [
     'La migration {name} de la base de données a échoué.',
@@ -302,6 +293,39 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
   ],
   project_deleted: ['Le projet est supprimé.', 'Restaurez-le d’abord : `sovra projects restore`.'],
   project_not_deleted: ['Le projet n’est pas supprimé.', 'Seul un projet supprimé est restauré ou purgé.'],
+  engine_major_missing: [
+    'Ces données sont de PostgreSQL {version}, dont les programmes ne sont pas sur cette machine.',
+    'Dans le dépôt du serveur : `make majors`, puis redémarrez-le (en service : `sudo make install`). Les données sont inchangées.',
+  ],
+  program_failed: ['{program} a échoué : {reason}', 'Ce qu’il dit en est la cause ; les données sont comme avant.'],
+  upgrade_current: [
+    'Il utilise PostgreSQL {version} : il n’y a pas de version majeure plus récente ici.',
+    'Une plus récente vient avec une version de Sovrabase : docs/upgrade.fr.md.',
+  ],
+  upgrade_tools_missing: [
+    'Les programmes qui font passer des données de PostgreSQL {from} à {to} ne sont pas sur cette machine.',
+    'Dans le dépôt du serveur : `make majors`, puis redémarrez-le (en service : `sudo make install`).',
+  ],
+  upgrade_version_unknown: ['On ne sait pas encore de quel PostgreSQL sont ses données.', 'Réveillez le projet une fois, puis réessayez.'],
+  upgrade_running: ['Il est en train de passer à un autre PostgreSQL.', 'Attendez la fin : `sovra projects show` donne l’étape.'],
+  upgrade_kept: [
+    'Le répertoire de son PostgreSQL précédent est encore gardé.',
+    'Supprimez-le par `sovra upgrade --confirm`, ou revenez en arrière par `sovra upgrade --back`.',
+  ],
+  upgrade_nothing_kept: ['Aucun répertoire d’un PostgreSQL précédent n’est gardé.', 'C’est déjà confirmé, ou rien n’a été déplacé.'],
+  upgrade_no_room: [
+    'Le passage demande {need} Mio de disque en plus de ce qu’il a ; il en reste {free} au-dessus de la réserve.',
+    'Faites de la place (`sovra disk` montre ce qui la prend), ou confirmez ceux qui sont déjà passés.',
+  ],
+  upgrade_failed: [
+    'Il n’a pas pu passer de PostgreSQL {from} à {to} ({step}) : {reason}',
+    'Il continue avec ce qu’il avait. Corrigez la cause et relancez `sovra upgrade --engines`.',
+  ],
+  upgrade_superseded: ['Un autre serveur a repris ce travail.', 'Regardez le projet : il a ce que celui-là a fait.'],
+  project_upgrading: [
+    'Le projet passe à un PostgreSQL plus récent ; réessayez dans {seconds} s.',
+    'Quelques minutes au plus pour ce qui tient dans le quota habituel ; rien n’est perdu entre-temps.',
+  ],
   project_busy: ['Le projet a des requêtes en cours.', 'Réessayez, ou forcez.'],
   version_conflict: ['Quelqu’un d’autre l’a changé entre-temps.', 'Relisez-le et envoyez la nouvelle version dans If-Match.'],
   user_unknown: ['Il n’y a pas d’administrateur {email}.', 'Donnez l’adresse e-mail d’un administrateur de cette installation.'],
@@ -433,6 +457,10 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
   ],
   backup_reader_gone: ['Celui qui demandait la sauvegarde n’est plus là.', ''],
   backup_unsupported: ['Le pilote {name} ne sait pas copier les données vers l’extérieur ni vers l’intérieur.', ''],
+  backup_metadata_elsewhere: [
+    'Les métadonnées sont dans une base {type} : sauvegardez-la par ses propres outils.',
+    'Les projets se sauvegardent un par un : `sovra backup create --project P` ; gardez aussi le dossier keys/ du dossier des données.',
+  ],
   backup_not_started: [
     '{name} n’a pas pu démarrer depuis la sauvegarde : {reason}',
     'Prenez une autre sauvegarde ; les mots de PostgreSQL sont au-dessus.',

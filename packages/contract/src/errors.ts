@@ -253,21 +253,6 @@ export const ERRORS = {
     'The data was written by a newer version of Sovrabase: it knows the migration {name}, this version does not.',
     'Start that version (or a later one), or restore a backup that this version made.',
   ],
-  metadata_used: [
-    409,
-    'The {type} database has metadata already: nothing is overwritten.',
-    'Name an empty database in database.connection_string.',
-  ],
-  metadata_lost: [
-    500,
-    'The metadata database knows no project, but {dir} holds the data of some.',
-    'Is `database` of the configuration right? From a copy (a backup’s, <data>/snapshots, <data>/metadata.sqlite): sovra metadata import FILE',
-  ],
-  copy_unreadable: [
-    400,
-    '{file} cannot be read as a copy of the metadata: {reason}',
-    'Give a SQLite file: of <data>/snapshots, or metadata.sqlite.',
-  ],
   metadata_locked: [503, 'Another process is bringing the database forward since {seconds} s.', 'Wait until it is done, or end it.'],
   migration_failed: [
     500,
@@ -421,6 +406,46 @@ export const ERRORS = {
   ],
   project_deleted: [409, 'The project is deleted.', 'Restore it first: `sovra projects restore`.'],
   project_not_deleted: [409, 'The project is not deleted.', 'Only a deleted project is restored or purged.'],
+  engine_major_missing: [
+    500,
+    'This data is of PostgreSQL {version}, whose programs are not on this machine.',
+    'In the checkout of the server: `make majors`, then restart it (as a service: `sudo make install`). The data is as it was.',
+  ],
+  program_failed: [500, '{program} failed: {reason}', 'What it says is the cause; the data is as it was before.'],
+  upgrade_current: [
+    409,
+    'It runs PostgreSQL {version}: there is no newer major here.',
+    'A newer one comes with a release: docs/upgrade.md.',
+  ],
+  upgrade_tools_missing: [
+    409,
+    'The programs that move data from PostgreSQL {from} to {to} are not on this machine.',
+    'In the checkout of the server: `make majors`, then restart it (as a service: `sudo make install`).',
+  ],
+  upgrade_version_unknown: [409, 'Nobody knows yet which PostgreSQL its data is of.', 'Wake the project once, then try again.'],
+  upgrade_running: [409, 'It is being moved to another PostgreSQL.', 'Wait for the end of it: `sovra projects show` has the step.'],
+  upgrade_kept: [
+    409,
+    'The directory of its former PostgreSQL is still kept.',
+    'Remove it by `sovra upgrade --confirm`, or go back by `sovra upgrade --back`.',
+  ],
+  upgrade_nothing_kept: [409, 'No directory of a former PostgreSQL is kept of it.', 'It was confirmed already, or never moved.'],
+  upgrade_no_room: [
+    507,
+    'Moving it needs {need} MiB of disk beside what it has; {free} MiB are left above the reserve.',
+    'Make room (`sovra disk` shows what takes it), or confirm those that were moved before.',
+  ],
+  upgrade_failed: [
+    500,
+    'It could not be moved from PostgreSQL {from} to {to} ({step}): {reason}',
+    'It goes on with what it had. Correct the cause and run `sovra upgrade --engines` again.',
+  ],
+  upgrade_superseded: [409, 'Another server has taken this over.', 'Look at the project: it has what that one did.'],
+  project_upgrading: [
+    503,
+    'The project is being moved to a newer PostgreSQL; try again in {seconds} s.',
+    'It takes minutes at most for what fits the usual quota; nothing is lost meanwhile.',
+  ],
   project_busy: [409, 'The project has requests under way.', 'Try again, or force it.'],
   version_conflict: [412, 'It was changed by somebody else in the meantime.', 'Read it again and send the new version as If-Match.'],
   user_unknown: [404, 'There is no administrator {email}.', 'Name the e-mail of an administrator of this installation.'],
@@ -531,7 +556,6 @@ export const ERRORS = {
   auth_manual_linking_disabled: [404, 'Manual linking is disabled', ''],
   auth_saml_provider_disabled: [404, 'SAML 2.0 is disabled', ''],
   auth_saml_assertion_invalid: [400, 'SAML Assertion is not valid: {reason}', ''],
-  auth_saml_logout_invalid: [400, 'SAML LogoutRequest is not valid: {reason}', ''],
   auth_saml_assertion_no_user_id: [
     400,
     'SAML Assertion did not contain a persistent Subject Identifier attribute or Subject NameID uniquely identifying this user',
@@ -689,6 +713,11 @@ export const ERRORS = {
   backup_failed: [500, 'Project {project} could not be backed up: {reason}', 'Look at the server log; the backup was broken off.'],
   backup_reader_gone: [499, 'Whoever asked for the backup is gone.', ''],
   backup_unsupported: [409, 'The driver {name} cannot copy data out or in.', ''],
+  backup_metadata_elsewhere: [
+    409,
+    'The metadata lies in a {type} database: back that up by its own tools.',
+    'Projects can be backed up one by one: `sovra backup create --project P`; keep the folder keys/ of the data directory too.',
+  ],
   backup_not_started: [
     409,
     '{name} could not be started from the backup: {reason}',

@@ -19,8 +19,7 @@ export function languageAccepted(header: string | undefined): Language {
   return first?.startsWith('fr') ? 'fr' : 'en'
 }
 
-export const fill = (text: string, params: Params): string =>
-  text.replace(/\{(\w+)\}/g, (whole, name: string) => String(params[name] ?? whole))
+const fill = (text: string, params: Params): string => text.replace(/\{(\w+)\}/g, (whole, name: string) => String(params[name] ?? whole))
 
 const FRENCH: Partial<Record<ErrorCode, readonly [message: string, hint: string]>> = ERRORS_FR
 

@@ -10,6 +10,7 @@ import {
   duration,
   durationOrOff,
   list,
+  optionalChoice,
   optionalPath,
   optionalPlace,
   optionalText,
@@ -22,6 +23,9 @@ import {
   whole,
 } from './base/keys.ts'
 import { ADDRESS_MODES, LOG_LEVELS } from './base/log-levels.ts'
+
+/** Majors of PostgreSQL whose data can be run: they know the builtin locale provider, and our system schema suits them. */
+export const MAJORS = [17, 18] as const
 
 const tls = (of: string) =>
   section(`TLS of ${of}. Both files, or none; read again when they change.`, {
@@ -165,6 +169,10 @@ export const ConfigSchema = section('Configuration of a Sovrabase server.', {
   engines: section('Engines.', {
     postgres: section('PostgreSQL.', {
       bin_dir: optionalPath("Folder of postgres and initdb, to use a distribution's PostgreSQL instead of the bundled one."),
+      major: optionalChoice(
+        MAJORS,
+        'Major version of new projects. Without it that of the bundled PostgreSQL, or of bin_dir; a former one needs `make majors`.',
+      ),
       pool: whole(0, 'Clusters kept prepared, so that a project is created faster; each takes its disk space.', { maximum: 100 }),
     }),
   }),

@@ -27,8 +27,8 @@ export async function countRows({ config }: LoadedConfig, keeper: KeeperOptions)
   const seat = await openSeat(keeper)
   const log = makeLog({ level: 'warn', pretty: false, destination: process.stderr })
   try {
-    const { version, settings } = await postgresProgram(config, join(seat.dataDir, 'engines'))
-    const { recovery } = postgresEngine({ version, bootstrap: 'none is asked for', log, settings })
+    const { version, settings, others } = await postgresProgram(config, join(seat.dataDir, 'engines'))
+    const { recovery } = postgresEngine({ version, bootstrap: 'none is asked for', log, settings, others: Object.keys(others).map(Number) })
     const driver = embeddedDriver(seat.hands)
     const counted: Record<string, CountedVolume> = {}
     for (const volume of (await driver.volumes?.()) ?? []) {

@@ -193,7 +193,7 @@ export async function startKeeper(options: KeeperOptions): Promise<number> {
   const { layout, accounts } = ground
   const lock = await acquireLock(layout.data, ground.shown)
   try {
-    const programs: Record<string, string> = { ...(await options.programs(layout.engines)) }
+    const programs: Record<string, string | (() => Promise<string>)> = { ...(await options.programs(layout.engines)) }
     const hands = await directHands({ layout, accounts, programs, ...(options.limits ? { limits: options.limits } : {}) })
     // A newer version brings a newer PostgreSQL: what runs goes on, what starts from now on is that one.
     const renew = async () => void Object.assign(programs, await options.programs(layout.engines))

@@ -42,6 +42,8 @@ import type { Workload } from './runtime/driver.ts'
 import { embeddedDriver } from './runtime/drivers/embedded/driver.ts'
 import type { Cluster } from './runtime/engines/postgres/cluster.ts'
 import { postgresEngine } from './runtime/engines/postgres/index.ts'
+import { upgradeKind } from './runtime/upgrade/job.ts'
+import { upgradeStore } from './runtime/upgrade/store.ts'
 import { startWire, wireHost } from './wire.ts'
 import { handleJobs, startWork } from './work.ts'
 
@@ -81,6 +83,8 @@ async function register(registry: Registry, { config, seat, log }: NodeOptions, 
     bootstrap: foundation.bootstrap,
     log,
     settings: program.settings,
+    others: Object.keys(program.others).map(Number),
+    sets: program.sets,
     catalogues: join(seat.dataDir, 'catalogues'),
   })
   const embedded = embeddedDriver(seat.hands)
@@ -191,12 +195,15 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     ...stores,
     incarnation: incarnationOf(seat.dataDir),
     spool: join(seat.dataDir, 'spool'),
+    space,
     log,
     driver: DRIVER,
     engine: 'postgres',
   })
   const { services, connector } = runtime
   const ran = await services.settle(metadata.kysely, nodeName)
+  await upgradeStore.interrupt(metadata.kysely, nodeName)
+  await queue.inherit(upgradeKind(nodeName))
   const auth = makeAuth({ config, foundation, connector, outbound, hasher, log, version: options.version })
   const realm = makePlatformRealm({
     db: metadata.kysely,
@@ -291,8 +298,6 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     wire = await startWire({ config, foundation, connector, services, projects: gateway.projects, metrics, log, inherited: seat.inherited })
     seat.inherited.close()
     await startWork({ config, foundation, runtime, control, metrics, driver, listPacks, log })
-    // The data directory is this process's alone: a former one that is no giver of its sockets is dead.
-    if (!seat.heir) await queue.takeBack()
     queue.start()
     const demoRef = options.demo ? await ensureDemo(control, log) : null
     await runtime.start(seat.heir ? ran : [])

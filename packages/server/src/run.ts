@@ -1,7 +1,8 @@
+import type { Space } from './base/disk-space.ts'
 import type { Log } from './base/log.ts'
 import type { Metrics } from './base/metrics.ts'
 import type { Outbound } from './base/outbound.ts'
-import type { Config } from './config.ts'
+import { type Config, MAJORS } from './config.ts'
 import type { Foundation } from './foundation.ts'
 import { SYSTEM } from './metadata/change.ts'
 import type { Registry } from './registry.ts'
@@ -17,6 +18,9 @@ import { makeReconciler, reconcileJob, reconcileKind } from './runtime/reconcile
 import { type Service, ServiceStore } from './runtime/services.ts'
 import { makeSleeper } from './runtime/sleep.ts'
 import { specWith } from './runtime/spec.ts'
+import { upgradeJob, upgradeKind } from './runtime/upgrade/job.ts'
+import { upgradeStore } from './runtime/upgrade/store.ts'
+import { makeUpgrader } from './runtime/upgrade/upgrader.ts'
 import { makeWatch } from './runtime/watch.ts'
 
 export interface RunParts {
@@ -32,6 +36,8 @@ export interface RunParts {
   readonly incarnation: string
   /** Directory for what is on its way. */
   readonly spool: string
+  /** Room on the disk of the data. */
+  readonly space: Space
   /** Driver and engine of prepared services. */
   readonly driver: string
   readonly engine: string
@@ -149,6 +155,35 @@ function handleJobs({ config, foundation, registry, log }: RunParts, services: S
   })
 }
 
+function handleUpgrades(
+  { foundation, registry, config, space, log }: RunParts,
+  runtime: Pick<Runtime, 'services' | 'connector' | 'archiver'>,
+) {
+  const { metadata, change, queue, nodeName } = foundation
+  const { services, connector, archiver } = runtime
+  const upgrader = makeUpgrader({
+    metadata,
+    change,
+    services,
+    connector,
+    driver: registry.driver,
+    engine: registry.engine,
+    catchUp: (service) => archiver.catchUp(service),
+    space,
+    drain: config.limits.timeouts.drain,
+    log,
+  })
+  queue.handle(upgradeKind(nodeName), {
+    maxAttempts: 3,
+    run: async (job, signal) => {
+      await upgrader.run(job.key, signal)
+      return undefined
+    },
+    failed: (job) =>
+      upgrader.gaveUp(job.key).catch((error: unknown) => log.error({ err: error, service: job.key }, 'could not record a failed upgrade')),
+  })
+}
+
 function archiveMetrics({ metrics }: RunParts, states: () => ReturnType<Archiver['states']>) {
   metrics.gauge('sovrabase_archive_lag_seconds', 'Age of the oldest change of any project that is not in its archive', [], (gauge) => {
     const since = states().flatMap(({ unstored_since }) => unstored_since ?? [])
@@ -186,6 +221,7 @@ function makeArchives(parts: RunParts, services: ServiceStore, connector: () => 
     node: nodeName,
     incarnation: parts.incarnation,
     incremental: async () => (await findCombiner()) !== null,
+    combinable: ({ engineVersion }) => engineVersion === null || Number.parseInt(engineVersion, 10) === MAJORS.at(-1),
     stored: (bytes) => counted.bytes.inc(bytes),
     failed: () => counted.failures.inc(),
     log,
@@ -234,6 +270,7 @@ export function makeRuntime(parts: RunParts): Runtime {
   const sleeper = makeSleeper({ connector, sleepAfter: (entry) => sleepAfter(entry.service.spec as { sleep_after?: number }), log })
   const watch = makeWatch({ connector, driver: registry.driver, log, every: rounds.statements, diskEvery: rounds.disk })
   handleJobs(parts, services, connector)
+  handleUpgrades(parts, { services, connector, archiver: archives.archiver })
 
   return {
     services,
@@ -248,6 +285,8 @@ export function makeRuntime(parts: RunParts): Runtime {
     async start(running) {
       const left = await services.unsettled(metadata.kysely, nodeName)
       for (const id of left) await change(SYSTEM, (c) => c.job(reconcileJob({ id, node: nodeName })))
+      for (const id of await upgradeStore.unfinished(metadata.kysely, nodeName))
+        await change(SYSTEM, (c) => c.job(upgradeJob({ id, node: nodeName })))
       prepared.refill()
       sleeper.start()
       watch.start()

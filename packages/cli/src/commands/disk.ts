@@ -6,13 +6,16 @@ import { bytes, count, localTime, pairs, table } from '../terminal/output.ts'
 type Disk = Static<typeof DiskSchema>
 
 function freeableText({ freeable }: Disk): string {
-  const [trash, orphans] = (['trash', 'orphans'] as const).map((kind) => freeable.find((one) => one.kind === kind))
+  const [trash, orphans, kept] = (['trash', 'orphans', 'kept'] as const).map((kind) => freeable.find((one) => one.kind === kind))
   const lines = [
     trash
       ? `${bytes(trash.bytes)} in ${count(trash.count, 'deleted project')}: goes by itself, or at once by \`sovra projects purge\`.`
       : '',
     orphans
       ? `${bytes(orphans.bytes)} in ${count(orphans.count, 'volume')} of no project: see --json; remove them by hand below projects/.`
+      : '',
+    kept
+      ? `${bytes(kept.bytes)} of the former PostgreSQL of ${count(kept.count, 'project')}: by \`sovra upgrade --confirm\` once all is well.`
       : '',
   ].filter(Boolean)
   return lines.length === 0 ? 'Nothing waits to be freed.' : ['Could be freed:', ...lines.map((line) => `  ${line}`)].join('\n')
@@ -34,12 +37,19 @@ export const disk = command({
       bytes(project.bytes.total - project.bytes.wal),
       bytes(project.bytes.wal),
       bytes(project.bytes.log),
-      project.state === 'deleted' ? `deleted, goes ${localTime(project.purge_at) ?? 'soon'}` : project.packed ? 'packed' : '',
+      project.bytes.kept > 0
+        ? `${bytes(project.bytes.kept)} kept of a former PostgreSQL`
+        : project.state === 'deleted'
+          ? `deleted, goes ${localTime(project.purge_at) ?? 'soon'}`
+          : project.packed
+            ? 'packed'
+            : '',
     ])
     const head = pairs([
       ['Free', `${bytes(more.free)} of ${bytes(more.total)}, reserve ${bytes(more.reserve)}${more.low ? ': LOW' : ''}`],
       ['Projects', `${bytes(kinds.projects)}${kinds.packed > 0 ? `, of that ${bytes(kinds.packed)} packed` : ''}`],
       ['Trash', bytes(kinds.trash)],
+      ['Kept', kinds.kept > 0 ? `${bytes(kinds.kept)} of a former PostgreSQL` : null],
       ['Logs', `${bytes(kinds.logs)} of the server, ${bytes(kinds.cluster_logs)} of clusters`],
       ['Metadata', bytes(kinds.metadata)],
     ])

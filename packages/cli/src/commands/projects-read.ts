@@ -1,4 +1,5 @@
 import type { Connection as ConnectionSchema, Project, RevealedKeys as RevealedSchema } from '@sovrabase/contract/project'
+import type { ServiceUpgrade } from '@sovrabase/contract/service'
 import type { Static } from 'typebox'
 import type { Client } from '../api/client.ts'
 import { findProject } from '../api/find.ts'
@@ -74,6 +75,13 @@ async function reveal<T>(client: Client, ref: string, what: 'keys' | 'connection
   }
 }
 
+function upgradeText({ state, from, to, step, failure }: ServiceUpgrade): string {
+  if (state === 'failed') return `could not move from ${from} to ${to}: ${failure?.message ?? ''}`
+  if (state === 'kept') return `moved from ${from} to ${to}; the former directory is kept: sovra upgrade --confirm, or --back`
+  if (state === 'dropping') return 'a directory that is not needed any more is being removed'
+  return `moving from ${from} to ${to}: ${step ?? 'waiting'}`
+}
+
 export const show = command<{ secrets?: boolean }, [project: string]>({
   use: 'show <project>',
   says: 'all that an application needs: URL, keys, storageKey for supabase-js, connection string',
@@ -108,6 +116,7 @@ export const show = command<{ secrets?: boolean }, [project: string]>({
       ['Mail', project.mail_waiting ? `mail_not_configured, ${project.mail_waiting} waiting` : null],
       ['Isolation', project.isolation],
       ['Region', project.region],
+      ...project.services.flatMap(({ upgrade }) => (upgrade ? [['PostgreSQL', upgradeText(upgrade)] as [string, string]] : [])),
       ['Services', project.services.map((service) => `${service.name} (${service.engine} ${service.engine_version ?? ''})`).join(', ')],
       ['Labels', labelsOf(project) || null],
       ['Created', localTime(project.created_at)],

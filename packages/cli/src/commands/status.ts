@@ -42,7 +42,22 @@ interface Status {
   readonly isolation: string
   readonly disk: { readonly free: number; readonly total: number; readonly reserve: number; readonly low: boolean }
   readonly mail: { readonly waiting: number; readonly projects: number }
+  readonly upgrades: { readonly running: number; readonly failed: number; readonly kept: number; readonly kept_since: string | null }
   readonly projects: { readonly active: number; readonly awake: number; readonly queued: number; readonly degraded: number }
+}
+
+/** Days after which what is kept is asked about. */
+const LONG_KEPT = 14
+const DAY = 86_400_000
+
+function upgradeLine({ running, failed, kept, kept_since: since }: Status['upgrades']): string | null {
+  const old = since !== null && Date.now() - Date.parse(since) > LONG_KEPT * DAY
+  const parts = [
+    running > 0 ? `${running} under way` : '',
+    failed > 0 ? `${failed} FAILED (see sovra projects show)` : '',
+    kept > 0 ? `${kept} to confirm since ${localTime(since)}${old ? ', LONG AGO' : ''}: sovra upgrade --confirm --all` : '',
+  ].filter(Boolean)
+  return parts.length === 0 ? null : parts.join('; ')
 }
 
 export const status = command({
@@ -68,6 +83,7 @@ export const status = command({
       ['Backup', backupLine(backup)],
       ['Points in time', archiveLine(found.archives)],
       ['Root key', backup.root_key_exported ? null : 'NOT IN THE SAFE YET: sovra keys export-root --to FILE'],
+      ['Newer PostgreSQL', upgradeLine(found.upgrades)],
       ['Projects', `${projects.active}, ${projects.awake} awake`],
       ['Waiting', projects.queued > 0 ? `${projects.queued} for a place` : null],
       ['Mail', found.mail.waiting > 0 ? `mail_not_configured, ${found.mail.waiting} waiting` : null],

@@ -1,5 +1,6 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
-import { enqueueJob, JobStore, workerOf } from './job-store.ts'
+import { uuid } from './ids.ts'
+import { enqueueJob, JobStore } from './job-store.ts'
 import type { Job, JobRow, JobTables, NewJob } from './job-table.ts'
 import { type Log, silentLog } from './log.ts'
 
@@ -31,8 +32,6 @@ export interface QueueOptions {
   readonly now?: () => number
   /** How long `close()` waits for what runs, ms; default 10 s. */
   readonly grace?: number
-  /** Of the node whose processes follow each other: see `takeBack`. */
-  readonly node?: string
 }
 
 export interface Queue {
@@ -40,10 +39,10 @@ export interface Queue {
   /** Within a transaction of the caller's: the job is there if and only if that commits. Poke afterwards. */
   enqueue(trx: Kysely<JobTables> | Transaction<JobTables>, job: NewJob): Promise<void>
   poke(): void
+  /** Before `start`, where it is known that no other process runs jobs of this kind: what one that was killed has left need not wait for its lease. */
+  inherit(kind: string): Promise<void>
   /** When the next unfinished job is due, ms; null: none. */
   nextDue(): Promise<number | null>
-  /** What former processes of this node were at when they died is due at once, not when their leases end. Only where none of them lives any more. */
-  takeBack(): Promise<void>
   start(): void
   /** Claims nothing more, aborts what runs, waits for it and gives it back uncounted. */
   close(): Promise<void>
@@ -110,14 +109,13 @@ class JobQueue implements Queue {
   #lookAgain = false
   #open = false
 
-  constructor(database: Kysely<JobTables>, options: QueueOptions) {
-    const { schema, poll = POLL, log = silentLog, now = Date.now, grace = GRACE, node } = options
+  constructor(database: Kysely<JobTables>, { schema, poll = POLL, log = silentLog, now = Date.now, grace = GRACE }: QueueOptions) {
     this.#schema = schema
     this.#poll = poll
     this.#log = log
     this.#now = now
     this.#grace = grace
-    this.#store = new JobStore(this.#within(database), workerOf(node), now)
+    this.#store = new JobStore(this.#within(database), uuid(), now)
   }
 
   #within(db: Kysely<JobTables>): Kysely<JobTables> {
@@ -132,12 +130,12 @@ class JobQueue implements Queue {
     return enqueueJob(this.#within(trx), job, this.#now())
   }
 
-  nextDue(): Promise<number | null> {
-    return this.#store.nextDue()
+  inherit(kind: string): Promise<void> {
+    return this.#store.endLeases(kind)
   }
 
-  takeBack(): Promise<void> {
-    return this.#store.takeBack()
+  nextDue(): Promise<number | null> {
+    return this.#store.nextDue()
   }
 
   start(): void {

@@ -10,7 +10,7 @@ export interface Key {
   readonly type?: string | readonly string[]
   readonly items?: { readonly type: string; readonly format?: string }
   readonly pattern?: string
-  readonly enum?: readonly (string | boolean)[]
+  readonly enum?: readonly (string | number | boolean | null)[]
   readonly default: unknown
   readonly description: string
   readonly format?: string
@@ -57,6 +57,9 @@ export const optionalPlace = (description: string) =>
 
 export const whole = (value: number, description: string, range: { minimum?: number; maximum?: number } = {}) =>
   key<number>({ type: 'integer', default: value, minimum: 0, description, ...range })
+
+export const optionalChoice = <const T extends number>(values: readonly T[], description: string) =>
+  key<T | null>({ type: ['integer', 'null'], enum: [...values, null], default: null, description })
 
 /** The value is in ms. */
 export const duration = (value: string, description: string) =>

@@ -51,6 +51,7 @@ const ADMINISTERS: readonly ControlAction[] = [
   'invitation:list',
   'invitation:revoke',
   'project:delete',
+  'project:upgrade',
   'project:restore',
   'project:move',
   'project:receive',

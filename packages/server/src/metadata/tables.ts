@@ -100,6 +100,22 @@ export interface Services {
   updated_at: Millis
 }
 
+/** Writer: runtime/upgrade/store.ts */
+export interface ServiceUpgrades {
+  service_id: string
+  /** wanted | running | kept | failed | dropping */
+  state: string
+  /** The one that the service does not use. */
+  volume: string
+  from_version: string
+  to_version: string
+  step: string | null
+  run: string | null
+  failure: Json | null
+  began_at: Millis
+  ended_at: Millis | null
+}
+
 /** Passwords of a service's own roles, encrypted. Writer: runtime/services.ts */
 export interface ServiceSecrets {
   service_id: string
@@ -419,18 +435,6 @@ export interface AuthSamlRelayStates {
   updated_at: Millis
   flow_state_id: string | null
 }
-/** As whom an identity provider knows the holder of a session. */
-export interface AuthSamlSessions {
-  session_id: string
-  provider_id: string
-  name_id: string
-  name_hash: string
-  name_id_format: string | null
-  name_qualifier: string | null
-  sp_name_qualifier: string | null
-  session_index: string | null
-  created_at: Millis
-}
 export interface AuthAuditLogEntries {
   id: string
   instance_id: string | null
@@ -475,6 +479,7 @@ export interface Tables {
   projects: Projects
   services: Services
   service_secrets: ServiceSecrets
+  service_upgrades: ServiceUpgrades
   realm_keys: RealmKeys
   api_keys: ApiKeys
   settings: Settings
@@ -498,7 +503,6 @@ export interface Tables {
   auth_sso_domains: AuthSsoDomains
   auth_saml_providers: AuthSamlProviders
   auth_saml_relay_states: AuthSamlRelayStates
-  auth_saml_sessions: AuthSamlSessions
   auth_audit_log_entries: AuthAuditLogEntries
   auth_mails: AuthMails
   auth_rates: AuthRates

@@ -55,6 +55,8 @@ const DRAIN_LOOK = 20
 /** Errors of a wake that say nothing against the service. */
 const NOT_ITS_FAULT = ['node_busy', 'node_closing', 'service_not_found', 'service_elsewhere'] as const
 
+const slow = () => fail('project_unavailable', { seconds: 2 }, { headers: { 'retry-after': '2' } })
+
 const settled = (promise: Promise<unknown>): Promise<void> =>
   promise.then(
     () => {},
@@ -137,10 +139,7 @@ export class Connector {
     try {
       if (until === null) return void (await entry.turning)
       const late = new Promise<never>((_, reject) => {
-        timer = setTimeout(
-          () => reject(entry.placing ? nodeBusy() : fail('project_unavailable', { seconds: 2 }, { headers: { 'retry-after': '2' } })),
-          Math.max(0, until - this.#now()),
-        )
+        timer = setTimeout(() => reject(entry.placing ? nodeBusy() : (entry.late?.() ?? slow())), Math.max(0, until - this.#now()))
       })
       await Promise.race([entry.turning, late])
     } finally {
@@ -366,11 +365,13 @@ export class Connector {
     const running = entry.state === 'awake'
     return this.#turn(entry, 'sleeping', async () => {
       try {
+        entry.late = options.late
         if (running) await this.#stop(entry, options.reason ?? 'sleep', options.drain ?? 0)
         const result = await work(entry.service)
         if (options.forget) this.#forget(entry)
         return result
       } finally {
+        entry.late = undefined
         this.#slept(entry)
       }
     })
@@ -402,6 +403,11 @@ export class Connector {
   /** A prepared service got its project: the next `hold` finds it by that name. */
   claimed(service: Service): void {
     this.#remember(service)
+  }
+
+  /** What metadata say of it now. */
+  renew(service: Service): void {
+    if (this.#entries.has(service.id)) this.#remember(service)
   }
 
   entry(id: string): Readonly<Entry> | undefined {
@@ -456,4 +462,6 @@ export interface StillOptions {
   readonly reason?: Ending
   readonly drain?: number
   readonly forget?: boolean
+  /** What callers are told whose patience ends meanwhile. */
+  readonly late?: () => Error
 }

@@ -16,6 +16,8 @@ export interface Workload {
   readonly template?: string
   /** Logical name of the binary (`postgres`), resolved by the driver, and its arguments. `{volume}` and `{runtime}` are replaced by their paths. */
   readonly command: readonly string[]
+  /** Programs of another version for a volume that it wrote. */
+  readonly versions?: WorkloadVersions
   readonly environment: Readonly<Record<string, string>>
   /** Files written into the volume at each start (relative path → text), mode 0600. */
   readonly files: Readonly<Record<string, string>>
@@ -26,6 +28,15 @@ export interface Workload {
   /** How to stop it: signals in order, each with its patience in ms. */
   readonly stop: readonly { readonly signal: NodeJS.Signals; readonly wait: number }[]
   readonly limits: WorkloadLimits
+}
+
+export interface WorkloadVersions {
+  /** At the top of the volume: its first line says which version wrote it. */
+  readonly file: string
+  /** What `command` and `files` are for. */
+  readonly own: string
+  /** What else there are programs for; its files stand for those of the same name. A volume of none of them is not started. */
+  readonly known: Readonly<Record<string, { readonly command: readonly string[]; readonly files: Readonly<Record<string, string>> }>>
 }
 
 export interface WorkloadLimits {
@@ -103,6 +114,8 @@ export interface Driver {
   move?(from: string, to: string): Promise<void>
   /** Names of all volumes on this node. */
   volumes?(): Promise<string[]>
+  /** How a volume is made one of another version of its engine. */
+  readonly refit?: Refit
   /** Bytes of the volumes that are packed. */
   packed?(): ReadonlyMap<string, number>
   /** What a volume takes; undefined where it is not here. */
@@ -114,4 +127,24 @@ export interface Driver {
   onExit(listener: (id: ServiceId, detail: string, run: string) => void): void
   /** Ends everything that it started. */
   close(): Promise<void>
+}
+
+/**
+ * A volume is worked on that nobody uses: `stage` copies one into it, programs make the new data beside the copy, `unfold` leaves that alone.
+ * What it was copied from is only read.
+ */
+export interface Refit {
+  /** A new volume with a copy of the other in its directory `old`, and these files at its top. */
+  stage(from: string, to: string, files: Readonly<Record<string, string>>): Promise<void>
+  /** Runs a program on it to its end, with the rights of the volume's owner; answers what it printed. Nothing of it is left running. */
+  run(volume: string, program: RefitProgram): Promise<string>
+  /** The volume becomes what lies in a directory at its top; the rest goes. */
+  unfold(volume: string, inner: string): Promise<void>
+}
+
+export interface RefitProgram {
+  /** As `Workload.command`; `{bin:NAME}` is the directory of another program. */
+  readonly command: readonly string[]
+  readonly environment: Readonly<Record<string, string>>
+  readonly input?: string
 }

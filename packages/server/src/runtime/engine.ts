@@ -1,6 +1,6 @@
 import type { TSchema } from 'typebox'
 import type { Tar } from '../base/archive/tar-apart.ts'
-import type { Endpoint, Workload } from './driver.ts'
+import type { Endpoint, RefitProgram, Workload } from './driver.ts'
 import type { History } from './history.ts'
 import type { Service } from './services.ts'
 
@@ -24,6 +24,8 @@ export interface Engine<Spec = unknown> {
   adopt?(at: Endpoint, service: Service<Spec>, copied: Copied): Promise<void>
   /** The data of a running service as a tar of its volume, while it goes on serving. Without it a service stops while it is copied. */
   base?(at: Endpoint, service: Service<Spec>): Tar
+  /** To a newer major than the one that wrote a volume. */
+  readonly upgrade?: EngineUpgrade<Spec>
   /** For archives that reach back to any moment. */
   readonly history?: History
   /** Names of the secrets that a service of this engine needs, made once at its creation (random, encrypted in metadata). */
@@ -32,6 +34,25 @@ export interface Engine<Spec = unknown> {
   attach?(at: Endpoint, service: Service<Spec>): Promise<Attachment>
   /** The service and its data are gone: what the engine keeps of it beside them goes too. Idempotent. */
   forget?(id: string): Promise<void>
+}
+
+/** How a stopped volume of a former major is made one of this engine's, in a volume of its own (`Driver.refit`). */
+export interface EngineUpgrade<Spec = unknown> {
+  /** Of what wrote that version ("17.11"): `able`, `current` (there is nothing newer) or `tools` (its programs are not here). */
+  can(version: string): 'able' | 'current' | 'tools'
+  /** Files at the top of the volume that is worked on. */
+  readonly files: Readonly<Record<string, string>>
+  /** In their order; afterwards the data is in the directory `new`. */
+  steps(version: string): readonly UpgradeStep[]
+  /** At its first start, which nobody else knows of: what is left to do, and whether it is whole. Idempotent. */
+  finish(at: Endpoint, service: Service<Spec>): Promise<void>
+}
+
+export interface UpgradeStep {
+  readonly name: string
+  readonly program: RefitProgram
+  /** Not needed where this program prints that. */
+  readonly unless?: { readonly program: RefitProgram; readonly says: RegExp }
 }
 
 /** What the first start of a volume that was copied from another service must do beside `prepare`. */

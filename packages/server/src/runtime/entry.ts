@@ -46,6 +46,8 @@ export interface Entry {
   wokenAt: number
   /** The wake or sleep under way: everyone waits on this one promise. */
   turning: Promise<void> | null
+  /** What callers are told who wait too long for the end of that; undefined: that it did not start. */
+  late: (() => Error) | undefined
   /** Its wake waits for a place among the awake ones of this node. */
   placing: boolean
   /** Ends a wake under way: its process has ended. */
@@ -74,6 +76,7 @@ export function newEntry(service: Service): Entry {
     lastUsed: 0,
     wokenAt: 0,
     turning: null,
+    late: undefined,
     placing: false,
     abort: null,
     ending: 'sleep',

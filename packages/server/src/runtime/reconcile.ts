@@ -6,6 +6,8 @@ import type { Connector } from './connect.ts'
 import type { Driver } from './driver.ts'
 import type { Engine } from './engine.ts'
 import type { Service, ServiceStore } from './services.ts'
+import { trialId } from './upgrade/job.ts'
+import { upgradeStore } from './upgrade/store.ts'
 
 /** Kind of the jobs of a node: where a service's data lies, only that node can do anything about it. */
 export const reconcileKind = (node: string): string => `reconcile.${node}`
@@ -43,9 +45,15 @@ export function makeReconciler(options: ReconcilerOptions) {
   /** Nobody can wake it from here on: first because its data is being removed, then because it is gone. */
   async function remove(service: Service): Promise<void> {
     const driver = options.driver(service.driver)
-    await connector.still(service.id, () => driver.remove(service.id, service.volume), { reason: 'deleted', forget: true })
+    const removeAll = async () => {
+      const upgrade = await upgradeStore.of(metadata.kysely, service.id)
+      if (upgrade && upgrade.volume !== '') await driver.remove(trialId(service.id), upgrade.volume)
+      await driver.remove(service.id, service.volume)
+    }
+    await connector.still(service.id, removeAll, { reason: 'deleted', forget: true })
     await options.engine(service.engine).forget?.(service.id)
     await options.change(SYSTEM, async (change) => {
+      await upgradeStore.forget(change.trx, service.id)
       await services.forget(change.trx, service.id)
       if (service.project !== '') await change.event({ name: 'service.deleted', subject: service.id, project_ref: service.project })
     })

@@ -301,6 +301,15 @@ export class ServiceStore {
       .execute()
   }
 
+  /** Another volume, that another version wrote. */
+  async setVolume(
+    trx: Transaction<Tables>,
+    id: string,
+    { volume, engineVersion }: Pick<Service, 'volume' | 'engineVersion'>,
+  ): Promise<void> {
+    await trx.updateTable('services').set({ volume, engine_version: engineVersion, updated_at: Date.now() }).where('id', '=', id).execute()
+  }
+
   /** null: no more. */
   async setStatementsUntil(trx: Transaction<Tables>, id: string, until: number | null): Promise<void> {
     await trx.updateTable('services').set({ statements_until: until, updated_at: Date.now() }).where('id', '=', id).execute()

@@ -15,10 +15,11 @@ export const diskRoutes =
         const { projects, orphans } = await diskUse(control)
         const sum = (of: readonly { readonly bytes: { readonly total: number } }[]) => of.reduce((all, { bytes }) => all + bytes.total, 0)
         const gone = projects.filter(({ state }) => state === 'deleted')
-        const all = (kind: 'wal' | 'log') => projects.reduce((bytes, project) => bytes + project.bytes[kind], 0)
+        const all = (kind: 'wal' | 'log' | 'kept') => projects.reduce((bytes, project) => bytes + project.bytes[kind], 0)
         const freeable = [
           { kind: 'trash' as const, bytes: sum(gone), count: gone.length },
           { kind: 'orphans' as const, bytes: orphans.reduce((bytes, one) => bytes + one.bytes, 0), count: orphans.length },
+          { kind: 'kept' as const, bytes: all('kept'), count: projects.filter(({ bytes }) => bytes.kept > 0).length },
         ]
         return {
           ...control.space.state(),
@@ -26,6 +27,7 @@ export const diskRoutes =
             projects: sum(projects) - sum(gone),
             trash: sum(gone),
             packed: sum(projects.filter(({ packed }) => packed)),
+            kept: all('kept'),
             wal: all('wal'),
             cluster_logs: all('log'),
             logs: control.logs?.bytes() ?? 0,

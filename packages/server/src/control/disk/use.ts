@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs'
+import { upgradeStore } from '../../runtime/upgrade/store.ts'
 import type { Control } from '../context.ts'
 
 export interface ProjectUse {
@@ -10,15 +11,15 @@ export interface ProjectUse {
   readonly purge_at: string | null
   /** Has slept for long. */
   readonly packed: boolean
-  /** Bytes: all of it, and of that the write-ahead log; the log of its processes lies elsewhere. */
-  readonly bytes: { readonly total: number; readonly wal: number; readonly log: number }
+  /** Bytes: all of it, and of that the write-ahead log; the log of its processes and what is kept of a former major lie elsewhere. */
+  readonly bytes: { readonly total: number; readonly wal: number; readonly log: number; readonly kept: number }
 }
 
 /** Directory of the write-ahead log, by engine. */
 const WAL: Readonly<Record<string, string>> = { postgres: 'pg_wal' }
 /** Volumes that are measured at once: each walks a thousand files. */
 const AT_ONCE = 4
-const NOTHING = { total: 0, wal: 0, log: 0 }
+const NOTHING = { total: 0, wal: 0, log: 0, kept: 0 }
 
 function sizeOf(file: string): number {
   try {
@@ -50,12 +51,15 @@ export async function diskUse(control: Control): Promise<{ projects: ProjectUse[
     .select(['projects.ref', 'projects.name', 'projects.state', 'projects.purge_at', 'organisations.name as organisation'])
     .execute()
   const services = await control.services.list(control.db, {})
-  const measured = await inTurns(services, async ({ project, driver, engine, volume }) => {
+  const upgrades = (await upgradeStore.list(control.db)).filter(({ volume }) => volume !== '')
+  const measured = await inTurns(services, async ({ id, project, driver, engine, volume }) => {
     // One that was never made, or lies on another node, takes nothing here.
     const found = await control.drivers.get(driver)?.usage?.(volume)
     const wal = found?.parts[WAL[engine] ?? ''] ?? 0
+    const other = upgrades.find(({ service }) => service === id)?.volume
+    const kept = other === undefined ? 0 : ((await control.drivers.get(driver)?.usage?.(other))?.total ?? 0)
     const packed = control.drivers.get(driver)?.packed?.().has(volume) ?? false
-    return { project, packed, bytes: found ? { total: found.total, wal, log: found.log } : NOTHING }
+    return { project, packed, bytes: found ? { total: found.total, wal, log: found.log, kept } : { ...NOTHING, kept } }
   })
   const projects = rows.map(({ ref, name, state, purge_at, organisation }) => {
     const own = measured.filter(({ project }) => project === ref)
@@ -67,11 +71,11 @@ export async function diskUse(control: Control): Promise<{ projects: ProjectUse[
       state: state === 'deleted' ? ('deleted' as const) : ('active' as const),
       purge_at: purge_at === null ? null : new Date(purge_at).toISOString(),
       packed: own.some((one) => one.packed),
-      bytes: { total: sum('total'), wal: sum('wal'), log: sum('log') },
+      bytes: { total: sum('total'), wal: sum('wal'), log: sum('log'), kept: sum('kept') },
     }
   })
   projects.sort((a, b) => b.bytes.total - a.bytes.total)
-  return { projects, orphans: await orphansOf(control, new Set(services.map(({ volume }) => volume))) }
+  return { projects, orphans: await orphansOf(control, new Set([...services, ...upgrades].map(({ volume }) => volume))) }
 }
 
 async function orphansOf({ drivers }: Control, known: ReadonlySet<string>): Promise<{ volume: string; bytes: number }[]> {

@@ -4,6 +4,7 @@ import { fail } from '../../base/errors.ts'
 import { waitingOutboxes } from '../../metadata/outboxes.ts'
 import { LINK_LIFE } from '../../realms/platform.ts'
 import { platformStore } from '../../realms/platform-store.ts'
+import { type Upgrade, upgradeStore } from '../../runtime/upgrade/store.ts'
 import { actorOf } from '../actor.ts'
 import { archiveStatus, backupStatus } from '../backups/state.ts'
 import type { Control } from '../context.ts'
@@ -40,8 +41,26 @@ const Status = Type.Object({
   }),
   /** Of projects without a mail server. */
   mail: Type.Object({ waiting: Type.Integer(), projects: Type.Integer() }),
+  /** Projects on their way to a newer major of PostgreSQL, and those whose former directory is kept. */
+  upgrades: Type.Object({
+    running: Type.Integer(),
+    failed: Type.Integer(),
+    kept: Type.Integer(),
+    kept_since: Type.Union([Type.String(), Type.Null()]),
+  }),
   projects: Type.Object({ active: Type.Integer(), awake: Type.Integer(), queued: Type.Integer(), degraded: Type.Integer() }),
 })
+
+function upgradesOf(upgrades: readonly Upgrade[]) {
+  const kept = upgrades.filter(({ state }) => state === 'kept')
+  const since = kept.map(({ endedAt }) => endedAt ?? 0)
+  return {
+    running: upgrades.filter(({ state }) => state === 'wanted' || state === 'running').length,
+    failed: upgrades.filter(({ state }) => state === 'failed').length,
+    kept: kept.length,
+    kept_since: since.length === 0 ? null : time(Math.min(...since)),
+  }
+}
 
 export const platformRoutes =
   (control: Control): FastifyPluginAsyncTypebox =>
@@ -70,6 +89,7 @@ export const platformRoutes =
         backup: await backupStatus(control),
         archives: archiveStatus(control),
         disk: control.space.state(),
+        upgrades: upgradesOf(await upgradeStore.list(db)),
         mail: { projects: unsent.length, waiting: unsent.reduce((sum, { waiting }) => sum + waiting, 0) },
         projects: {
           active: Number(count.n),

@@ -9,7 +9,7 @@ import type { Engine } from '../engine.ts'
 import type { Entry } from '../entry.ts'
 import type { Service, ServiceStore } from '../services.ts'
 import { Follower } from './follower.ts'
-import { type BaseRecord, isLineageOf, lineageFolder, lineageName, lineageNames } from './layout.ts'
+import { type BaseRecord, followedLineage, lineageFolder, lineageName, lineageNames } from './layout.ts'
 import { pruneProject } from './prune.ts'
 import type { BackupSettings, Places } from './settings.ts'
 import { type ArchiveFact, archiveFacts, writeArchiveFact } from './state.ts'
@@ -26,6 +26,8 @@ export interface ArchiverOptions {
   readonly incarnation: string
   /** Whether bases of changes can be put together here. */
   readonly incremental: () => Promise<boolean>
+  /** Whether those of this service are of the version that is put together. */
+  readonly combinable: (service: Service) => boolean
   readonly stored: (bytes: number) => void
   readonly failed: () => void
   readonly log: Log
@@ -172,7 +174,7 @@ export class Archiver {
     return new Follower({
       service,
       history,
-      last: async () => (await lineageNames(store, project)).findLast((one) => isLineageOf(one, volume, incarnation)) ?? null,
+      last: async () => followedLineage(await lineageNames(store, project), volume, incarnation),
       fresh: () => lineageName(volume, incarnation, this.#now()),
       open: (lineage) => within(store, lineageFolder(project, lineage)),
       rules: () => {
@@ -191,7 +193,7 @@ export class Archiver {
         this.#turn = mine.catch(() => {})
         return mine
       },
-      incremental: this.#incremental,
+      incremental: this.#incremental && this.#options.combinable(service),
       chain: CHAIN,
       stored,
       based: (base) => this.#based(service, base),

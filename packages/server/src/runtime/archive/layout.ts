@@ -59,8 +59,17 @@ const ID = /^base\/(\d{13}-[0-9a-f]{16})\.json$/
 
 export const lineageName = (volume: string, incarnation: string, at: number): string =>
   `${volume}-${incarnation}-${String(at).padStart(13, '0')}`
-/** Whether a lineage is of this volume here; the newest of these is the one that is followed. */
-export const isLineageOf = (name: string, volume: string, incarnation: string): boolean => name.startsWith(`${volume}-${incarnation}-`)
+const beganAt = (name: string): number => Number(name.slice(name.lastIndexOf('-') + 1))
+
+/**
+ * The lineage of this volume that is followed; null where it begins anew. So it does, too, where another volume of the project was followed here since: it
+ * went to a newer major of its engine and came back.
+ */
+export function followedLineage(names: readonly string[], volume: string, incarnation: string): string | null {
+  const here = names.filter((name) => name.includes(`-${incarnation}-`)).toSorted((a, b) => beganAt(a) - beganAt(b))
+  const last = here.at(-1)
+  return last?.startsWith(`${volume}-${incarnation}-`) ? last : null
+}
 export const lineageFolder = (ref: string, lineage: string): string => `${ref}/${lineage}`
 export const hex = (position: Position): string => position.toString(16).padStart(16, '0')
 export const positionOf = (text: string): Position => BigInt(`0x${text}`)

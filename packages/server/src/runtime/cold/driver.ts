@@ -19,7 +19,7 @@ export interface ColdDriver extends Driver {
  *   unpack: lay the volume beside, sync, rename it → remove the pack     (killed between: both; the volume counts)
  */
 export function withCold(driver: Driver, packs: Packs, log: Log): ColdDriver {
-  const { pack, unpack } = driver
+  const { pack, unpack, refit } = driver
   const thawing = new Map<string, Promise<void>>()
 
   async function absent(volume: string): Promise<boolean> {
@@ -72,6 +72,17 @@ export function withCold(driver: Driver, packs: Packs, log: Log): ColdDriver {
           move: async (from: string, to: string) => {
             await thaw(from)
             await driver.move?.(from, to)
+          },
+        }
+      : {}),
+    ...(refit
+      ? {
+          refit: {
+            ...refit,
+            stage: async (from: string, to: string, files: Readonly<Record<string, string>>) => {
+              await thaw(from)
+              await refit.stage(from, to, files)
+            },
           },
         }
       : {}),

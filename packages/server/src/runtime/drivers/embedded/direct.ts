@@ -1,17 +1,8 @@
 import { chown } from 'node:fs/promises'
 import { fail } from '../../../base/errors.ts'
+import type { RefitProgram } from '../../driver.ts'
 import type { Accounts } from './accounts.ts'
-import {
-  checkCommand,
-  checkEnvironment,
-  checkName,
-  checkNumber,
-  checkOrder,
-  checkSignal,
-  type Hands,
-  type Programs,
-  type StartOrder,
-} from './hands.ts'
+import { checkFile, checkFiles, checkName, checkNumber, checkOrder, checkProgram, checkSignal, type Hands, type Programs } from './hands.ts'
 import { runOnce } from './launch.ts'
 import { closeLayout, type Layout, settle } from './layout.ts'
 import { openLimits } from './limits.ts'
@@ -45,25 +36,29 @@ function queues() {
     [...new Set(names)].sort().reduceRight<() => Promise<R>>((inner, name) => () => one(name, inner), work)()
 }
 
-/** Runs a program once on a volume, as its owner. */
-async function initVolume(
-  { layout, accounts, programs }: DirectOptions,
-  volumes: Volumes,
-  volume: string,
-  program: Program,
-): Promise<void> {
+interface Place {
+  readonly volumes: Volumes
+  readonly processes: Processes
+  readonly volume: string
+}
+
+/** Runs a program once on a volume, as its owner; processes that it has left there are ended, however it ended. */
+async function initVolume({ layout, accounts, programs }: DirectOptions, place: Place, program: RefitProgram): Promise<string> {
+  const { volumes, processes, volume } = place
   const dir = volumes.path(volume)
   const owner = await volumes.owner(volume)
   if (owner === null) throw fail('volume_missing', { volume })
   const uid = accounts.server === null ? null : owner
-  const command = resolveCommand(program.command, programs, { volume: dir, runtime: layout.runtime })
-  await runOnce({ command, environment: program.environment, uid, cwd: '/', data: 0 }, layout, async (lent) => {
-    if (lent !== null && lent !== owner) await chown(dir, lent, lent)
-    else await must('chown', ['-R', '-h', `${owner}:${owner}`, '--', dir], dir)
+  return await processes.within(volume, owner, async (runtime) => {
+    const command = await resolveCommand(program.command, programs, { volume: dir, runtime })
+    const launch = { command, environment: program.environment, uid, cwd: dir, data: 0, input: program.input ?? '' }
+    return await runOnce(launch, layout, async (lent) => {
+      for (const at of [runtime, dir])
+        if (lent !== null && lent !== owner) await chown(at, lent, lent)
+        else await must('chown', ['-R', '-h', `${owner}:${owner}`, '--', at], dir)
+    })
   })
 }
-
-type Program = Pick<StartOrder, 'command' | 'environment'>
 
 /**
  * Hands that work in this process, with its rights. The directories are settled first; every argument is checked here, whoever asks, and
@@ -103,6 +98,7 @@ export async function directHands(options: DirectOptions): Promise<Hands> {
     remove: async (volume) =>
       queued([checkName(volume)], async () => {
         await processes.stop(volume)
+        await processes.reap(volume)
         processes.forget(volume)
         await volumes.remove(volume)
       }),
@@ -121,10 +117,18 @@ export async function directHands(options: DirectOptions): Promise<Hands> {
     stop: async (volume) => queued([checkName(volume)], () => processes.stop(volume)),
     signal: async (volume, signal) => processes.signal(checkName(volume), checkSignal(signal)),
     log: async (volume, bytes) => volumes.readLog(checkName(volume), checkNumber(bytes, MAX_LOG)),
-    init: async (volume, command, environment) =>
-      onStill([volume], () =>
-        initVolume(options, volumes, volume, { command: checkCommand(command), environment: checkEnvironment(environment) }),
-      ),
+    init: async (volume, command, environment, input) => {
+      const checked = checkProgram(command, environment, input)
+      return onStill([volume], () => initVolume(options, { volumes, processes, volume }, checked))
+    },
+    stage: async (from, to, files) => {
+      const checked = checkFiles(files)
+      return onStill([from, to], () => volumes.stage(from, to, checked))
+    },
+    unfold: async (volume, inner) => {
+      const checked = checkFile(inner)
+      return onStill([volume], () => volumes.unfold(volume, checked))
+    },
     promote: async (volume, template) => onStill([volume, template], () => volumes.promote(volume, template)),
     pipe: () => pipes.open(),
     pack: async (volume, pipe) => {

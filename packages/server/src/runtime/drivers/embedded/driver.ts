@@ -40,6 +40,7 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
     const started = await hands.start({
       volume,
       command: workload.command,
+      versions: workload.versions ?? null,
       environment: workload.environment,
       files: workload.files,
       pidFile: workload.pidFile ?? null,
@@ -109,6 +110,12 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
       const [first, second] = await Promise.allSettled([sent, done])
       if (first.status === 'rejected') throw first.reason
       if (second.status === 'rejected') throw second.reason
+    },
+
+    refit: {
+      stage: (from, to, files) => hands.stage(from, to, files),
+      run: (volume, { command, environment, input }) => hands.init(volume, command, environment, input),
+      unfold: (volume, inner) => hands.unfold(volume, inner),
     },
 
     onExit: (listener) => void listeners.push(listener),

@@ -1,5 +1,5 @@
 import { fail } from '../../../base/errors.ts'
-import type { Usage } from '../../driver.ts'
+import type { RefitProgram, Usage, WorkloadVersions } from '../../driver.ts'
 import type { Pipe } from './pipes.ts'
 
 /**
@@ -34,8 +34,12 @@ export interface Hands {
   signal(volume: string, signal: NodeJS.Signals): Promise<void>
   /** The last bytes of what the process wrote to stdout and stderr. */
   log(volume: string, bytes: number): Promise<string>
-  /** Runs a program once on a volume, as the volume's owner, until it ends. */
-  init(volume: string, command: readonly string[], environment: Readonly<Record<string, string>>): Promise<void>
+  /** Runs a program once on a volume, as the volume's owner, until it ends and nothing of it is left; answers what it printed. */
+  init(volume: string, command: readonly string[], environment: Readonly<Record<string, string>>, input?: string): Promise<string>
+  /** A new volume with a copy of another, which no process uses, in its directory `old`, and these files at its top. */
+  stage(from: string, to: string, files: Readonly<Record<string, string>>): Promise<void>
+  /** A volume that no process uses becomes what lies in a directory at its top. */
+  unfold(volume: string, inner: string): Promise<void>
   /** A way for the bytes of a volume: its socket takes one connection. */
   pipe(): Promise<Pipe>
   /** Writes a volume that no process uses to the pipe, as a tar. */
@@ -63,6 +67,7 @@ export interface StartOrder {
   readonly volume: string
   /** Name of a known program and its arguments; `{volume}` and `{runtime}` are replaced. */
   readonly command: readonly string[]
+  readonly versions: WorkloadVersions | null
   readonly environment: Readonly<Record<string, string>>
   /** Name at the top of the volume → text. */
   readonly files: Readonly<Record<string, string>>
@@ -87,8 +92,8 @@ export interface VolumeState {
   readonly crashed: boolean
 }
 
-/** Logical program name → absolute path. */
-export type Programs = Readonly<Record<string, string>>
+/** Logical program name → absolute path, or how to get it where it is seldom wanted. */
+export type Programs = Readonly<Record<string, string | (() => Promise<string>)>>
 
 const NAME = /^[a-z0-9][a-z0-9._-]{0,99}$/
 const FILE = /^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,99}$/
@@ -97,6 +102,7 @@ const VARIABLE = /^(PG[A-Z_]+|LC_[A-Z]+|LANG|TZ|SOVRABASE_[A-Z_]+)$/
 const SIGNALS: readonly string[] = ['SIGHUP', 'SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGKILL', 'SIGUSR1', 'SIGUSR2']
 const MAX_MEMORY = 1 << 24
 const MAX_WAIT = 600_000
+const MAX_INPUT = 1 << 16
 
 const refuse = (reason: string) => fail('order_refused', { reason })
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -117,7 +123,7 @@ export function checkNumber(value: unknown, max: number): number {
   return value
 }
 
-export function checkCommand(value: unknown): readonly string[] {
+function checkCommand(value: unknown): readonly string[] {
   const texts = Array.isArray(value) && value.length > 0 && value.every((part) => typeof part === 'string' && !part.includes('\0'))
   if (!texts) throw refuse('not a command')
   return value as string[]
@@ -131,7 +137,25 @@ function checkTexts(value: unknown, name: RegExp, what: string): Readonly<Record
   return value as Record<string, string>
 }
 
-export const checkEnvironment = (value: unknown) => checkTexts(value, VARIABLE, 'environment')
+const checkEnvironment = (value: unknown) => checkTexts(value, VARIABLE, 'environment')
+export const checkFiles = (value: unknown) => checkTexts(value, FILE, 'files')
+export const checkFile = (value: unknown): string => Object.keys(checkFiles({ [String(value)]: '' }))[0]!
+
+export function checkProgram(command: unknown, environment: unknown, input: unknown = ''): RefitProgram {
+  if (typeof input !== 'string' || input.length > MAX_INPUT) throw refuse('not an input')
+  return { command: checkCommand(command), environment: checkEnvironment(environment), input }
+}
+
+function checkVersions(value: unknown): WorkloadVersions | null {
+  // A server of before, under this keeper, says nothing.
+  if (value === null || value === undefined) return null
+  if (!isRecord(value) || !isRecord(value.known)) throw refuse('not versions')
+  const known = Object.entries(value.known).map(([version, other]) => {
+    if (!isRecord(other)) throw refuse('not a version')
+    return [version, { command: checkCommand(other.command), files: checkFiles(other.files) }] as const
+  })
+  return { file: checkFile(value.file), own: String(value.own), known: Object.fromEntries(known) }
+}
 
 /** A start order with every part checked: it may come from a process that is not trusted. */
 export function checkOrder(value: unknown): StartOrder {
@@ -140,10 +164,11 @@ export function checkOrder(value: unknown): StartOrder {
   return {
     volume: checkName(value.volume),
     command: checkCommand(value.command),
+    versions: checkVersions(value.versions),
     environment: checkEnvironment(value.environment),
     // At the top of the volume only: the volume itself cannot be exchanged by its owner, directories in it can.
-    files: checkTexts(value.files, FILE, 'files'),
-    pidFile: value.pidFile === null ? null : Object.keys(checkTexts({ [String(value.pidFile)]: '' }, FILE, 'pid file'))[0]!,
+    files: checkFiles(value.files),
+    pidFile: value.pidFile === null ? null : checkFile(value.pidFile),
     stop: value.stop.map((step: unknown) => {
       if (!isRecord(step)) throw refuse('not a step of stopping')
       return { signal: checkSignal(step.signal), wait: checkNumber(step.wait, MAX_WAIT) }

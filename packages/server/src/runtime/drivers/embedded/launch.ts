@@ -1,10 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { fail } from '../../../base/errors.ts'
 import type { Layout } from './layout.ts'
 import { missing, run } from './shell.ts'
 
+/** Last characters of what a failed program said. */
+const SAID = 500
 /** Above the server's 0: when memory runs out, a project's process goes before it. */
 const OOM_SCORE = '200'
 
@@ -23,6 +25,8 @@ export interface Launch {
   readonly cwd: string
   /** KiB of private memory for one process; 0: none. */
   readonly data: number
+  /** What a program that is run once reads. */
+  readonly input?: string
 }
 
 const dropTo = (uid: number | null): string[] => (uid === null ? [] : [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'])
@@ -53,18 +57,19 @@ const BORROWED: readonly string[] = ['nobody', 'daemon']
 
 /**
  * Runs a program once to its end. initdb wants a user that exists, our uids have no account: it is shown an /etc/passwd with one in a mount
- * namespace of its own; where that is not permitted, root lends it `nobody` for the moment and gives the files back.
+ * namespace of its own; where that is not permitted, root lends it `nobody` for the moment and gives the files back. Answers what it printed.
  */
-export async function runOnce(order: Launch, layout: Layout, returnTo: (uid: number | null) => Promise<void>): Promise<void> {
+export async function runOnce(order: Launch, layout: Layout, returnTo: (uid: number | null) => Promise<void>): Promise<string> {
   const uid = order.uid ?? process.geteuid?.() ?? 0
   const bare = ['setpriv', ...dropTo(order.uid), '--no-new-privs', '--pdeathsig=KILL', '--', ...order.command]
-  const finish = async (argv: readonly string[]): Promise<void> => {
-    const { code, out, err } = await run(argv[0]!, argv.slice(1), order.environment, order.cwd)
-    if (code !== 0) throw fail('start_failed', { volume: order.cwd, reason: `${order.command[0]}: ${(err || out).trim().slice(-500)}` })
+  const finish = async (argv: readonly string[]): Promise<string> => {
+    const { code, out, err } = await run(argv[0]!, argv.slice(1), order)
+    if (code !== 0) throw fail('program_failed', { program: basename(order.command[0]!), reason: (err || out).trim().slice(-SAID) })
+    return out
   }
   if ((await run('getent', ['passwd', String(uid)])).code === 0) return await finish(bare)
 
-  const passwd = join(layout.runtime, 'passwd')
+  const passwd = join(layout.runtime, `passwd-${uid}`)
   await writeFile(passwd, `root:x:0:0::/:/bin/false\nsovrabase:x:${uid}:${uid}::/:/bin/false\n`, { mode: 0o644 })
   try {
     const space = order.uid === null ? ['--user', '--map-current-user', '--keep-caps'] : []

@@ -3,7 +3,6 @@ import pg from 'pg'
 import { until } from '../../../../../../test/until.ts'
 import type { Endpoint, Template, Workload } from '../../driver.ts'
 import { openTree } from '../../engines/postgres/tree.ts'
-import type { Programs } from './hands.ts'
 import { startTime } from './proc.ts'
 
 export const TEMPLATE = 'postgres-test'
@@ -17,7 +16,7 @@ export function tempDir(mode = 0o711): string {
 }
 
 /** One copy of the bundled tree for all tests of this machine. */
-export const testPrograms = async (): Promise<Programs> => ({ ...(await openTree({ engines: TREES })).programs, sh: '/bin/sh' })
+export const testPrograms = async () => ({ ...(await openTree({ engines: TREES })).programs, sh: '/bin/sh' })
 
 const CONF = `listen_addresses = ''
 shared_buffers = '8MB'

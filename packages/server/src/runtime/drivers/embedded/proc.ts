@@ -15,16 +15,17 @@ export function startTime(pid: number): string | null {
 
 /**
  * Processes of these programs that work in this directory (a postmaster and its children do; a person's shell in it is none of them). With a
- * uid of its own that uid tells, and needs no right to look.
+ * uid of its own that uid tells, and needs no right to look. `below`: in directories of it, too.
  */
-export function processesOf(dir: string, uid: number | null, programs: readonly string[]): number[] {
+export function processesOf(dir: string, uid: number | null, programs: readonly string[], below = false): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
     .filter((pid) => {
       try {
         if (uid !== null) return statSync(`/proc/${pid}`).uid === uid && startTime(pid) !== null
-        if (readlinkSync(`/proc/${pid}/cwd`) !== dir) return false
+        const at = readlinkSync(`/proc/${pid}/cwd`)
+        if (at !== dir && !(below && at.startsWith(`${dir}/`))) return false
         return programs.includes(basename(readlinkSync(`/proc/${pid}/exe`)).replace(' (deleted)', '')) && startTime(pid) !== null
       } catch {
         return false

@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { chmod, chown, lchown, mkdir, open, readdir, readFile, rename, rm, rmdir, unlink, writeFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fail } from '../../../base/errors.ts'
 import type { Accounts } from './accounts.ts'
@@ -33,13 +33,41 @@ interface Surroundings {
 const MIB = 1 << 20
 const LAST_WORDS = 600
 const GROUP_TRIES = 40
+const FIRST_LINE = 32
 
-/** Replaces the placeholders of a command and finds its program. */
-export function resolveCommand(command: readonly string[], programs: Programs, places: { volume: string; runtime: string }): string[] {
-  const [name = '', ...args] = command
+async function programOf(name: string, programs: Programs): Promise<string> {
   const program = Object.hasOwn(programs, name) ? programs[name] : undefined
   if (program === undefined) throw fail('order_refused', { reason: `program ${JSON.stringify(name).slice(0, 40)} is not of the list` })
-  return [program, ...args.map((arg) => arg.replaceAll('{volume}', places.volume).replaceAll('{runtime}', places.runtime))]
+  return typeof program === 'string' ? program : await program()
+}
+
+/** Replaces the placeholders of a command and finds its program. */
+export async function resolveCommand(
+  command: readonly string[],
+  programs: Programs,
+  places: { volume: string; runtime: string },
+): Promise<string[]> {
+  const [name = '', ...args] = command
+  const resolved = [await programOf(name, programs)]
+  for (const arg of args) {
+    const [placeholder, other = ''] = /\{bin:([a-z0-9_-]+)\}/.exec(arg) ?? []
+    const own = placeholder === undefined ? arg : arg.split(placeholder).join(dirname(await programOf(other, programs)))
+    resolved.push(own.replaceAll('{volume}', places.volume).replaceAll('{runtime}', places.runtime))
+  }
+  return resolved
+}
+
+/** First bytes of a file that its owner may have exchanged: neither followed nor waited for. Null: it is none. */
+async function firstLine(path: string): Promise<string | null> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(() => null)
+  if (file === null) return null
+  try {
+    if (!(await file.stat()).isFile()) return null
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(FIRST_LINE), 0, FIRST_LINE, 0)
+    return buffer.toString('latin1', 0, bytesRead).split('\n')[0] ?? ''
+  } finally {
+    await file.close()
+  }
 }
 
 /** True for an ordinary file of that owner with exactly this text; what stands there may be anything, so it is neither followed nor waited for. */
@@ -73,7 +101,10 @@ export class Processes {
 
   constructor(at: Surroundings) {
     this.#at = at
-    this.#names = Object.values(at.programs).map((program) => basename(program))
+    const names = Object.entries(at.programs).map(([name, program]) =>
+      typeof program === 'string' ? basename(program) : name.replace(/-\d+$/, ''),
+    )
+    this.#names = [...new Set(names)]
     this.#sharedUid = at.accounts.projects === null || at.accounts.projects.count === 1
   }
 
@@ -135,6 +166,23 @@ export class Processes {
     const { limits, volumes } = this.#at
     const dir = volumes.path(volume)
     return () => [...new Set([...(limits.members(volume) ?? []), ...processesOf(dir, this.#sharedUid ? null : uid, this.#names)])]
+  }
+
+  /** Ends what works anywhere in a volume whose process is not ours: a program that was killed leaves those that it has started. */
+  async reap(volume: string): Promise<void> {
+    const uid = await this.#at.volumes.owner(volume)
+    if (uid !== null) await killAll(() => processesOf(this.#at.volumes.path(volume), this.#sharedUid ? null : uid, this.#names, true))
+  }
+
+  /** A program that is run once gets a directory for its sockets; nothing of it is left afterwards. */
+  async within<R>(volume: string, uid: number, work: (runtime: string) => Promise<R>): Promise<R> {
+    const runtime = await this.#makeSocketDir(volume, uid)
+    try {
+      return await work(runtime)
+    } finally {
+      await this.reap(volume)
+      await this.#dropSocketDir(volume)
+    }
   }
 
   async #makeSocketDir(volume: string, uid: number): Promise<string> {
@@ -207,6 +255,15 @@ export class Processes {
     for (const listener of this.#listeners) listener(volume, detail, one.started.run)
   }
 
+  /** Command and files for what lies in the volume; `engine_major_missing`: it is of a version that has no programs here. */
+  async #fitting({ volume, versions, command, files }: StartOrder): Promise<Pick<StartOrder, 'command' | 'files'>> {
+    const version = versions === null ? null : await firstLine(join(this.#at.volumes.path(volume), versions.file))
+    if (versions === null || version === null || version === versions.own) return { command, files }
+    const other = Object.hasOwn(versions.known, version) ? versions.known[version] : undefined
+    if (!other) throw fail('engine_major_missing', { version: version.replace(/[^0-9.]/g, '') })
+    return { command: other.command, files: { ...files, ...other.files } }
+  }
+
   async #begin(order: StartOrder, fingerprint: string): Promise<Started> {
     const { volume } = order
     const uid = await this.#at.volumes.owner(volume)
@@ -214,9 +271,10 @@ export class Processes {
     if (this.#at.accounts.server === null && uid !== process.geteuid?.())
       throw fail('directory_unusable', { dir: this.#at.volumes.path(volume), reason: `it belongs to uid ${uid}` })
     await this.#clearLeftovers(volume, uid, order.pidFile)
+    const fitting = await this.#fitting(order)
     const runtime = await this.#makeSocketDir(volume, uid)
-    const command = resolveCommand(order.command, this.#at.programs, { volume: this.#at.volumes.path(volume), runtime })
-    await this.#writeFiles(volume, uid, order.files)
+    const command = await resolveCommand(fitting.command, this.#at.programs, { volume: this.#at.volumes.path(volume), runtime })
+    await this.#writeFiles(volume, uid, fitting.files)
     const output = await this.#at.volumes.openLog(volume)
     try {
       const data = order.memory * 1024

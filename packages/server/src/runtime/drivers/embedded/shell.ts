@@ -11,26 +11,34 @@ export interface Ended {
   err: string
 }
 
+export interface Surroundings {
+  readonly environment?: Readonly<Record<string, string>>
+  readonly cwd?: string
+  /** What it reads. */
+  readonly input?: string
+}
+
 /** Runs a program of the system to its end, in a clean environment; it ends with us. Rejects only when it cannot be started. */
 export function run(
   program: string,
   args: readonly string[],
-  environment: Readonly<Record<string, string>> = {},
-  cwd = '/',
+  { environment = {}, cwd = '/', input = '' }: Surroundings = {},
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn('setpriv', ['--pdeathsig=KILL', '--', program, ...args], {
       env: { ...CLEAN, ...environment },
       cwd,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [input === '' ? 'ignore' : 'pipe', 'pipe', 'pipe'],
       detached: true,
     })
     let out = ''
     let err = ''
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    // One that ends without reading it says so by its exit code.
+    child.stdin?.on('error', () => {}).end(input)
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => {
       if (out.length < OUTPUT) out += text
     })
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       if (err.length < OUTPUT) err += text
     })
     child.on('error', (cause) => reject(missing('setpriv', cause)))

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { fail } from '../../../base/errors.ts'
@@ -11,6 +11,7 @@ import { pack, unpack } from './parcel.ts'
 import { must, run, syncDirectory } from './shell.ts'
 
 const LOG_LIMIT = 4 << 20
+const COPY = ['-a', '--no-preserve=ownership', '--reflink=auto', '--sparse=always'] as const
 // What begins with a dot is never a volume: unfinished copies, and removed ones that are not physically gone yet.
 const visible = (names: string[]): string[] => names.filter((name) => !name.startsWith('.')).sort()
 
@@ -77,8 +78,7 @@ export class Volumes {
     const uid = this.#pool?.take()
     try {
       if (from === null) await mkdir(fresh, { mode: 0o700 })
-      else
-        await must('cp', ['-a', '--no-preserve=ownership', '--reflink=auto', '--sparse=always', '--', from, fresh], this.#layout.projects)
+      else await must('cp', [...COPY, '--', from, fresh], this.#layout.projects)
       await must('chmod', ['0700', '--', fresh], fresh)
       if (uid !== undefined) await give(fresh, uid)
       // cp alone is not power-safe: the whole file system is written out once, cheaper than a thousand fsyncs.
@@ -144,6 +144,40 @@ export class Volumes {
   async copy(from: string, to: string): Promise<void> {
     await this.#present(from)
     if (!(await this.#fill(this.path(from), to))) throw fail('volume_exists', { volume: to })
+  }
+
+  /** A new volume, under a uid of its own, that holds a copy of another; the rest is made beside it. Reflinks where the file system has them. */
+  async stage(from: string, to: string, files: Readonly<Record<string, string>>): Promise<void> {
+    await this.#present(from)
+    if ((await this.owner(to)) !== null) throw fail('volume_exists', { volume: to })
+    const fresh = this.#hidden('new', to)
+    const uid = this.#pool?.take()
+    try {
+      await mkdir(fresh, { mode: 0o700 })
+      await must('cp', [...COPY, '--', this.path(from), join(fresh, 'old')], this.#layout.projects)
+      for (const [name, text] of Object.entries(files)) await writeFile(join(fresh, name), text, { mode: 0o600 })
+      if (uid !== undefined) await give(fresh, uid)
+      await rename(fresh, this.path(to))
+    } catch (error) {
+      if (uid !== undefined) this.#pool?.free(uid)
+      await must('rm', ['-rf', '--one-file-system', '--', fresh], this.#layout.projects).catch(() => {})
+      throw error
+    }
+  }
+
+  /** Not whole at any moment, as one that is moved is: nobody counts on it before it is done. */
+  async unfold(volume: string, inner: string): Promise<void> {
+    await this.#present(volume)
+    const from = join(this.path(volume), inner)
+    if ((await ownerOf(from)) === null) throw fail('volume_missing', { volume: `${volume}/${inner}` })
+    const [fresh, gone] = [this.#hidden('new', volume), this.#hidden('gone', volume)]
+    await rename(from, fresh)
+    await must('chmod', ['0700', '--', fresh], fresh)
+    await must('sync', ['-f', '--', fresh], this.#layout.projects)
+    await rename(this.path(volume), gone)
+    await rename(fresh, this.path(volume))
+    await syncDirectory(this.#layout.projects)
+    await must('rm', ['-rf', '--one-file-system', '--', gone], this.#layout.projects)
   }
 
   async move(from: string, to: string): Promise<void> {

@@ -78,21 +78,29 @@ export async function findVector(tools: string): Promise<VectorSet | null> {
 /** What `prepareTree` does with a tree, for its name. */
 export const treeRules = (vector: VectorSet | null): string => (vector === null ? TREE_RULES : `${TREE_RULES} vector-${vector.version}`)
 
-async function addVector(dir: string, { dir: from }: VectorSet): Promise<void> {
-  await cp(join(from, 'vector.so'), join(dir, 'lib/postgresql/vector.so'))
-  await cp(join(from, 'extension'), join(dir, 'share/postgresql/extension'), { recursive: true })
+/** How a tree is laid out: the bundled one has directories of its own below lib/ and share/, whole sets (`make majors`) have none. */
+export interface TreePlaces {
+  readonly libraries: string
+  readonly extensions: string
 }
+const BUNDLED: TreePlaces = { libraries: 'lib/postgresql', extensions: 'share/postgresql/extension' }
+export const WHOLE_SET: TreePlaces = { libraries: 'lib', extensions: 'share/extension' }
+/** What the programs themselves are linked with. */
+const LINKED = /^lib.+\.so(\.|$)/
 
 /**
  * Makes a private copy of PostgreSQL hold the allowed extensions only, trusted; removes the control file, scripts and library of every
- * other one, so that not even a superuser could create it. `dir` has bin/, lib/postgresql/, share/postgresql/. Idempotent.
+ * other one, so that not even a superuser could create it. Idempotent.
  */
-export async function prepareTree(dir: string, vector: VectorSet | null = null): Promise<void> {
-  const extensions = join(dir, 'share/postgresql/extension')
-  const libraries = join(dir, 'lib/postgresql')
-  if (vector !== null) await addVector(dir, vector)
+export async function prepareTree(dir: string, vector: VectorSet | null = null, places: TreePlaces = BUNDLED): Promise<void> {
+  const extensions = join(dir, places.extensions)
+  const libraries = join(dir, places.libraries)
+  if (vector !== null) {
+    await cp(join(vector.dir, 'vector.so'), join(libraries, 'vector.so'))
+    await cp(join(vector.dir, 'extension'), extensions, { recursive: true })
+  }
   const files = await readdir(extensions).catch((cause: unknown) => {
-    throw fail('extension_tree_invalid', { dir, reason: 'share/postgresql/extension is missing' }, { cause })
+    throw fail('extension_tree_invalid', { dir, reason: `${places.extensions} is missing` }, { cause })
   })
   for (const file of files) {
     const name = extensionOf(file)
@@ -102,6 +110,7 @@ export async function prepareTree(dir: string, vector: VectorSet | null = null):
   }
   const wanted = new Set(Object.values(ALLOWED).flatMap((names) => names.map((name) => `${name}.so`)))
   for (const file of await readdir(libraries)) {
-    if (!wanted.has(file) && !CORE.test(file)) await rm(join(libraries, file), { force: true, recursive: true })
+    if (!wanted.has(file) && !CORE.test(file) && !(places === WHOLE_SET && LINKED.test(file)))
+      await rm(join(libraries, file), { force: true, recursive: true })
   }
 }

@@ -1,5 +1,6 @@
 import { fail } from '../../../base/errors.ts'
 import type { Log } from '../../../base/log.ts'
+import { MAJORS } from '../../../config.ts'
 import type { Endpoint, Template } from '../../driver.ts'
 import type { Copied, Engine } from '../../engine.ts'
 import type { Service } from '../../services.ts'
@@ -10,6 +11,7 @@ import { type Cluster, openCluster, openPool } from './cluster.ts'
 import { secretOf } from './connections.ts'
 import { postgresHistory } from './history/history.ts'
 import { makeKnown } from './known.ts'
+import { MAJOR, majorOf } from './majors.ts'
 import { readMigrations } from './migrations.ts'
 import { ADMIN, SECRETS } from './names.ts'
 import { type PreparedCluster, prepareCluster } from './prepare.ts'
@@ -18,6 +20,7 @@ import { postgresRecovery, type Recovery } from './recovery.ts'
 import { makeSignIns } from './sign-ins.ts'
 import { PostgresSpec } from './spec.ts'
 import { postgresTemplate } from './template.ts'
+import { postgresUpgrade } from './upgrade.ts'
 import type { PoolLimits } from './wire/options.ts'
 import type { PipelinePool } from './wire/pool.ts'
 import { postgresWorkload } from './workload.ts'
@@ -30,6 +33,9 @@ export interface PostgresEngineOptions {
   readonly log: Log
   /** Settings that the host's PostgreSQL needs (`foreignExtensions`). */
   readonly settings?: Readonly<Record<string, string | number>>
+  /** Other majors whose data can be run, and those with the tools of pg_upgrade. */
+  readonly others?: readonly number[]
+  readonly sets?: readonly number[]
   readonly poolLimits?: Partial<PoolLimits>
   /** Folder of what is known of sleeping clusters' catalogues; without one it is known while this process lives. */
   readonly catalogues?: string
@@ -49,11 +55,9 @@ export interface PostgresEngine extends Engine<Partial<PostgresSpec>> {
 
 type PostgresService = Service<Partial<PostgresSpec>>
 
-const MAJOR = 18
-
 function checkMajor(version: string): void {
-  if (Number.parseInt(version, 10) === MAJOR) return
-  throw fail('engine_version_unsupported', { version, wanted: MAJOR, reason: `data directories here are of major ${MAJOR}` })
+  if (MAJORS.some((major) => major === majorOf(version))) return
+  throw fail('engine_version_unsupported', { version, wanted: MAJOR, reason: `data directories here are of major ${MAJORS.join(' or ')}` })
 }
 
 /** The steps of a wake, in their order, and what one hands to the next. */
@@ -125,11 +129,12 @@ function wakeSteps({ bootstrap, log, poolLimits, catalogues }: PostgresEngineOpt
 
 /** A project's PostgreSQL. Cluster of its own, reached through its socket only. */
 export function postgresEngine(options: PostgresEngineOptions): PostgresEngine {
-  const { version, bootstrap } = options
+  const { version, bootstrap, others = [], sets = [] } = options
   checkMajor(version)
   const migrations = readMigrations(options.system)
   const settings = options.settings ? { settings: options.settings } : {}
   const template = postgresTemplate({ version, migrations, bootstrap, ...settings })
+  const running = { template: template.name, major: majorOf(version), others, ...settings }
   return {
     name: 'postgres',
     // As the cluster says it: two parts.
@@ -138,10 +143,11 @@ export function postgresEngine(options: PostgresEngineOptions): PostgresEngine {
     secrets: SECRETS,
     template,
     systemVersion: migrations.length,
-    recovery: postgresRecovery(bootstrap, { template: template.name, ...settings }),
-    workload: (service) => postgresWorkload(service, { template: template.name, ...settings }),
+    recovery: postgresRecovery(bootstrap, running),
+    workload: (service) => postgresWorkload(service, running),
     base: (at, service) => baseBackup(at, secretOf(service, ADMIN)),
-    history: postgresHistory(bootstrap, { template: template.name, ...settings }),
+    history: postgresHistory(bootstrap, running),
+    upgrade: postgresUpgrade({ version, sets, bootstrap, migrations }),
     ...wakeSteps(options, migrations),
   }
 }

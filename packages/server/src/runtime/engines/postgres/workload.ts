@@ -1,5 +1,6 @@
 import type { Workload } from '../../driver.ts'
 import type { Service } from '../../services.ts'
+import { MAJOR } from './majors.ts'
 import { ADMIN, DATABASE, GATEWAY, NOLOGIN_ROLES } from './names.ts'
 import { fullSpec, type PostgresSpec } from './spec.ts'
 
@@ -64,6 +65,23 @@ const COMMON: Record<string, string | number> = {
   allow_in_place_tablespaces: 'off',
 }
 
+/** Settings that the former major does not know, or knows otherwise. */
+const NEWER: Readonly<Record<string, { readonly since: number; readonly before?: string | number }>> = {
+  io_method: { since: 18 },
+  autovacuum_worker_slots: { since: 18 },
+  log_connections: { since: 18, before: 'off' },
+}
+
+/** The same, as a cluster of that major takes it. */
+function known(settings: Record<string, string | number>, major: number): Record<string, string | number> {
+  const entries = Object.entries(settings).flatMap(([name, value]): [string, string | number][] => {
+    const { since = 0, before } = NEWER[name] ?? {}
+    if (major >= since) return [[name, value]]
+    return before === undefined ? [] : [[name, before]]
+  })
+  return Object.fromEntries(entries)
+}
+
 /** No value of the project's people in a log: ERROR lines quote values even when terse, so none are written; no statement, no parameter. */
 const LOGGING: Record<string, string | number> = {
   logging_collector: 'off',
@@ -87,10 +105,14 @@ const LOGGING: Record<string, string | number> = {
 }
 
 /** postgresql.conf of a cluster: rewritten at each start. */
-export function postgresConf(partial: Partial<PostgresSpec>, extra: Readonly<Record<string, string | number>> = {}): string {
+export function postgresConf(
+  partial: Partial<PostgresSpec>,
+  extra: Readonly<Record<string, string | number>> = {},
+  major: number = MAJOR,
+): string {
   const spec = fullSpec(partial)
   const preload = (spec.extensions ?? []).flatMap((name) => PRELOAD[name] ?? [])
-  return render({
+  const settings = {
     ...COMMON,
     ...LOGGING,
     // Reserved are the last free ones, whoever has the others: ours count once while they are open and once as reserved.
@@ -104,7 +126,8 @@ export function postgresConf(partial: Partial<PostgresSpec>, extra: Readonly<Rec
     ...(preload.length > 0 ? { shared_preload_libraries: preload.map((entry) => entry.library).join(',') } : {}),
     ...Object.assign({}, ...preload.map((entry) => entry.settings)),
     ...extra,
-  })
+  }
+  return render(known(settings, major))
 }
 
 /**
@@ -124,21 +147,40 @@ export interface WorkloadOptions {
   readonly template: string
   /** Settings that the host's PostgreSQL needs (extension_control_path of a distribution's). */
   readonly settings?: Readonly<Record<string, string | number>>
+  /** Of new volumes, and which others there are programs for. */
+  readonly major?: number
+  readonly others?: readonly number[]
 }
 
-/** Pure: a cluster as a workload. */
+/** Written by initdb, never changed: the major that may open the directory. */
+const VERSION_FILE = 'PG_VERSION'
+
+/** Pure: a cluster as a workload. What a major that is not the one of new volumes needs is said for each. */
 export function postgresWorkload(service: Service<Partial<PostgresSpec>>, options: WorkloadOptions): Workload {
   const spec = fullSpec(service.spec)
+  const { major = MAJOR, others = [], settings } = options
+  const of = (version: number, program: string, more?: Readonly<Record<string, string | number>>) => ({
+    command: [program, '-D', '{volume}', '-k', '{runtime}'],
+    conf: postgresConf(spec, more, version),
+  })
+  const own = of(major, 'postgres', settings)
+  // A distribution's settings name its own directories.
+  const { extension_control_path: _, ...plain } = settings ?? {}
+  const known = others.map((version) => {
+    const { command, conf } = of(version, `postgres-${version}`, plain)
+    return [String(version), { command, files: { 'postgresql.conf': conf } }] as const
+  })
   return {
     id: service.id,
     engine: 'postgres',
     project: service.project,
     volume: service.volume,
     template: options.template,
-    command: ['postgres', '-D', '{volume}', '-k', '{runtime}'],
+    command: own.command,
+    versions: { file: VERSION_FILE, own: String(major), known: Object.fromEntries(known) },
     environment: {},
     files: {
-      'postgresql.conf': postgresConf(spec, options.settings),
+      'postgresql.conf': own.conf,
       'pg_hba.conf': PG_HBA,
       'pg_ident.conf': '',
       // ALTER SYSTEM is our superuser's only; what it sets (read-only over quota) lasts one run.
