@@ -1,5 +1,6 @@
 import { createHmac, type KeyObject, sign, timingSafeEqual, verify } from 'node:crypto'
 import { fail } from '../base/errors.ts'
+import { derOf, rawOf } from './ecdsa.ts'
 
 /** JSON Web Tokens (RFC 7519) in compact form, with the algorithms of RFC 7518 and RFC 8037 that realms use. */
 export type Alg = 'HS256' | 'ES256' | 'RS256' | 'EdDSA'
@@ -76,23 +77,6 @@ function parseObject(bytes: Buffer): Record<string, unknown> {
 
 const DIGEST: Record<Exclude<Alg, 'HS256'>, 'sha256' | null> = { ES256: 'sha256', RS256: 'sha256', EdDSA: null }
 
-const HALF = 32
-
-/** An ASN.1 INTEGER at `at` as 32 bytes at its end: signs and leading zeros fall away (SEC 1, C.5; RFC 7518, 3.4). */
-function putInteger(der: Buffer, at: number, raw: Buffer, half: number): number {
-  const end = at + 2 + der[at + 1]!
-  const from = Math.max(at + 2, end - HALF)
-  der.copy(raw, half + HALF - (end - from), from, end)
-  return end
-}
-
-/** r and s of a P-256 signature. By ourselves: where Node is asked for this form, a signature costs twice the CPU. */
-function rawOf(der: Buffer): Buffer {
-  const raw = Buffer.alloc(2 * HALF)
-  putInteger(der, putInteger(der, 2, raw, 0), raw, HALF)
-  return raw
-}
-
 function signature(alg: Alg, key: KeyObject, input: string): Buffer {
   if (alg === 'HS256') return createHmac('sha256', key).update(input).digest()
   const signed = sign(DIGEST[alg], Buffer.from(input), key)
@@ -105,9 +89,8 @@ function matches(key: VerifyKey, input: string, given: Buffer): boolean {
     return wanted.length === given.length && timingSafeEqual(wanted, given)
   }
   const bytes = Buffer.from(input)
-  return key.alg === 'ES256'
-    ? verify(DIGEST.ES256, bytes, { key: key.key, dsaEncoding: 'ieee-p1363' }, given)
-    : verify(DIGEST[key.alg], bytes, key.key, given)
+  const signed = key.alg === 'ES256' ? derOf(given) : given
+  return signed !== null && verify(DIGEST[key.alg], bytes, key.key, signed)
 }
 
 /** Signs claims as they are: the caller sets iss, aud, iat and exp. */
