@@ -5,7 +5,7 @@
  */
 import { parseArgs } from 'node:util'
 import { type People, peopleOf } from './lib/auth-people.ts'
-import { refreshing } from './lib/auth-refresh.ts'
+import { refreshing, warm } from './lib/auth-refresh.ts'
 import { EMAIL, PASSWORD, signingIn } from './lib/auth-sign-in.ts'
 import { stormed } from './lib/auth-storm.ts'
 import { bar, closing } from './lib/figures.ts'
@@ -105,6 +105,7 @@ await withCleanup(async (later) => {
   later(() => people.close())
   if (parts.includes('token')) await tokens(server, url, project.ref)
   if (parts.includes('refresh')) await refreshing(server, project, people, { connections: Number(flags.connections), seconds, rounds })
+  else await warm(server, project, people, seconds)
   if (parts.includes('sign-in') || parts.includes('storm')) await signIns(server, project, url, people)
   closing()
 })

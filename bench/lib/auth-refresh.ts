@@ -64,16 +64,35 @@ async function exchanges(clients: readonly Client[], seconds: number): Promise<n
   return done
 }
 
+/** Clients of the last users, so many; `round` tells their tokens apart. */
+async function clientsOf(
+  server: BenchServer,
+  project: BenchProject,
+  people: People,
+  connections: number,
+  round: string,
+): Promise<Client[]> {
+  const clients: Client[] = []
+  for (let i = 0; i < connections; i++) {
+    const token = `a refresh token of the bench: ${round} ${i}`
+    await people.giveToken(USERS - i, token)
+    clients.push(new Client(server, project, i, token))
+  }
+  return clients
+}
+
+/** A server that has just started still compiles what it runs, and sign-ins are too few to end that. */
+export async function warm(server: BenchServer, project: BenchProject, people: People, seconds: number): Promise<void> {
+  const clients = await clientsOf(server, project, people, 8, 'warm')
+  await exchanges(clients, seconds)
+  for (const client of clients) client.close()
+}
+
 export async function refreshing(server: BenchServer, project: BenchProject, people: People, options: RefreshOptions): Promise<void> {
   const { connections, seconds, rounds } = options
   const root = server.child.pid!
   const reference = await refreshReference(people, connections)
-  const clients: Client[] = []
-  for (let i = 0; i < connections; i++) {
-    const token = `a refresh token of the bench: ${i}`
-    await people.giveToken(USERS - i, token)
-    clients.push(new Client(server, project, i, token))
-  }
+  const clients = await clientsOf(server, project, people, connections, 'counted')
   try {
     await exchanges(clients, 2 * seconds)
     const seen = { ours: [] as number[], postgres: [] as number[], bench: [] as number[], own: [] as number[] }
