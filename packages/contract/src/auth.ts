@@ -16,6 +16,13 @@ const line = (maxLength: number, description: string) =>
 export const MAIL_KINDS = ['confirmation', 'recovery', 'magic_link', 'invite', 'email_change', 'reauthentication'] as const
 export type MailKind = (typeof MAIL_KINDS)[number]
 
+/** A folder of `realms/mail/languages`, or of the operator's own. */
+export const MailLanguage = Type.String({
+  maxLength: 35,
+  pattern: '^[a-z]{2,3}(-[a-z0-9]{2,8})*$',
+  description: 'Of mails, where neither request nor user say one: en, fr, or one that the installation has a folder for',
+})
+
 export const Template = Type.Object(
   {
     subject: line(255, 'Subject'),
@@ -305,9 +312,7 @@ export const AuthSettings = Type.Object(
     providers: Type.Optional(Providers),
     custom_providers: Type.Optional(CustomProviders),
     manual_linking: onOff('Users may add and remove ways in by themselves (linkIdentity, unlinkIdentity)'),
-    language: Type.Optional(
-      Type.Union([Type.Literal('en'), Type.Literal('fr')], { description: 'Of mails, where neither request nor user say one' }),
-    ),
+    language: Type.Optional(MailLanguage),
     smtp: Type.Optional(Smtp),
     templates: Type.Optional(
       Type.Object(

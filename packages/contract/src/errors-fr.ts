@@ -254,6 +254,14 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
     'L’extension {name} n’a pas pu être faite dans le schéma extensions (SQLSTATE {sqlstate}).',
     'Enlevez ce qui la gêne, ou retirez-la de la spécification ; le prochain réveil réessaie.',
   ],
+  mail_language_unreadable: [
+    'Une langue des messages ne peut pas servir : {file} : {reason}.',
+    'Corrigez le fichier, ou retirez-le du dossier de `auth.mail_languages`.',
+  ],
+  mail_language_unknown: [
+    'Aucun message n’est rédigé en {language}.',
+    'Connues : {known}. auth.mail_languages désigne un dossier avec d’autres.',
+  ],
   system_schema_files: [
     'Les fichiers du schéma système ne sont pas en ordre : {reason}.',
     'Restaurez l’installation ; ils en font partie.',

@@ -351,6 +351,12 @@ export const ERRORS = {
     'The extension {name} could not be made in the schema extensions (SQLSTATE {sqlstate}).',
     'Remove what stands in its way, or take it out of the spec; the next wake tries again.',
   ],
+  mail_language_unreadable: [
+    500,
+    'A language of mails cannot be used: {file}: {reason}.',
+    'Mend the file, or take it out of the directory of `auth.mail_languages`.',
+  ],
+  mail_language_unknown: [400, 'No mail is written in {language}.', 'Known are: {known}. auth.mail_languages names a directory of more.'],
   system_schema_files: [
     500,
     'The files of the system schema are not in order: {reason}.',

@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import { MAIL_KINDS, Template } from './auth.ts'
+import { MAIL_KINDS, MailLanguage, Template } from './auth.ts'
 import { Id, Time } from './common.ts'
 
 const orNull = <T extends Parameters<typeof Type.Union>[0][number]>(type: T) => Type.Union([type, Type.Null()])
@@ -44,7 +44,7 @@ export const MailTested = Type.Object({ host: Type.String(), answer: Type.String
 export const MailPreview = Type.Object(
   {
     kind: Type.Union(MAIL_KINDS.map((kind) => Type.Literal(kind))),
-    language: Type.Optional(Type.Union([Type.Literal('en'), Type.Literal('fr')])),
+    language: Type.Optional(MailLanguage),
     template: Type.Optional(Template),
   },
   { additionalProperties: false },

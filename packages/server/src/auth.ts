@@ -20,6 +20,7 @@ import { clusterTransaction } from './realms/cluster-store.ts'
 import { denySession, PLATFORM } from './realms/denied.ts'
 import type { Hasher } from './realms/hashing.ts'
 import { type Sender, senderOf } from './realms/mail/inherit.ts'
+import { type Languages, readLanguages } from './realms/mail/languages.ts'
 import { makePost } from './realms/mail/post.ts'
 import { type Letter, send } from './realms/mail/smtp.ts'
 import type { PlatformRealm } from './realms/platform.ts'
@@ -45,7 +46,11 @@ export interface AuthParts {
 /** The realms of projects: their mail, and their API once there is a gateway. */
 export interface Auth {
   /** For the control API. */
-  readonly mail: { smtp(ref: string): Promise<Sender | null>; send(smtp: Sender, letter: Letter): Promise<string> }
+  readonly mail: {
+    readonly languages: Languages
+    smtp(ref: string): Promise<Sender | null>
+    send(smtp: Sender, letter: Letter): Promise<string>
+  }
   api(gateway: Gateway): AuthApi
   /** That of members. */
   platformApi(realm: PlatformRealm, gateway: Gateway): Promise<AuthApi>
@@ -58,7 +63,10 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
   const db = metadata.kysely
   const ca = config.network.ca_file === null ? undefined : [...getCACertificates('default'), readFileSync(config.network.ca_file, 'utf8')]
 
+  const languages = readLanguages(config.auth.mail_languages)
+  if (languages.missing.length > 0) log.warn({ missing: languages.missing }, 'mails that a language lacks are sent in English')
   const mail: Auth['mail'] = {
+    languages,
     async smtp(ref) {
       const project = await db.selectFrom('projects').select('organisation_id').where('ref', '=', ref).executeTakeFirst()
       const scopes = [PLATFORM, ...(project ? [ofOrganisation(project.organisation_id), ref] : [])]
@@ -117,6 +125,7 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
         now: Date.now,
         fetch,
         leaked,
+        languages,
         poke: (ref) => {
           post.seen(ref)
           post.poke(ref)
@@ -137,6 +146,7 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
         administers: (request) => administersUsers(request.principal as ProjectPrincipal | null),
         fetch,
         leaked,
+        languages,
         async samlKeys(request) {
           const { ref, keys } = projectOf(request)
           const known = ofSaml(keys)

@@ -84,7 +84,7 @@ describe('defaults', () => {
         },
       },
       network: { allow: [], ca_file: null, proxy: null },
-      auth: { leaked_passwords: null },
+      auth: { leaked_passwords: null, mail_languages: null },
       disk: { reserve: 1024 ** 3, share: 5, cold: { after: 0, place: null } },
       log: {
         level: 'info',

@@ -216,6 +216,9 @@ export const ConfigSchema = section('Configuration of a Sovrabase server.', {
     leaked_passwords: optionalPath(
       'A sorted file of SHA-1 hashes, as haveibeenpwned.com gives it out: the setting `password_leaked` looks there, and no request leaves.',
     ),
+    mail_languages: optionalPath(
+      'Further languages of mails, or other words in those that are there: a folder for each (de/invite.yaml …), read at the start.',
+    ),
   }),
   log: section('Log of the server: lines of JSON in <data>/log, and on standard output.', {
     level: choice(LOG_LEVELS, 'info', 'Least important lines that are written.'),

@@ -18,7 +18,8 @@ import { samlKeys } from './realms/saml/keys.ts'
 import { keepingAddresses } from './realms/store/addresses.ts'
 import type { RealmUser, SsoProvider } from './realms/store/types.ts'
 
-interface PlatformAuthParts extends Pick<AuthOptions, 'bodyLimit' | 'version' | 'hasher' | 'now' | 'fetch' | 'leaked' | 'poke'> {
+interface PlatformAuthParts
+  extends Pick<AuthOptions, 'bodyLimit' | 'version' | 'hasher' | 'now' | 'fetch' | 'leaked' | 'languages' | 'poke'> {
   readonly foundation: Foundation
   readonly realm: PlatformRealm
   readonly denied: Denied

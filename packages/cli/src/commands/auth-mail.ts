@@ -45,7 +45,7 @@ const preview = command<{ language?: string }, [project: string, kind: string]>(
   use: 'preview <project> <kind>',
   says: 'a mail as users get it, with the template in force',
   examples: ['sovra auth mail preview shop confirmation --language fr'],
-  flags: [['--language <name>', "default: the project's", { choices: ['en', 'fr'] }]],
+  flags: [['--language <name>', "en, fr, or a further one of the server's; default: the project's"]],
   choices: { kind: MAIL_KINDS },
   async run(context, { language }, given, kind) {
     const client = await context.client()

@@ -11,6 +11,7 @@ import type { Changer } from '../metadata/change.ts'
 import type { Metadata } from '../metadata/open.ts'
 import type { Tables } from '../metadata/tables.ts'
 import type { Sender } from '../realms/mail/inherit.ts'
+import type { Languages } from '../realms/mail/languages.ts'
 import type { Letter } from '../realms/mail/smtp.ts'
 import type { PlatformRealm } from '../realms/platform.ts'
 import type { Archiver } from '../runtime/archive/archiver.ts'
@@ -39,6 +40,7 @@ export interface Control {
   readonly connector: Connector
   /** Mail of projects' users. */
   readonly mail: {
+    readonly languages: Languages
     /** The server of a project: its own, its organisation's or the platform's. */
     smtp(ref: string): Promise<Sender | null>
     /** Answers what the server said; `mail_refused`. */

@@ -6,6 +6,7 @@ import type { LeakedList } from '../../realms/auth/leaked-list.ts'
 import type { Realm } from '../../realms/auth/realm.ts'
 import type { Hasher } from '../../realms/hashing.ts'
 import type { RealmKey } from '../../realms/keys.ts'
+import type { Languages } from '../../realms/mail/languages.ts'
 import type { RealmStore } from '../../realms/store/types.ts'
 
 /** What the gateway knows of a realm without asking its people. */
@@ -44,6 +45,7 @@ export interface AuthOptions {
   /** The living ones of single sign-on; the first is made at its first use. */
   samlKeys(request: FastifyRequest): Promise<readonly RealmKey[]>
   readonly fetch: Outbound['fetch']
+  readonly languages: Languages
   readonly leaked?: LeakedList | undefined
   /** Where administrators of a realm may change its settings by its own API. */
   readonly settings?: StoredSettings

@@ -29,6 +29,7 @@ export function realmOf(options: AuthOptions, request: FastifyRequest): Realm {
     administers: options.administers(request),
     fetch: options.fetch,
     leaked: options.leaked,
+    languages: options.languages,
     pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     ...people,
     // A token that was signed an instant before lives as long as one can.

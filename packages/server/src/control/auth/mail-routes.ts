@@ -81,7 +81,9 @@ export const mailRoutes =
         await needProject(control.db, ref)
         const { value } = await readSettings(control.db, ref, 'auth', control.vault)
         const { kind, language = value.language ?? 'en', template = value.templates?.[kind] } = request.body
-        return preview(kind, language, template, value.site_url ?? projectUrl(control.addressing, ref))
+        const { languages } = control.mail
+        if (!languages.names.includes(language)) throw fail('mail_language_unknown', { language, known: languages.names.join(', ') })
+        return preview(kind, languages.mail(kind, language), template, value.site_url ?? projectUrl(control.addressing, ref))
       },
     )
   }

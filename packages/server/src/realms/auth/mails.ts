@@ -1,6 +1,6 @@
 import type { MailKind } from '@sovrabase/contract/auth'
 import { uuid } from '../../base/ids.ts'
-import { compose, type Language, languageOf } from '../mail/compose.ts'
+import { compose } from '../mail/compose.ts'
 import type { Json, RealmStore, RealmUser } from '../store/types.ts'
 import { hookInside, userFor } from './hooks.ts'
 import type { Sent } from './one-time.ts'
@@ -27,10 +27,11 @@ export function linkOf(realm: Realm, type: string, token: string, redirectTo: st
   return `${realm.url}/auth/v1/verify?${query}`
 }
 
-export function languageFor(realm: Realm, user: RealmUser): Language {
+export function languageFor(realm: Realm, user: RealmUser): string {
   const { locale, lang, language } = user.userMetadata
   const own = [locale, lang, language].find((each) => typeof each === 'string') as string | undefined
-  return languageOf(realm.caller.language) ?? languageOf(own) ?? realm.rules.language
+  const { languages, caller, rules } = realm
+  return languages.named(caller.language) ?? languages.named(own) ?? rules.language
 }
 
 /** Into the outbox, in the transaction that makes its token: there is a mail if and only if there is a token. */
@@ -39,7 +40,7 @@ export async function write(realm: Realm, store: RealmStore, message: Message): 
   const now = realm.now()
   const { rules } = realm
   if (rules.hooks?.send_email !== undefined) return hookMail(realm, store, message)
-  const text = compose(kind, languageFor(realm, user), rules.templates?.[kind], {
+  const text = compose(realm.languages.mail(kind, languageFor(realm, user)), rules.templates?.[kind], {
     ConfirmationURL: linkOf(realm, type, sent.token, redirectTo),
     Token: sent.otp,
     TokenHash: sent.token,

@@ -5,12 +5,14 @@ import type { AuthSettings } from '@sovrabase/contract/auth'
 import { makeOutbound, type Outbound } from '../../base/outbound.ts'
 import { makeHasher } from '../hashing.ts'
 import type { RealmKey } from '../keys.ts'
+import { readLanguages } from '../mail/languages.ts'
 import type { Transact } from '../realm.testing.ts'
 import type { Realm } from './realm.ts'
 import { rulesOf } from './rules.ts'
 
 const START = Date.UTC(2026, 10, 1, 12)
 const hasher = makeHasher()
+const languages = readLanguages(null)
 const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const key: RealmKey = {
   realm: 'test',
@@ -56,6 +58,7 @@ export function testRealm(transact: Transact, settings: AuthSettings = {}, fetch
     fetch,
     pepper: createSecretKey(Buffer.alloc(32, 7)),
     hasher,
+    languages,
     now: () => shared.at,
     caller: { ip, userAgent: 'test', requestId: 'r', language: null },
     transact,

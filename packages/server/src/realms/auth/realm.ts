@@ -6,6 +6,7 @@ import type { Outbound } from '../../base/outbound.ts'
 import { budgetKey } from '../../base/proxies.ts'
 import type { Hasher } from '../hashing.ts'
 import type { RealmKey } from '../keys.ts'
+import type { Languages } from '../mail/languages.ts'
 import type { Caller } from '../platform.ts'
 import type { AuditEntry, RealmStore, RealmUser, SsoProvider, Taking } from '../store/types.ts'
 import type { Outsider } from './identities.ts'
@@ -40,6 +41,8 @@ export interface Realm {
   readonly isInvited?: (email: string) => Promise<boolean>
   /** What somebody new gets besides an account; inside the transaction that makes it. */
   readonly welcome?: (user: RealmUser) => Promise<void>
+  /** Of its mails. */
+  readonly languages: Languages
   /** The outbound rule: to hooks, CAPTCHA services and the like. */
   readonly fetch: Outbound['fetch']
   /** The installation's own list of leaked passwords, asked in place of a service. */

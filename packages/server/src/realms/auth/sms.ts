@@ -9,8 +9,6 @@ export const SMS = 'sms'
 export const CHANNELS = ['sms', 'whatsapp'] as const
 export type Channel = (typeof CHANNELS)[number]
 
-const TEXTS = { en: 'Your code is {{ .Code }}', fr: 'Votre code est {{ .Code }}' } as const
-
 export interface Text {
   readonly user: RealmUser
   /** Digits of E.164. */
@@ -31,7 +29,7 @@ export async function writeSms(realm: Realm, store: RealmStore, { user, phone, c
   const payload = { user: userFor({ ...user, phone }), sms: { otp: code, phone, sms_type: channel } }
   const hooked = rules.hooks?.send_sms !== undefined
   if (hooked && (await hookInside(realm, store, 'send_sms', payload)) !== null) return id
-  const template = rules.sms_template ?? TEXTS[languageFor(realm, user)]
+  const template = rules.sms_template ?? realm.languages.sms(languageFor(realm, user))
   await store.insertMail({
     id,
     userId: user.id,

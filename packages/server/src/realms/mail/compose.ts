@@ -1,35 +1,5 @@
-import type { MailKind, Template } from '@sovrabase/contract/auth'
-import { EN } from './texts-en.ts'
-import { FR } from './texts-fr.ts'
-
-/** What a language says in each mail: a third one is a file beside these and a line here. */
-export interface Words {
-  readonly subject: string
-  readonly heading: string
-  readonly text: string
-  /** On the button; null: the mail has a code only. */
-  readonly button: string | null
-  readonly code: string
-  readonly ignore: string
-}
-export type Texts = Readonly<Record<MailKind, Words>>
-
-const TEXTS = { en: EN, fr: FR } as const
-export type Language = keyof typeof TEXTS
-
-/** The first language of an Accept-Language header (RFC 9110 §12.5.4) or a locale that we speak; null: none. */
-export function languageOf(text: string | null | undefined): Language | null {
-  const wanted = (text ?? '')
-    .split(',')
-    .map((part) => {
-      const [tag = '', ...params] = part.trim().split(';')
-      const quality = params.map((param) => /^\s*q=([\d.]+)\s*$/.exec(param)?.[1]).find((q) => q !== undefined)
-      return { language: tag.toLowerCase().split(/[-_]/)[0] ?? '', quality: quality === undefined ? 1 : Number(quality) }
-    })
-    .filter(({ quality }) => quality > 0)
-    .sort((a, b) => b.quality - a.quality)
-  return (wanted.find(({ language }) => Object.hasOwn(TEXTS, language))?.language as Language | undefined) ?? null
-}
+import type { Template } from '@sovrabase/contract/auth'
+import type { MailText, Words } from './languages.ts'
 
 /** Names that people's templates know from GoTrue: `{{ .ConfirmationURL }}`, `{{ .Data.name }}`. */
 export interface Values {
@@ -93,11 +63,13 @@ export interface Composed {
   readonly text: string
 }
 
-/** The mail in a language, or as the project's own template has it. Values are escaped in HTML; nothing in them is a template. */
-export function compose(kind: MailKind, language: Language, own: Template | undefined, values: Values): Composed {
-  const words = TEXTS[language][kind]
-  const html = own?.html ?? shippedHtml(words)
-  const text = own?.text ?? (own?.html === undefined ? shippedText(words) : plain(own.html))
+/** The mail as a language has it, or as the project's own template has it. Values are escaped in HTML; nothing in them is a template. */
+export function compose(shipped: MailText, own: Template | undefined, values: Values): Composed {
+  const { words } = shipped
+  const html = own?.html ?? shipped.html ?? shippedHtml(words)
+  // Whoever writes HTML alone means the text to say the same.
+  const text =
+    own?.text ?? (own?.html === undefined ? (shipped.text ?? (shipped.html ? plain(shipped.html) : shippedText(words))) : plain(own.html))
   return {
     subject: oneLine(fillIn(own?.subject ?? words.subject, values, same)),
     html: fillIn(html, values, escapeHtml),

@@ -1,9 +1,10 @@
 import type { MailKind, Template } from '@sovrabase/contract/auth'
-import { type Composed, compose, type Language } from './compose.ts'
+import { type Composed, compose } from './compose.ts'
+import type { MailText } from './languages.ts'
 
 /** A mail as somebody would get it, with values that are nobody's. */
-export const preview = (kind: MailKind, language: Language, template: Template | undefined, site: string): Composed =>
-  compose(kind, language, template, {
+export const preview = (kind: MailKind, shipped: MailText, template: Template | undefined, site: string): Composed =>
+  compose(shipped, template, {
     ConfirmationURL: `${site}/auth/v1/verify?token=example&type=${kind}`,
     Token: '123456',
     TokenHash: 'example',
