@@ -7,6 +7,11 @@ import { type PocketBase, startPocketBase } from './pocketbase.ts'
 import { cpuOfTree } from './proc.ts'
 import { type BenchProject, type BenchServer, startBench, withCleanup } from './server.ts'
 
+/** Seconds. V8 compiles what is hot in the first tens of thousands of requests: a tenth of the server's CPU after two seconds, nearly none after ten. */
+const WARM_UP = 10
+/** Compiled long before. */
+const PEER_WARM_UP = 2
+
 /** A round of load on a server: CPU µs of its whole process tree a request. */
 async function measure(
   load: Load,
@@ -70,7 +75,8 @@ export async function compareOn(stage: Stage, one: Case, { rounds, seconds }: { 
   const peerLoad =
     peer && ask ? await startLoad({ host: '127.0.0.1', port: peer.port, connections: 32, requests: peerRequests(peer, ask) }) : null
   try {
-    for (const load of [loads.get(32)!, ...(peerLoad ? [peerLoad] : [])]) await load.run(2)
+    await loads.get(32)!.run(WARM_UP)
+    await peerLoad?.run(PEER_WARM_UP)
     const ours = new Map<number, Measured[]>(one.connections.map((connections) => [connections, []]))
     const theirs: Measured[] = []
     const ceilings: Round[] = []
