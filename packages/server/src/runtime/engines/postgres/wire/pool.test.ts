@@ -373,6 +373,21 @@ describe('transactions', () => {
     })
     await assert.rejects(failing, sqlstate('22012'))
     assert.equal(await count('before a failure'), '0')
+    const alone = asRoleTransaction(pool, SERVICE, (tx) => tx.query(statement('select 1 / 0'), { last: true }))
+    await assert.rejects(alone, sqlstate('22012'))
+    const admin = await cluster.admin()
+    await admin.query(`create table public.chain (id int primary key, next int references public.chain deferrable initially deferred);
+      grant all on public.chain to service_role`)
+    for (const before of [[], [statement('select 1')]]) {
+      const late = asRoleTransaction(pool, SERVICE, async (tx) => {
+        for (const one of before) await tx.query(one)
+        return tx.query(statement('insert into public.chain values (1, 2)'), { last: true })
+      })
+      await assert.rejects(late, sqlstate('23503'), 'what is only seen at COMMIT')
+    }
+    assert.equal((await admin.query('select from public.chain')).rowCount, 0)
+    await admin.query('drop table public.chain')
+    await admin.end()
     const following = asRoleTransaction(pool, SERVICE, async (tx) => {
       await tx.query(insert('ended'), { last: true })
       await tx.query(insert('too late'))

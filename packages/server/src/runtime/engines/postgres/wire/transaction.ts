@@ -50,12 +50,11 @@ export class Transaction {
   async query(statement: Statement, { last = false } = {}): Promise<Result> {
     if (this.#failed !== null) throw this.#failed
     if (this.#committed) throw fail('internal', {}, { cause: 'the transaction has ended' })
-    const own = this.#stepsOf(statement, { once: false, last })
     const first = !this.#begun
     this.#begun = true
     this.#committed = last
     try {
-      return await this.#send(first ? [...this.#opening(), ...own.steps] : own.steps, own.behind)
+      return await this.#run(statement, { first, last })
     } catch (caught) {
       const exchange = caught as Exchange
       if (first && exchange.stale) return this.#afresh(statement, last)
@@ -63,16 +62,19 @@ export class Transaction {
     }
   }
 
-  /** `behind`: how many follow the one whose rows are the result. */
-  #stepsOf(statement: Statement, { once, last }: { once: boolean; last: boolean }): { steps: Step[]; behind: number } {
-    const steps: Step[] = [...(statement.before ?? []), statement, ...(statement.after ?? [])].map((one) => ({
+  #run(statement: Statement, { first = false, last = false, once = false }): Promise<Result> {
+    const { before = [], after = [] } = statement
+    const steps: Step[] = [...before, statement, ...after].map((one) => ({
       sql: one.sql,
       params: one.params,
       scope: this.#preamble.scope,
       once: once || one.once === true,
     }))
-    if (last) steps.push(COMMIT)
-    return { steps, behind: (statement.after?.length ?? 0) + (last ? 1 : 0) }
+    // What is before one Sync is a transaction by itself: one that begins and ends with this statement needs no word for either.
+    const alone = first && last && this.#begin === BEGIN
+    const opening = first ? [...(alone ? [] : [this.#begin]), ...this.#opening()] : []
+    const ending = last && !alone ? [COMMIT] : []
+    return this.#send([...opening, ...steps, ...ending], after.length + ending.length)
   }
 
   /** Runs `fn`, then COMMIT; or ROLLBACK when it rejects, when a statement failed, or when it was aborted. */
@@ -89,19 +91,21 @@ export class Transaction {
     }
   }
 
-  #opening(): Step[] {
+  get #begin(): Step {
     const { readOnly, isolation } = this.#options
     const plainly = readOnly === true ? BEGIN_READ_ONLY : BEGIN
-    const begin = isolation === undefined ? plainly : plain(`${plainly.sql} isolation level ${isolation}`)
-    return this.#limits === null ? [begin, FORGET, this.#preamble.step] : [begin, FORGET, this.#limits, this.#preamble.step]
+    return isolation === undefined ? plainly : plain(`${plainly.sql} isolation level ${isolation}`)
+  }
+
+  #opening(): Step[] {
+    return this.#limits === null ? [FORGET, this.#preamble.step] : [FORGET, this.#limits, this.#preamble.step]
   }
 
   /** A stale plan of the first statement: nothing was done yet, so the whole begins again with new plans. */
   async #afresh(statement: Statement, last: boolean): Promise<Result> {
-    const own = this.#stepsOf(statement, { once: true, last })
     try {
-      await this.#send([ROLLBACK])
-      return await this.#send([...this.#opening(), ...own.steps], own.behind)
+      if (this.#connection.inTransaction) await this.#send([ROLLBACK])
+      return await this.#run(statement, { first: true, last, once: true })
     } catch (caught) {
       throw this.#fail(caught as Exchange)
     }
