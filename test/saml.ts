@@ -26,6 +26,7 @@ export interface Saying {
   /** ms from now. */
   readonly ends?: number
   readonly sessionEnds?: number
+  readonly sessionIndex?: string
   readonly status?: string
   /** Changes the document before it is signed. */
   readonly edit?: (xml: string) => string
@@ -40,7 +41,21 @@ export interface TestIdp {
   fetched: number
   /** Answers a request (its URL); null: nobody asked. */
   answer(service: Service, request: string | null, saying: Saying): Promise<{ SAMLResponse: string; RelayState: string }>
+  /** Asks for the end of somebody's sessions: a URL, or a form's `SAMLRequest`. */
+  askLogout(service: Service, wish: LogoutWish): Promise<string>
+  /** Our request or answer in a URL that a browser was sent to; rejects where the signature is not ours. */
+  readLogout(service: Service, url: string, kind: 'request' | 'response'): Promise<Record<string, unknown>>
   close(): Promise<void>
+}
+
+export interface LogoutWish {
+  readonly nameId: string
+  readonly sessionIndex?: string
+  readonly by?: 'redirect' | 'post'
+  readonly signed?: boolean
+  readonly relayState?: string
+  /** Changes the document before it is signed. */
+  readonly edit?: (xml: string) => string
 }
 
 /** The service provider, by its own metadata. */
@@ -73,7 +88,15 @@ function documentOf(service: Service, id: string | null, entityId: string, sayin
   const asked = saying.inResponseTo === undefined ? id : saying.inResponseTo
   const reply = asked === null ? '' : ` InResponseTo="${asked}"`
   const session = saying.sessionEnds === undefined ? '' : ` SessionNotOnOrAfter="${at(saying.sessionEnds)}"`
-  return `<samlp:Response xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol" xmlns:saml="urn:oasis:names:tc:SAML:2.0:assertion" ID="_r${randomUUID()}" Version="2.0" IssueInstant="${at(0)}" Destination="${destination}"${reply}><saml:Issuer>${issuer}</saml:Issuer><samlp:Status><samlp:StatusCode Value="urn:oasis:names:tc:SAML:2.0:status:${status}"/></samlp:Status><saml:Assertion ID="_a${randomUUID()}" Version="2.0" IssueInstant="${at(0)}"><saml:Issuer>${issuer}</saml:Issuer><saml:Subject><saml:NameID Format="${format}">${escaped(nameId)}</saml:NameID><saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:bearer"><saml:SubjectConfirmationData NotOnOrAfter="${at(ends)}" Recipient="${recipient}"${reply}/></saml:SubjectConfirmation></saml:Subject><saml:Conditions NotBefore="${at(ends - 10 * MINUTE)}" NotOnOrAfter="${at(ends)}"><saml:AudienceRestriction><saml:Audience>${audience}</saml:Audience></saml:AudienceRestriction></saml:Conditions><saml:AuthnStatement AuthnInstant="${at(0)}" SessionIndex="s1"${session}><saml:AuthnContext><saml:AuthnContextClassRef>urn:oasis:names:tc:SAML:2.0:ac:classes:Password</saml:AuthnContextClassRef></saml:AuthnContext></saml:AuthnStatement>${attributeXml(saying.attributes)}</saml:Assertion></samlp:Response>`
+  return `<samlp:Response xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol" xmlns:saml="urn:oasis:names:tc:SAML:2.0:assertion" ID="_r${randomUUID()}" Version="2.0" IssueInstant="${at(0)}" Destination="${destination}"${reply}><saml:Issuer>${issuer}</saml:Issuer><samlp:Status><samlp:StatusCode Value="urn:oasis:names:tc:SAML:2.0:status:${status}"/></samlp:Status><saml:Assertion ID="_a${randomUUID()}" Version="2.0" IssueInstant="${at(0)}"><saml:Issuer>${issuer}</saml:Issuer><saml:Subject><saml:NameID Format="${format}">${escaped(nameId)}</saml:NameID><saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:bearer"><saml:SubjectConfirmationData NotOnOrAfter="${at(ends)}" Recipient="${recipient}"${reply}/></saml:SubjectConfirmation></saml:Subject><saml:Conditions NotBefore="${at(ends - 10 * MINUTE)}" NotOnOrAfter="${at(ends)}"><saml:AudienceRestriction><saml:Audience>${audience}</saml:Audience></saml:AudienceRestriction></saml:Conditions><saml:AuthnStatement AuthnInstant="${at(0)}" SessionIndex="${saying.sessionIndex ?? 's1'}"${session}><saml:AuthnContext><saml:AuthnContextClassRef>urn:oasis:names:tc:SAML:2.0:ac:classes:Password</saml:AuthnContextClassRef></saml:AuthnContext></saml:AuthnStatement>${attributeXml(saying.attributes)}</saml:Assertion></samlp:Response>`
+}
+
+function logoutDocument(service: Service, entityId: string, { nameId, sessionIndex, edit = (xml) => xml }: LogoutWish): string {
+  const slo = /SingleLogoutService[^>]*Location="([^"]+)"/.exec(service.metadata)?.[1] ?? ''
+  const index = sessionIndex === undefined ? '' : `<samlp:SessionIndex>${sessionIndex}</samlp:SessionIndex>`
+  return edit(
+    `<samlp:LogoutRequest xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol" xmlns:saml="urn:oasis:names:tc:SAML:2.0:assertion" ID="_l${randomUUID()}" Version="2.0" IssueInstant="${new Date().toISOString()}" Destination="${slo}"><saml:Issuer>${entityId}</saml:Issuer><saml:NameID Format="urn:oasis:names:tc:SAML:2.0:nameid-format:persistent">${escaped(nameId)}</saml:NameID>${index}</samlp:LogoutRequest>`,
+  )
 }
 
 /** What a request says, as its receiver reads it. */
@@ -132,6 +155,22 @@ export async function startIdp(name = 'idp'): Promise<TestIdp> {
         encrypted && signed === 'message',
       )
       return { SAMLResponse: (made as { context: string }).context, RelayState: asked.relayState }
+    },
+    async askLogout(service, wish) {
+      const { by = 'redirect', signed = true, relayState = '' } = wish
+      const sp = samlify.ServiceProvider({ metadata: forFirstKey(service.metadata), wantLogoutRequestSigned: signed } as never)
+      const context = logoutDocument(service, entityId, wish)
+      const own = samlify.IdentityProvider(settings as never)
+      const made = own.createLogoutRequest(sp, by, {}, { relayState, customTagReplacement: () => ({ id: 'x', context }) } as never)
+      return (made as { context: string }).context
+    },
+    async readLogout(service, url, kind) {
+      const sp = samlify.ServiceProvider({ metadata: forFirstKey(service.metadata) } as never)
+      const own = samlify.IdentityProvider({ ...settings, wantLogoutRequestSigned: true, wantLogoutResponseSigned: true } as never)
+      const query = Object.fromEntries(new URL(url).searchParams)
+      const octetString = (url.split('?')[1] ?? '').split('&Signature=')[0]
+      const read = kind === 'request' ? own.parseLogoutRequest : own.parseLogoutResponse
+      return (await read.call(own, sp, 'redirect', { query, octetString } as never)).extract as Record<string, unknown>
     },
     async close() {
       server.closeAllConnections()

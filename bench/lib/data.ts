@@ -155,7 +155,8 @@ export async function ceilingsOf(server: BenchServer, project: BenchProject, one
     plan,
     values,
     body,
-    varying: [{ text: String(rowOf(1, 1)), expression: ':id' }, { text: uuidOf(1), expression: SUB }, ...(one.varying ?? [])],
+    // The case's own first: its text may be that of a row too (board 1001, todo 1001), and there are fewer boards than rows.
+    varying: [...(one.varying ?? []), { text: String(rowOf(1, 1)), expression: ':id' }, { text: uuidOf(1), expression: SUB }],
     claims(role: string) {
       const [before = '', after = ''] = JSON.stringify(claimsOf(UUID, role)).split(UUID)
       return [`${before}${UUID}`, ':sub', after] as const

@@ -125,7 +125,7 @@ test('by SAML: for the domains of its provider alone; the account is the one of 
   const metadata = await (await fetch(`${server.url}/auth/v1/sso/saml/metadata`)).text()
   const service: Service = {
     metadata,
-    acs: /Location="([^"]+)"/.exec(metadata)?.[1] ?? '',
+    acs: /Consumer[^>]*Location="([^"]+)"/.exec(metadata)?.[1] ?? '',
     entityId: /entityID="([^"]+)"/.exec(metadata)?.[1] ?? '',
   }
   assert.equal(service.acs, `${server.url}/auth/v1/sso/saml/acs`)

@@ -81,7 +81,7 @@ test('our metadata is made once, with a key that signs and one that opens', asyn
   assert.equal(one, await read())
   service = {
     metadata: one,
-    acs: /Location="([^"]+)"/.exec(one)?.[1] ?? '',
+    acs: /Consumer[^>]*Location="([^"]+)"/.exec(one)?.[1] ?? '',
     entityId: /entityID="([^"]+)"/.exec(one)?.[1] ?? '',
   }
   assert.deepEqual([service.acs, service.entityId], [`${project.url}/auth/v1/sso/saml/acs`, `${project.url}/auth/v1/sso/saml/metadata`])

@@ -16,7 +16,6 @@ after(async () => {
   await server.stop()
   rmSync(dataDir, { recursive: true, force: true })
 })
-// A killed server's job is waited for: its lease is a minute.
 const PATIENCE = 150_000
 
 interface DiskAnswer {

@@ -200,6 +200,20 @@ test('doctor looks at machine, configuration and server, and each finding has it
   for (const one of found.checks) if (one.state === 'warn' || one.state === 'fail') assert.ok(one.remedy, one.name)
 })
 
+test('doctor speaks French where the locale does; names and states are the same', async () => {
+  const env = { LC_ALL: 'fr_FR.UTF-8' }
+  const [french, english] = await Promise.all([
+    cli.run(['doctor', '--json'], { env }),
+    cli.run(['doctor', '--json'], { env: { LC_ALL: 'C' } }),
+  ])
+  const [ours, theirs] = [french, english].map(({ out }) => (JSON.parse(out) as Doctor).checks)
+  const named = (checks: Doctor['checks'] = []) => checks.map(({ name, state }) => [name, state])
+  assert.deepEqual(named(ours), named(theirs))
+  assert.match(ours?.find(({ name }) => name === 'orphans')?.says ?? '', /chaque volume appartient à un projet/)
+  const without = await cli.run(['doctor'], { env: { ...env, SOVRABASE_DATA_DIR: join(empty, 'none') } })
+  assert.match(without.out, /data: .* sera créé au premier démarrage[\s\S]*server: aucun ne tourne ici/)
+})
+
 test('the support bundle has no secret and no name of a project', async () => {
   const file = join(empty, 'support.json.gz')
   const ran = await cli.run(['doctor', '--bundle', file], { env: { SOVRABASE_JWT_SECRET: 'a-secret-of-more-than-32-characters!' } })

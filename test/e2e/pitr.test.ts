@@ -207,7 +207,6 @@ describe('points in time', () => {
     const { dataDir } = server
     await server.kill('SIGKILL')
     server = await startServer({ dataDir, env })
-    // Its job comes back when the dead server's lease ends; whoever wants it does not wait for that.
     const again = await openProject(server, made.body.ref)
     assert.deepEqual(await until(() => ids(again), PATIENCE), [1, 2, 3, 4, 3000])
     shop = await openProject(server, shop.ref)

@@ -13,6 +13,7 @@ import { login } from './commands/login.ts'
 import { logout } from './commands/logout.ts'
 import { logs } from './commands/logs.ts'
 import { members } from './commands/members.ts'
+import { metadata } from './commands/metadata.ts'
 import { orgs } from './commands/orgs.ts'
 import { projects } from './commands/projects.ts'
 import { recover } from './commands/recover.ts'
@@ -60,6 +61,7 @@ const entries = [
   backup,
   restore,
   recover,
+  metadata,
 ]
 
 const WORDS =

@@ -219,6 +219,15 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
     'Les données ont été écrites par une version plus récente de Sovrabase : elles connaissent la migration {name}, cette version non.',
     'Démarrez cette version-là (ou une plus récente), ou restaurez une sauvegarde faite par celle-ci.',
   ],
+  metadata_used: ['La base {type} a déjà des métadonnées : rien n’est écrasé.', 'Nommez une base vide dans database.connection_string.'],
+  metadata_lost: [
+    'La base des métadonnées ne connaît aucun projet, mais {dir} en contient les données.',
+    '`database` est-il juste dans la configuration ? Depuis une copie (d’une sauvegarde, de <data>/snapshots, <data>/metadata.sqlite) : sovra metadata import FICHIER',
+  ],
+  copy_unreadable: [
+    '{file} ne se lit pas comme une copie des métadonnées : {reason}',
+    'Donnez un fichier SQLite : de <data>/snapshots, ou metadata.sqlite.',
+  ],
   metadata_locked: ['Un autre processus met la base de données à niveau depuis {seconds} s.', 'Attendez qu’il ait fini, ou arrêtez-le.'],
   migration_failed: [
     'La migration {name} de la base de données a échoué.',
@@ -465,10 +474,6 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
   ],
   backup_reader_gone: ['Celui qui demandait la sauvegarde n’est plus là.', ''],
   backup_unsupported: ['Le pilote {name} ne sait pas copier les données vers l’extérieur ni vers l’intérieur.', ''],
-  backup_metadata_elsewhere: [
-    'Les métadonnées sont dans une base {type} : sauvegardez-la par ses propres outils.',
-    'Les projets se sauvegardent un par un : `sovra backup create --project P` ; gardez aussi le dossier keys/ du dossier des données.',
-  ],
   backup_not_started: [
     '{name} n’a pas pu démarrer depuis la sauvegarde : {reason}',
     'Prenez une autre sauvegarde ; les mots de PostgreSQL sont au-dessus.',

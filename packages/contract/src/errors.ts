@@ -253,6 +253,21 @@ export const ERRORS = {
     'The data was written by a newer version of Sovrabase: it knows the migration {name}, this version does not.',
     'Start that version (or a later one), or restore a backup that this version made.',
   ],
+  metadata_used: [
+    409,
+    'The {type} database has metadata already: nothing is overwritten.',
+    'Name an empty database in database.connection_string.',
+  ],
+  metadata_lost: [
+    500,
+    'The metadata database knows no project, but {dir} holds the data of some.',
+    'Is `database` of the configuration right? From a copy (a backup’s, <data>/snapshots, <data>/metadata.sqlite): sovra metadata import FILE',
+  ],
+  copy_unreadable: [
+    400,
+    '{file} cannot be read as a copy of the metadata: {reason}',
+    'Give a SQLite file: of <data>/snapshots, or metadata.sqlite.',
+  ],
   metadata_locked: [503, 'Another process is bringing the database forward since {seconds} s.', 'Wait until it is done, or end it.'],
   migration_failed: [
     500,
@@ -562,6 +577,7 @@ export const ERRORS = {
   auth_manual_linking_disabled: [404, 'Manual linking is disabled', ''],
   auth_saml_provider_disabled: [404, 'SAML 2.0 is disabled', ''],
   auth_saml_assertion_invalid: [400, 'SAML Assertion is not valid: {reason}', ''],
+  auth_saml_logout_invalid: [400, 'SAML LogoutRequest is not valid: {reason}', ''],
   auth_saml_assertion_no_user_id: [
     400,
     'SAML Assertion did not contain a persistent Subject Identifier attribute or Subject NameID uniquely identifying this user',
@@ -719,11 +735,6 @@ export const ERRORS = {
   backup_failed: [500, 'Project {project} could not be backed up: {reason}', 'Look at the server log; the backup was broken off.'],
   backup_reader_gone: [499, 'Whoever asked for the backup is gone.', ''],
   backup_unsupported: [409, 'The driver {name} cannot copy data out or in.', ''],
-  backup_metadata_elsewhere: [
-    409,
-    'The metadata lies in a {type} database: back that up by its own tools.',
-    'Projects can be backed up one by one: `sovra backup create --project P`; keep the folder keys/ of the data directory too.',
-  ],
   backup_not_started: [
     409,
     '{name} could not be started from the backup: {reason}',

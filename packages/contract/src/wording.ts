@@ -19,7 +19,8 @@ export function languageAccepted(header: string | undefined): Language {
   return first?.startsWith('fr') ? 'fr' : 'en'
 }
 
-const fill = (text: string, params: Params): string => text.replace(/\{(\w+)\}/g, (whole, name: string) => String(params[name] ?? whole))
+export const fill = (text: string, params: Params): string =>
+  text.replace(/\{(\w+)\}/g, (whole, name: string) => String(params[name] ?? whole))
 
 const FRENCH: Partial<Record<ErrorCode, readonly [message: string, hint: string]>> = ERRORS_FR
 

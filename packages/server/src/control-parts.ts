@@ -5,6 +5,7 @@ import type { BackupPlace } from './control/backups/place.ts'
 import type { Control } from './control/context.ts'
 import type { Foundation } from './foundation.ts'
 import type { Addressing } from './gateway/urls.ts'
+import { copierOf } from './metadata/copy-out.ts'
 import { metadataOptions } from './metadata/open.ts'
 import type { NodeOptions } from './node.ts'
 import type { PlatformRealm } from './realms/platform.ts'
@@ -26,14 +27,16 @@ function awaitEventOf({ bus }: Foundation): Control['awaitEvent'] {
     })
 }
 
-function backupPlace({ config, configPath, seat }: NodeOptions, { secrets, bootstrap, nodeName }: Foundation): BackupPlace {
+function backupPlace({ config, configPath, seat }: NodeOptions, { metadata, secrets, bootstrap, nodeName }: Foundation): BackupPlace {
   const where = metadataOptions({ database: config.database, data: { dir: seat.dataDir } })
+  const metadataFile = where.type === 'sqlite' && where.file !== ':memory:' ? where.file : null
   const { dir, every, recipients, keep, keep_for: keepFor, snapshots } = config.backup
   return {
     spool: join(seat.dataDir, 'spool'),
     snapshots: join(seat.dataDir, 'snapshots'),
     plan: { dir, every, recipients, keep, keepFor, snapshots },
-    metadataFile: where.type === 'sqlite' && where.file !== ':memory:' ? where.file : null,
+    metadataFile,
+    copyMetadata: copierOf(metadata, metadataFile),
     installation: () => ({
       root_keys: secrets.revealRootKeys(),
       jwt_secret: secrets.jwtSecret,

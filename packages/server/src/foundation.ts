@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { isSovraError } from './base/errors.ts'
+import { fail, isSovraError } from './base/errors.ts'
 import { type Bus, makeBus } from './base/events.ts'
 import { randomToken } from './base/ids.ts'
 import { makeQueue, type Queue } from './base/jobs.ts'
@@ -10,10 +10,11 @@ import { secretFile } from './base/secret-files.ts'
 import { checkRootKey, loadSecrets, type Secrets } from './base/secrets.ts'
 import type { Config } from './config.ts'
 import { type Changer, makeChanger } from './metadata/change.ts'
+import { copyOut } from './metadata/copy-out.ts'
 import { getFact, setFact } from './metadata/facts.ts'
-import { type Metadata, type MetadataConfig, metadataOptions, openMetadata } from './metadata/open.ts'
+import { type Metadata, type MetadataConfig, metadataOptions, type OpenOptions, openMetadata } from './metadata/open.ts'
 import { ROOT_KEY } from './metadata/reseal.ts'
-import { putBackSnapshot, snapshotBeforeMigrations } from './metadata/snapshot.ts'
+import { beforeLabel, putBackSnapshot, snapshotBeforeMigrations, snapshotMetadata } from './metadata/snapshot.ts'
 
 /** Metadata, secrets, events and jobs: what everything else stands on. */
 export interface Foundation {
@@ -38,6 +39,7 @@ interface Place {
 async function openSecrets(config: Config, metadata: Metadata, { dataDir, used }: Place): Promise<Secrets> {
   const folder = join(dataDir, 'keys')
   const known = (await getFact<string>(metadata.kysely, ROOT_KEY)) ?? null
+  if (known === null && used) throw fail('metadata_lost', { dir: dataDir })
   const secrets = loadSecrets({
     folder,
     jwtSecret: config.jwt.secret,
@@ -63,14 +65,19 @@ const label = (text: string): string =>
 
 /**
  * A SQLite file is copied before its schema changes, and put back when a change fails: the former version starts on it as if nothing had been.
- * On a database server each migration is one transaction or idempotent, and what is done stays.
+ * Of a database server's such a copy is kept too; PostgreSQL takes a change that fails back by itself, on MariaDB what was done stays.
  */
 async function bringForward(where: MetadataConfig, config: Config, log: Log): Promise<Metadata> {
   const at = metadataOptions(where)
-  if (at.type !== 'sqlite' || at.file === ':memory:') return openMetadata(where, { log })
-  const dir = join(where.data.dir, 'snapshots')
-  const kept = await snapshotBeforeMigrations(at.file, { dir, keep: Math.max(1, config.backup.snapshots) })
-  if (kept) log.info({ file: kept }, 'kept a copy of the metadata before its schema changes')
+  const snapshots = { dir: join(where.data.dir, 'snapshots'), keep: Math.max(1, config.backup.snapshots) }
+  const tell = (file: string) => log.info({ file }, 'kept a copy of the metadata before its schema changes')
+  if (at.type !== 'sqlite' || at.file === ':memory:') {
+    const before: OpenOptions['before'] = async (metadata, migration) =>
+      tell(await snapshotMetadata((to) => copyOut(metadata, to), { ...snapshots, label: beforeLabel(migration) }))
+    return openMetadata(where, { log, before })
+  }
+  const kept = await snapshotBeforeMigrations(at.file, snapshots)
+  if (kept) tell(kept)
   try {
     return await openMetadata(where, { log })
   } catch (error) {
@@ -99,7 +106,7 @@ export async function lay(config: Config, place: Place, log: Log): Promise<Found
       ).text
     const bootstrap = secretFile(join(keys, 'template.key'), () => randomToken(32)).text
     const bus = makeBus(metadata, { log })
-    const queue = makeQueue(metadata.kysely, { log })
+    const queue = makeQueue(metadata.kysely, { log, node: nodeName })
     const keepAddress = addressKeeper(config.log.addresses)
     const change = makeChanger(metadata, { bus, queue, keepAddress })
     return { metadata, secrets, bus, queue, change, keepAddress, nodeName, bootstrap }

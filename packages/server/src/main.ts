@@ -10,6 +10,8 @@ import { postgresProgram } from './programs.ts'
 
 /** `sovra recover` starts this program so: it works with a server's rights and lock, and ends. */
 const RECOVER = 'recover'
+/** `sovra metadata import`, likewise: what is imported comes by standard input. */
+const IMPORT = 'metadata-import'
 /** And so does `sovra backup verify --start`, on a directory of its own. */
 const COUNT = 'count'
 
@@ -38,6 +40,11 @@ async function main(): Promise<void> {
     const { recover } = await import('./recover.ts')
     const done = await recover(loaded, options, { continueOnError: process.argv.includes('--continue-on-error') })
     process.stdout.write(`${JSON.stringify(done)}\n`)
+    process.exit(0)
+  }
+  if (process.argv[2] === IMPORT) {
+    const { importMetadata } = await import('./metadata-import.ts')
+    process.stdout.write(`${JSON.stringify(await importMetadata(loaded, options))}\n`)
     process.exit(0)
   }
   if (process.argv[2] === COUNT) {

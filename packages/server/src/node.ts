@@ -298,6 +298,8 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     wire = await startWire({ config, foundation, connector, services, projects: gateway.projects, metrics, log, inherited: seat.inherited })
     seat.inherited.close()
     await startWork({ config, foundation, runtime, control, metrics, driver, listPacks, log })
+    // The data directory is this process's alone: a former one that is no giver of its sockets is dead.
+    if (!seat.heir) await queue.takeBack()
     queue.start()
     const demoRef = options.demo ? await ensureDemo(control, log) : null
     await runtime.start(seat.heir ? ran : [])

@@ -13,6 +13,7 @@ import { loadSecrets, rootKeyFile } from './base/secrets.ts'
 import type { Config, LoadedConfig } from './config.ts'
 import { type KeeperOptions, openSeat, type Seat } from './keeper.ts'
 import { type Actor, type Change, makeChanger } from './metadata/change.ts'
+import { copierOf } from './metadata/copy-out.ts'
 import { getFact, setFact } from './metadata/facts.ts'
 import { type Metadata, metadataOptions, openMetadata } from './metadata/open.ts'
 import { ROOT_KEY } from './metadata/reseal.ts'
@@ -36,8 +37,8 @@ export interface Recovered {
   readonly settings: readonly { readonly scope: string; readonly section: string; readonly secrets: readonly string[] }[]
   /** Volumes whose passwords could not be set; only with `continueOnError`. */
   readonly failed: readonly string[]
-  /** A copy of the metadata as it was; null where that is a server of its own. */
-  readonly snapshot: string | null
+  /** A copy of the metadata as it was. */
+  readonly snapshot: string
   /** The unusable root key that was there, under another name. */
   readonly former: string | null
 }
@@ -157,7 +158,7 @@ async function recoverIn(config: Config, seat: Seat, log: Log, { continueOnError
     await refuseWhereKeyIsThere(config, metadata, keys)
     const at = metadataOptions(where)
     const snapshots = { dir: join(seat.dataDir, 'snapshots'), label: 'before-recover', keep: Math.max(1, config.backup.snapshots) }
-    const snapshot = at.type === 'sqlite' ? await snapshotMetadata(at.file, snapshots) : null
+    const snapshot = await snapshotMetadata(copierOf(metadata, at.type === 'sqlite' ? at.file : null), snapshots)
     await keepNodeName(metadata, keys)
     const bootstrap = secretFile(join(keys, 'template.key'), () => randomToken(32)).text
     const failed = await resetClusters(config, seat, await servicesOf(metadata), bootstrap, log)
@@ -167,8 +168,8 @@ async function recoverIn(config: Config, seat: Seat, log: Log, { continueOnError
     const { vault } = loadSecrets({ folder: keys, env: {}, jwtSecret: config.jwt.secret, dataExists: false, knownKeyId: null })
     const change = makeChanger(metadata, { bus, queue: makeQueue(metadata.kysely, { log }) })
     const { projects, settings } = await change(LOCAL, (c) => renew(c, vault))
-    const shown = (path: string | null) => path?.replace(seat.dataDir, seat.shownDataDir) ?? null
-    return { key_id: vault.keyId, projects, settings, failed, snapshot: shown(snapshot), former: shown(former) }
+    const shown = (path: string) => path.replace(seat.dataDir, seat.shownDataDir)
+    return { key_id: vault.keyId, projects, settings, failed, snapshot: shown(snapshot), former: former === null ? null : shown(former) }
   } finally {
     await bus.close()
     await metadata.close()

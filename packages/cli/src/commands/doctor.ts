@@ -4,6 +4,7 @@ import { bundleOf } from '../doctor/bundle.ts'
 import type { Check, State } from '../doctor/check.ts'
 import { machineChecks } from '../doctor/machine.ts'
 import { serverChecks } from '../doctor/server.ts'
+import { t } from '../doctor/words.ts'
 import { command } from '../program/command.ts'
 import { json, plain } from '../terminal/output.ts'
 
@@ -19,7 +20,7 @@ export const doctor = command<{ bundle?: string }>({
   flags: [['--bundle <file>', 'write what support needs to a file: no secrets, no names, no addresses']],
   more: 'Exit code 1 when something is wrong; a warning alone is 0.',
   async run(context, { bundle }) {
-    const checks = await context.spin('Looking', async () => {
+    const checks = await context.spin(t('looking'), async () => {
       const machine = await machineChecks()
       return [...machine, ...(await serverChecks(context))]
     })
@@ -28,9 +29,9 @@ export const doctor = command<{ bundle?: string }>({
     const lines = checks.map(shown)
     if (bundle !== undefined) {
       writeFileSync(bundle, gzipSync(json(await bundleOf(context, checks))), { mode: 0o600, flag: 'wx' })
-      lines.push(`Wrote ${bundle}. Look at it before you send it: zcat ${bundle}`)
+      lines.push(t('wrote', { bundle }))
     }
-    lines.push(failed + warned === 0 ? 'All is well.' : `${failed} wrong, ${warned} to look at.`)
+    lines.push(failed + warned === 0 ? t('well') : t('sum', { failed, warned }))
     return { data: { checks, failed, warned }, text: lines.join('\n'), exit: failed > 0 ? 1 : 0 }
   },
 })

@@ -10,7 +10,7 @@ interface Recovered {
   readonly projects: readonly { readonly ref: string; readonly name: string; readonly state: string }[]
   readonly settings: readonly { readonly scope: string; readonly section: string; readonly secrets: readonly string[] }[]
   readonly failed: readonly string[]
-  readonly snapshot: string | null
+  readonly snapshot: string
   readonly former: string | null
 }
 
@@ -40,7 +40,7 @@ function says({ key_id, projects, settings, failed, snapshot, former }: Recovere
     ...settings.map(({ scope, section, secrets }) => `  settings ${section} of ${scope}: ${secrets.join(', ')}`),
     '  answers kept for an Idempotency-Key, an unused set-up link',
     ...(failed.length > 0 ? [`NOT RECOVERED, because their PostgreSQL did not start: ${failed.join(', ')}`] : []),
-    ...(snapshot ? [`The metadata as it was: ${snapshot}`] : []),
+    `The metadata as it was: ${snapshot}`,
     ...(former ? [`The key that did not fit: ${former}`] : []),
     'Start the server.',
   ]

@@ -52,6 +52,7 @@ async function whole(context: Context, archive: Archive, { dataDir, ...open }: O
   const done = await context.spin('Restoring', (spin) => restoreInstallation({ archive, key, dataDir: target, say: spin.say }))
   const text = [`${done.dataDir}: ${done.projects} projects are back. Start the server on it.`]
   if (done.config) text.push(`The configuration that it had: ${done.config}`)
+  if (done.config) text.push('Where that puts the metadata on a database server: sovra metadata import, into an empty database.')
   return { data: done, text: text.join('\n') }
 }
 

@@ -1,3 +1,5 @@
+import { t } from './words.ts'
+
 export type State = 'ok' | 'warn' | 'fail' | 'skipped'
 
 /** What one look has found. */
@@ -22,6 +24,6 @@ export async function look(name: string, check: () => Check | readonly Check[] |
     return Array.isArray(found) ? [...found] : [found as Check]
   } catch (error) {
     const { message = 'unknown', hint } = error as { message?: string; hint?: string }
-    return [bad(name, message.split('\n').join('; '), hint ?? 'Look at the message.')]
+    return [bad(name, message.split('\n').join('; '), hint ?? t('look there'))]
   }
 }

@@ -8,6 +8,7 @@ import { configHere, holderHere } from '../api/local.ts'
 import { bytes } from '../terminal/output.ts'
 import { bad, type Check, look, ok, skipped, warn } from './check.ts'
 import { orphanedProcesses } from './orphans.ts'
+import { t } from './words.ts'
 
 type Config = Awaited<ReturnType<typeof configHere>>['config']
 
@@ -28,47 +29,35 @@ const HIDDEN_BY: Readonly<Record<number, string>> = { 16914836: 'tmpfs' }
 function platform(): Check {
   const libc = (process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined)?.header?.glibcVersionRuntime
   const what = `${process.platform} ${process.arch}, Node ${process.versions.node}`
-  if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch))
-    return bad('platform', what, 'Sovrabase brings PostgreSQL for Linux on x64 and arm64. Use a container or another machine.')
-  if (!libc) return bad('platform', `${what}, without glibc`, 'Use Debian, Ubuntu, Fedora or another system with glibc.')
+  if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch)) return bad('platform', what, t('unsupported'))
+  if (!libc) return bad('platform', t('without glibc', { what }), t('use glibc'))
   return ok('platform', `${what}, glibc ${libc}`)
 }
 
 function memory(): Check {
-  const says = `${bytes(totalmem())}, ${bytes(freemem())} free, ${availableParallelism()} CPUs`
-  return totalmem() < LITTLE_MEMORY
-    ? warn('memory', says, 'From 1 GiB on it works well: give it more, or lower limits.awake.clusters.')
-    : ok('memory', says)
+  const says = t('memory', { total: bytes(totalmem()), free: bytes(freemem()), cpus: availableParallelism() })
+  return totalmem() < LITTLE_MEMORY ? warn('memory', says, t('more memory')) : ok('memory', says)
 }
 
 function uids(): Check {
-  if (process.geteuid?.() !== 0) return skipped('uid-map', 'not root: every cluster has the uid of the server (isolation: same-user)')
+  if (process.geteuid?.() !== 0) return skipped('uid-map', t('not root'))
   const mapped = readFileSync('/proc/self/uid_map', 'utf8')
     .trim()
     .split('\n')
     .reduce((sum, line) => sum + Number(line.trim().split(/\s+/)[2] ?? 0), 0)
-  if (mapped >= FEW_UIDS) return ok('uid-map', `${mapped} uids: each cluster gets one of its own`)
-  return warn(
-    'uid-map',
-    `only ${mapped} uids are mapped here: clusters share one (isolation: same-user)`,
-    'Map more: --userns of the container engine, /etc/subuid.',
-  )
+  if (mapped >= FEW_UIDS) return ok('uid-map', t('uids', { mapped }))
+  return warn('uid-map', t('few uids', { mapped }), t('map more'))
 }
 
 function openFiles(): Check {
   const [, soft = '0'] = /^Max open files\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
-  if (soft === 'unlimited' || Number(soft) >= FEW_FILES) return ok('open-files', `${soft} allowed`)
-  return warn(
-    'open-files',
-    `${soft} allowed here`,
-    'Raise it: LimitNOFILE= in the unit, `ulimit -n` in a shell. Each connection takes one.',
-  )
+  if (soft === 'unlimited' || Number(soft) >= FEW_FILES) return ok('open-files', t('open files', { soft }))
+  return warn('open-files', t('few files', { soft }), t('raise files'))
 }
 
 function clock(): Check {
   const now = new Date()
-  if (now.getTime() < EARLIEST)
-    return bad('clock', now.toISOString(), 'It is wrong: tokens would never be valid. Set it (timedatectl set-ntp true).')
+  if (now.getTime() < EARLIEST) return bad('clock', now.toISOString(), t('clock wrong'))
   return ok('clock', now.toISOString())
 }
 
@@ -77,10 +66,8 @@ function clockOfData(dir: string): Check[] {
   const file = ['metadata.sqlite-wal', 'metadata.sqlite', 'lock'].map((name) => join(dir, name)).find((path) => existsSync(path))
   const ahead = file === undefined ? 0 : statSync(file).mtimeMs - Date.now()
   if (ahead < JUMP) return []
-  const says = `the data was written ${Math.round(ahead / 60_000)} min from now: the clock was put back`
-  return [
-    bad('clock-data', says, 'Set it (timedatectl set-ntp true). Until it has caught up, sessions and jobs may end later than they should.'),
-  ]
+  const says = t('clock back', { minutes: Math.round(ahead / 60_000) })
+  return [bad('clock-data', says, t('set clock'))]
 }
 
 const existing = (dir: string): string => (existsSync(dir) || dir === dirname(dir) ? dir : existing(dirname(dir)))
@@ -89,44 +76,41 @@ function dataDirectory(dir: string): Check[] {
   if (!existsSync(dir)) {
     try {
       accessSync(existing(dir), constants.W_OK)
-      return [ok('data', `${dir} is made at the first start`)]
+      return [ok('data', t('data made', { dir }))]
     } catch {
-      return [bad('data', `${dir} cannot be made`, `Make it for the user that runs the server, or set data.dir.`)]
+      return [bad('data', t('data not made', { dir }), t('make data'))]
     }
   }
   const { uid } = statSync(dir)
   const me = process.geteuid?.() ?? 0
-  if (me !== 0 && uid !== me)
-    return [bad('data', `${dir} belongs to uid ${uid}, this is ${me}`, `Run this as that user (sudo -u \\#${uid} sovra doctor).`)]
+  if (me !== 0 && uid !== me) return [bad('data', t('data foreign', { dir, uid, me }), t('as owner', { uid }))]
   try {
     accessSync(dir, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch {
-    return [bad('data', `${dir} cannot be written`, 'Is it mounted read-only? Else give it to the user that runs the server.')]
+    return [bad('data', t('data read-only', { dir }), t('give data'))]
   }
   const keys = join(dir, 'keys')
   const open = existsSync(keys) && (statSync(keys).mode & 0o077) !== 0
-  return [ok('data', dir), ...(open ? [bad('keys', `${keys} can be entered by others`, `chmod 700 ${keys}`)] : [])]
+  return [ok('data', dir), ...(open ? [bad('keys', t('keys open', { keys }), `chmod 700 ${keys}`)] : [])]
 }
 
 function fileSystem(dir: string): Check {
   const at = existing(dir)
   const { type } = statfsSync(at)
   const network = NETWORK[type]
-  if (network) return bad('file-system', `${at} lies on ${network}`, 'Locks and fsync cannot be trusted there: use a local disk.')
-  if (HIDDEN_BY[type])
-    return warn('file-system', `${at} lies in memory (${HIDDEN_BY[type]})`, 'It is gone at the next boot: set data.dir to a disk.')
-  return ok('file-system', `${at} is local`)
+  if (network) return bad('file-system', t('network disk', { at, network }), t('local disk'))
+  if (HIDDEN_BY[type]) return warn('file-system', t('in memory', { at, kind: HIDDEN_BY[type] }), t('to a disk'))
+  return ok('file-system', t('is local', { at }))
 }
 
 function diskSpace({ data, disk }: Config): Check {
   const { bavail, blocks, bsize, ffree, files } = statfsSync(existing(data.dir))
   const [free, total] = [bavail * bsize, blocks * bsize]
   const reserve = Math.min(disk.reserve, (total * disk.share) / 100)
-  const says = `${bytes(free)} free of ${bytes(total)}, reserve ${bytes(Math.floor(reserve))}`
-  if (free < reserve) return bad('disk', says, 'Nothing new is taken (disk_low). `sovra disk` shows what takes it.')
-  if (files > 0 && ffree < files / 50)
-    return bad('disk', `${says}; only ${ffree} inodes`, 'Each project takes about 1,000 files: use a file system with more.')
-  return free < reserve * 2 ? warn('disk', says, 'Make room soon: `sovra disk` shows what takes it.') : ok('disk', says)
+  const says = t('disk', { free: bytes(free), total: bytes(total), reserve: bytes(Math.floor(reserve)) })
+  if (free < reserve) return bad('disk', says, t('disk low'))
+  if (files > 0 && ffree < files / 50) return bad('disk', t('inodes', { says, inodes: ffree }), t('more inodes'))
+  return free < reserve * 2 ? warn('disk', says, t('make room')) : ok('disk', says)
 }
 
 function canListen(host: string, port: number): Promise<string | null> {
@@ -139,7 +123,7 @@ function canListen(host: string, port: number): Promise<string | null> {
 
 async function ports({ api, admin, wire }: Config): Promise<Check[]> {
   const { holder } = await holderHere()
-  if (holder) return [skipped('ports', 'the server runs and has them')]
+  if (holder) return [skipped('ports', t('has ports'))]
   const wanted = [
     ['api', api.host, api.port, 'SOVRABASE_API_PORT'],
     ['admin', admin.host, admin.port, 'SOVRABASE_ADMIN_PORT'],
@@ -149,12 +133,11 @@ async function ports({ api, admin, wire }: Config): Promise<Check[]> {
   for (const [name, host, port, variable] of wanted) {
     if (port === 'auto' || port === 0) continue
     const problem = await canListen(host, port)
-    const remedy =
-      problem === 'EADDRINUSE'
-        ? `Somebody else has it (ss -ltnp). Stop that, or set ${variable}.`
-        : `Set ${variable} or ${name}.host to what this user may listen on.`
+    const remedy = problem === 'EADDRINUSE' ? t('port taken', { variable }) : t('port refused', { variable, name })
     found.push(
-      problem === null ? ok(`port-${name}`, `${host}:${port} is free`) : bad(`port-${name}`, `${host}:${port}: ${problem}`, remedy),
+      problem === null
+        ? ok(`port-${name}`, t('port free', { at: `${host}:${port}` }))
+        : bad(`port-${name}`, `${host}:${port}: ${problem}`, remedy),
     )
   }
   return found
@@ -164,9 +147,9 @@ function certificate(name: string, file: string | null): Check[] {
   if (file === null) return []
   const { validTo } = new X509Certificate(readFileSync(file))
   const left = Math.floor((Date.parse(validTo) - Date.now()) / DAY)
-  const renew = 'Renew it; the server reads it again by itself.'
-  if (left < 0) return [bad(name, `${file} ended ${validTo}`, renew)]
-  return [left < SOON ? warn(name, `${file} ends in ${left} days`, renew) : ok(name, `${file}: ${left} days left`)]
+  const renew = t('renew')
+  if (left < 0) return [bad(name, t('ended', { file, validTo }), renew)]
+  return [left < SOON ? warn(name, t('ends', { file, left }), renew) : ok(name, t('days left', { file, left }))]
 }
 
 const certificates = ({ api, wire }: Config): Check[] => [
@@ -191,10 +174,10 @@ export async function machineChecks(): Promise<Check[]> {
   }
   const { config, path, warnings } = loaded
   const { dir } = config.data
-  const says = path ?? 'no file: defaults and variables'
+  const says = path ?? t('no file')
   return [
     ...found,
-    warnings.length > 0 ? warn('configuration', `${says}: ${warnings.join('; ')}`, 'Correct these lines.') : ok('configuration', says),
+    warnings.length > 0 ? warn('configuration', `${says}: ${warnings.join('; ')}`, t('correct lines')) : ok('configuration', says),
     ...(await look('data', () => dataDirectory(dir))),
     ...(await look('clock-data', () => clockOfData(dir))),
     ...(await look('file-system', () => fileSystem(dir))),

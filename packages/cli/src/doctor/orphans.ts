@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { bad, type Check, ok } from './check.ts'
+import { t } from './words.ts'
 
 interface Process {
   readonly pid: number
@@ -33,12 +34,7 @@ function orphansOf(dataDir: string, server: number | null): Process[] {
 
 export function orphanedProcesses(dataDir: string, server: number | null): Check {
   const orphans = orphansOf(dataDir, server)
-  if (orphans.length === 0)
-    return ok('processes', server === null ? 'no PostgreSQL runs on these data' : 'every PostgreSQL belongs to the server')
+  if (orphans.length === 0) return ok('processes', t(server === null ? 'no processes' : 'own processes'))
   const pids = orphans.map(({ pid }) => pid).join(' ')
-  return bad(
-    'processes',
-    `${orphans.length} PostgreSQL of no server ${orphans.length === 1 ? 'runs' : 'run'} on these data (pid ${pids})`,
-    `Stop them cleanly before a server starts: kill -INT ${pids}`,
-  )
+  return bad('processes', t('orphans run', { count: orphans.length, pids }), t('end orphans', { pids }))
 }

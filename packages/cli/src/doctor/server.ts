@@ -8,6 +8,7 @@ import { ownVersion } from '../program/version.ts'
 import { CliError } from '../terminal/errors.ts'
 import { bytes } from '../terminal/output.ts'
 import { bad, type Check, look, ok, skipped, warn } from './check.ts'
+import { t } from './words.ts'
 
 interface Status {
   readonly version: string
@@ -32,73 +33,55 @@ function versions({ version, engines = [] }: Status, all: readonly Project[]): C
     ),
   )
   const own = ownVersion()
-  const both = own === version ? `version ${version} of both` : `the server has ${version}, this sovra ${own}`
+  const both = own === version ? t('same version', { version }) : t('two versions', { version, own })
   return [
-    own === version
-      ? ok('versions', both)
-      : warn('versions', both, 'Restart the server after an upgrade (systemctl reload sovrabase), or upgrade this one.'),
-    ...(behind.length === 0
-      ? []
-      : [warn('engines', `${behind.length} projects run an older PostgreSQL than the next wake brings`, 'sovra upgrade --engines --all')]),
+    own === version ? ok('versions', both) : warn('versions', both, t('match versions')),
+    ...(behind.length === 0 ? [] : [warn('engines', t('engines behind', { count: behind.length }), 'sovra upgrade --engines --all')]),
   ]
 }
 
 function projects(all: readonly Project[]): Check {
   const ill = all.filter(({ services }) => services.some(({ status }) => status === 'degraded' || status === 'failed'))
-  if (ill.length === 0) return ok('projects', `${all.length}, none is degraded`)
+  if (ill.length === 0) return ok('projects', t('projects well', { count: all.length }))
   const names = ill.slice(0, 5).map(({ ref }) => ref)
-  return bad(
-    'projects',
-    `${ill.length} degraded or failed: ${names.join(', ')}`,
-    `Why: sovra logs ${names[0]} --level error, sovra projects list`,
-  )
+  return bad('projects', t('projects ill', { count: ill.length, names: names.join(', ') }), t('why ill', { name: names[0] ?? '' }))
 }
 
 function backups({ backup }: Status): Check[] {
   if (!backup) return []
   const { problem, reason, root_key_exported } = backup
-  const how = 'sovra backup create --all --to FILE, and backup.dir for scheduled ones'
+  const how = t('do backups')
   return [
     problem === 'failed' || problem === 'old'
-      ? bad('backups', problem === 'failed' ? `the last one failed: ${reason}` : 'the last one is overdue', how)
+      ? bad('backups', problem === 'failed' ? t('backup failed', { reason: reason ?? '' }) : t('backup old'), how)
       : problem === 'never'
-        ? warn('backups', 'there is none yet', how)
-        : ok('backups', 'the last one is as it should be'),
-    root_key_exported
-      ? ok('root-key', 'it was exported once')
-      : warn('root-key', 'it lies on this machine only', 'sovra keys export-root, and into the safe with it.'),
+        ? warn('backups', t('backup none'), how)
+        : ok('backups', t('backup good')),
+    root_key_exported ? ok('root-key', t('root exported')) : warn('root-key', t('root here only'), t('export root')),
   ]
 }
 
 function isolation({ isolation: kind }: Status): Check {
-  if (kind === 'full') return ok('isolation', 'full: each cluster has a uid of its own')
-  return warn(
-    'isolation',
-    `${kind}: clusters are apart by their passwords and sockets only`,
-    'Start it as root (sudo make install): the server itself runs without rights all the same.',
-  )
+  if (kind === 'full') return ok('isolation', t('isolation full'))
+  return warn('isolation', t('isolation less', { kind }), t('start as root'))
 }
 
 async function volumes(client: Client): Promise<Check> {
   const { orphans } = await client.request<Static<typeof DiskSchema>>('GET', '/disk')
-  if (orphans.length === 0) return ok('orphans', 'every volume belongs to a project')
+  if (orphans.length === 0) return ok('orphans', t('volumes owned'))
   const size = orphans.reduce((sum, one) => sum + one.bytes, 0)
-  return warn(
-    'orphans',
-    `${orphans.length} volumes of no project, ${bytes(size)}`,
-    'sovra disk --json names them. Look at each before you remove it below projects/.',
-  )
+  return warn('orphans', t('volumes orphaned', { count: orphans.length, size: bytes(size) }), t('look at volumes'))
 }
 
 async function drift(client: Client): Promise<Check> {
   const asked = Date.now()
   const response = await fetch(`${client.url}/health`)
   const there = Date.parse(response.headers.get('date') ?? '')
-  if (Number.isNaN(there)) return skipped('drift', 'the server says no time')
+  if (Number.isNaN(there)) return skipped('drift', t('no time'))
   const apart = Math.abs(there - asked)
   return apart > DRIFT
-    ? bad('drift', `its clock and this one are ${Math.round(apart / 1000)} s apart`, 'Set both by NTP (timedatectl set-ntp true).')
-    : ok('drift', 'its clock and this one agree')
+    ? bad('drift', t('clocks apart', { seconds: Math.round(apart / 1000) }), t('set both'))
+    : ok('drift', t('clocks agree'))
 }
 
 /** Skipped where none runs: then that is all there is to say. */
@@ -111,15 +94,13 @@ export async function serverChecks(context: Context): Promise<Check[]> {
   } catch (error) {
     if (!(error instanceof CliError)) throw error
     const { code, message, hint } = error.shown
-    if (code === 'server_not_running') return [skipped('server', 'none runs here')]
-    return [bad('server', message, hint ?? 'Look at its log.')]
+    if (code === 'server_not_running') return [skipped('server', t('none runs'))]
+    return [bad('server', message, hint ?? t('look at log'))]
   }
   const { active, awake, queued } = status.projects
   return [
-    ok('server', `version ${status.version}, ${active} projects, ${awake} awake`),
-    ...(queued > 0
-      ? [warn('queue', `${queued} callers wait for a place`, 'Raise limits.awake.clusters, or give the machine more memory.')]
-      : []),
+    ok('server', t('server', { version: status.version, active, awake })),
+    ...(queued > 0 ? [warn('queue', t('queue', { queued }), t('more places'))] : []),
     isolation(status),
     ...backups(status),
     ...(await look('projects', async () => {

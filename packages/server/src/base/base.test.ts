@@ -250,9 +250,9 @@ describe('log', () => {
   })
 
   test('on standard output: in blocks while it runs, an error at once, nothing lost at the end', () => {
-    const script = `import('${import.meta.dirname}/log.ts').then(({ makeLog }) => {
+    const script = `import('${import.meta.dirname}/log.ts').then(({ makeLog, writeLine }) => {
       const log = makeLog({ level: 'info', pretty: 'auto' })
-      for (let i = 0; i < 3000; i++) log.info({ i }, 'line')
+      for (let i = 0; i < 3000; i++) i % 3 ? writeLine(log, '"i":' + i, 'line') : log.info({ i }, 'line')
       log.error('last')
     })`
     const { stdout, status } = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' })

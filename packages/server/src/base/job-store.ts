@@ -1,4 +1,5 @@
 import type { Kysely, Selectable } from 'kysely'
+import { sha256 } from './crypto.ts'
 import { insertIfAbsent } from './db/insert.ts'
 import { isSovraError } from './errors.ts'
 import { uuid } from './ids.ts'
@@ -10,7 +11,16 @@ const ENQUEUE_ROUNDS = 5
 /** Of a column of 32 bits: PostgreSQL and MariaDB refuse more. */
 const LARGEST_INT = 2 ** 31 - 1
 const UNFINISHED = ['queued', 'running']
+/** Of a worker's name: which node it is of, and which process. Together as long as the column. */
+const NODE_CHARACTERS = 11
+const PROCESS_CHARACTERS = 24
 const RELEASED = { leased_until: null, leased_by: null }
+
+/** A new worker; those of one node have the beginning of their names in common. */
+export function workerOf(node: string | undefined): string {
+  if (node === undefined) return uuid()
+  return `${sha256(node).slice(0, NODE_CHARACTERS)}.${uuid().replaceAll('-', '').slice(-PROCESS_CHARACTERS)}`
+}
 
 /** What is kept of an error: its code, never a foreign text, which may quote people's values. */
 function errorText(error: unknown): string {
@@ -94,6 +104,19 @@ export class JobStore {
       .orderBy('due_at')
       .orderBy('id')
       .limit(limit)
+      .execute()
+  }
+
+  /** As if the leases of this node's other workers had ended. */
+  async takeBack(): Promise<void> {
+    const node = this.#worker.slice(0, NODE_CHARACTERS + 1)
+    if (!node.endsWith('.')) return
+    await this.#db
+      .updateTable('jobs')
+      .set({ leased_until: 0 })
+      .where('state', '=', 'running')
+      .where('leased_by', 'like', `${node}%`)
+      .where('leased_by', '!=', this.#worker)
       .execute()
   }
 

@@ -292,6 +292,30 @@ eachMetadata((name, openMetadata) => {
     await close()
   })
 
+  test('a node takes back what its former processes were at, and nothing of another node', async () => {
+    const { db, make, close } = await open()
+    const [former, other, heir] = ['a', 'b', 'a'].map((node) => make(db, { node })) as [Queue, Queue, Queue]
+    const held = () => new Promise<void>((resolve) => ends.push(resolve))
+    const ends: (() => void)[] = []
+    const seen: string[] = []
+    for (const [queue, kind] of [
+      [former, 'k'],
+      [other, 'l'],
+    ] as const) {
+      queue.handle(kind, { lease: 60_000, run: held })
+      await db.transaction((trx) => queue.enqueue(trx, { kind, key: 'a' }))
+      queue.start()
+    }
+    await until(() => ends.length === 2)
+    for (const kind of ['k', 'l']) heir.handle(kind, { run: async ({ key }) => void seen.push(`${kind} ${key}`) })
+    await heir.takeBack()
+    heir.start()
+    await until(async () => (await rows(db))[0]?.state === 'done')
+    assert.deepEqual(seen, ['k a'])
+    for (const end of ends) end()
+    await close()
+  })
+
   test('a lease that another took aborts the run, whose end is not written', async () => {
     const { db, make, close } = await open()
     const queue = make(db)

@@ -1,6 +1,5 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
-import { uuid } from './ids.ts'
-import { enqueueJob, JobStore } from './job-store.ts'
+import { enqueueJob, JobStore, workerOf } from './job-store.ts'
 import type { Job, JobRow, JobTables, NewJob } from './job-table.ts'
 import { type Log, silentLog } from './log.ts'
 
@@ -32,6 +31,8 @@ export interface QueueOptions {
   readonly now?: () => number
   /** How long `close()` waits for what runs, ms; default 10 s. */
   readonly grace?: number
+  /** Of the node whose processes follow each other: see `takeBack`. */
+  readonly node?: string
 }
 
 export interface Queue {
@@ -43,6 +44,8 @@ export interface Queue {
   inherit(kind: string): Promise<void>
   /** When the next unfinished job is due, ms; null: none. */
   nextDue(): Promise<number | null>
+  /** What former processes of this node were at when they died is due at once, not when their leases end. Only where none of them lives any more. */
+  takeBack(): Promise<void>
   start(): void
   /** Claims nothing more, aborts what runs, waits for it and gives it back uncounted. */
   close(): Promise<void>
@@ -109,13 +112,14 @@ class JobQueue implements Queue {
   #lookAgain = false
   #open = false
 
-  constructor(database: Kysely<JobTables>, { schema, poll = POLL, log = silentLog, now = Date.now, grace = GRACE }: QueueOptions) {
+  constructor(database: Kysely<JobTables>, options: QueueOptions) {
+    const { schema, poll = POLL, log = silentLog, now = Date.now, grace = GRACE, node } = options
     this.#schema = schema
     this.#poll = poll
     this.#log = log
     this.#now = now
     this.#grace = grace
-    this.#store = new JobStore(this.#within(database), uuid(), now)
+    this.#store = new JobStore(this.#within(database), workerOf(node), now)
   }
 
   #within(db: Kysely<JobTables>): Kysely<JobTables> {
@@ -136,6 +140,10 @@ class JobQueue implements Queue {
 
   nextDue(): Promise<number | null> {
     return this.#store.nextDue()
+  }
+
+  takeBack(): Promise<void> {
+    return this.#store.takeBack()
   }
 
   start(): void {

@@ -60,8 +60,9 @@ test('followers hear each line until they end it', () => {
   const heard: string[] = []
   const end = files.follow((text) => heard.push(text))
   files.write('1\n')
+  files.write('2\n3\n')
   end()
-  files.write('2\n')
-  assert.deepEqual(heard, ['1\n'])
+  files.write('4\n')
+  assert.deepEqual(heard, ['1\n', '2\n', '3\n'])
   files.close()
 })

@@ -25,7 +25,8 @@ export interface LogFilesOptions {
 
 /** The log of the server in files: `server.log`, and finished ones named by their last moment. */
 export interface LogFiles {
-  write(line: string): void
+  /** One line or several; an urgent one comes alone. */
+  write(text: string): void
   flush(): void
   /** The last `limit` lines that pass, oldest first. */
   read(filter: LineFilter, limit: number): Promise<string[]>
@@ -44,6 +45,7 @@ const BUFFER = 8192
 const FLUSH_MS = 250
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
+const LINE_ENDS = /(?<=\n)(?=.)/
 const URGENT = /^\{"level":"(?:error|fatal)"/
 const LEVELS: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal']
 
@@ -154,11 +156,12 @@ export function openLogFiles({ dir, size, keep, total, now = Date.now }: LogFile
   process.once('exit', flush)
   sweep()
   return {
-    write(line) {
-      waiting.push(line)
-      length += line.length
-      if (length >= BUFFER || URGENT.test(line)) flush()
-      for (const listener of listeners) listener(line)
+    write(text) {
+      waiting.push(text)
+      length += text.length
+      if (length >= BUFFER || URGENT.test(text)) flush()
+      if (listeners.size === 0) return
+      for (const line of text.split(LINE_ENDS)) for (const listener of listeners) listener(line)
     },
     flush,
     read,

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { type Database, type DatabaseOptions, openDatabase } from '../base/db/database.ts'
-import { migrate } from '../base/db/migrate.ts'
+import { migrate, recordedNames } from '../base/db/migrate.ts'
 import { refuseOldServer } from '../base/db/server-version.ts'
 import { fail, isSovraError } from '../base/errors.ts'
 import { type Log, silentLog } from '../base/log.ts'
@@ -20,6 +20,8 @@ export interface OpenOptions {
   readonly log?: Log
   /** Default: the migrations of this version. */
   readonly migrations?: typeof MIGRATIONS
+  /** Called before the schema of a database that has data changes, with the first migration that it has not seen. */
+  readonly before?: (metadata: Metadata, migration: string) => Promise<void>
   /** How long to wait for a database server that does not answer yet (both may start with the machine), ms; default 15 s. */
   readonly patience?: number
 }
@@ -27,12 +29,23 @@ export interface OpenOptions {
 const PATIENCE = 15_000
 const ASK_AGAIN = 250
 
+/** Undefined: none, or nothing is there yet. */
+async function pendingIn(metadata: Metadata, migrations: typeof MIGRATIONS): Promise<string | undefined> {
+  const done = await recordedNames(metadata)
+  return done.size === 0 ? undefined : migrations.find(({ name }) => !done.has(name))?.name
+}
+
 /** Brings it forward as soon as it answers. */
-async function bring(metadata: Metadata, { log = silentLog, migrations = MIGRATIONS, patience = PATIENCE }: OpenOptions): Promise<void> {
+async function bring(
+  metadata: Metadata,
+  { log = silentLog, migrations = MIGRATIONS, before, patience = PATIENCE }: OpenOptions,
+): Promise<void> {
   const end = Date.now() + patience
   for (let tried = 1; ; tried++) {
     try {
       await refuseOldServer(metadata)
+      const pending = before ? await pendingIn(metadata, migrations) : undefined
+      if (pending !== undefined) await before?.(metadata, pending)
       await migrate(metadata, migrations, { log })
       return
     } catch (error) {

@@ -30,9 +30,9 @@ export interface WriteOptions {
 }
 
 const PLATFORM = 'platform'
-/** What an organisation sets for its projects. */
-export const ofOrganisation = (id: string): string => `organisation:${id}`
-const isOfOrganisation = (scope: string): boolean => scope.startsWith('organisation:')
+/** What an organisation sets for its projects: under its id, which no ref of a project looks like. */
+export const ofOrganisation = (id: string): string => id
+const isOfOrganisation = (scope: string): boolean => scope.includes('-')
 const contextOf = (scope: string, section: Section) => `settings/${scope}/${section}`
 type Compiler = typeof import('typebox/compile')
 const checks = new Map<Section, ReturnType<Compiler['Compile']>>()

@@ -7,7 +7,7 @@ import { after, test } from 'node:test'
 import { setFact } from './facts.ts'
 import { MIGRATIONS } from './migrations/index.ts'
 import { openMetadata } from './open.ts'
-import { snapshotBeforeMigrations, snapshotMetadata } from './snapshot.ts'
+import { copyDatabase, snapshotBeforeMigrations, snapshotMetadata } from './snapshot.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'sovra-snapshot-'))
 after(() => rmSync(home, { recursive: true, force: true }))
@@ -51,7 +51,7 @@ test('made while it is written to, whole, private, and so many are kept', async 
   for (let day = 0; day < 6; day++) {
     await metadata.transaction((trx) => setFact(trx, 'seen', 10 + day))
     const writing = metadata.transaction((trx) => setFact(trx, 'other', day))
-    const path = await snapshotMetadata(file, { dir, label: 'daily', keep: 3, now: start + day * 86_400_000 })
+    const path = await snapshotMetadata((to) => copyDatabase(file, to), { dir, label: 'daily', keep: 3, now: start + day * 86_400_000 })
     await writing
     assert.equal(factIn(path), String(10 + day))
     assert.equal(statSync(path).mode & 0o777, 0o600)

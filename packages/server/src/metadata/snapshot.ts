@@ -23,6 +23,9 @@ export async function copyDatabase(file: string, to: string): Promise<void> {
   }
 }
 
+/** Writes one consistent state of the metadata to a file that is not there yet. */
+export type Copier = (to: string) => Promise<void>
+
 export interface SnapshotOptions {
   readonly dir: string
   /** What it was made for: part of its name. */
@@ -33,12 +36,12 @@ export interface SnapshotOptions {
 }
 
 /** A copy of the metadata beside it, whole or not there at all; answers its file. */
-export async function snapshotMetadata(file: string, { dir, label, keep, now = Date.now() }: SnapshotOptions): Promise<string> {
+export async function snapshotMetadata(copy: Copier, { dir, label, keep, now = Date.now() }: SnapshotOptions): Promise<string> {
   await mkdir(dir, { recursive: true, mode: MODE.folder })
   const name = `metadata-${stampOf(now)}-${label}.sqlite`
   const part = join(dir, `.${name}.part`)
   await rm(part, { force: true })
-  await copyDatabase(file, part)
+  await copy(part)
   await rename(part, join(dir, name))
   const old = (await readdir(dir)).filter((one) => NAME.test(one)).sort()
   for (const one of old.slice(0, Math.max(0, old.length - keep))) await rm(join(dir, one), { force: true })
@@ -73,7 +76,7 @@ function pendingIn(file: string, names: readonly string[]): string | undefined {
   }
 }
 
-const label = (migration: string): string =>
+export const beforeLabel = (migration: string): string =>
   `before-${migration
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
@@ -85,5 +88,7 @@ export async function snapshotBeforeMigrations(
   { dir, keep, names = MIGRATIONS.map(({ name }) => name) }: { dir: string; keep: number; names?: readonly string[] },
 ): Promise<string | undefined> {
   const pending = keep === 0 ? undefined : pendingIn(file, names)
-  return pending === undefined ? undefined : await snapshotMetadata(file, { dir, keep, label: label(pending) })
+  return pending === undefined
+    ? undefined
+    : await snapshotMetadata((to) => copyDatabase(file, to), { dir, keep, label: beforeLabel(pending) })
 }

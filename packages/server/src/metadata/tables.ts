@@ -435,6 +435,18 @@ export interface AuthSamlRelayStates {
   updated_at: Millis
   flow_state_id: string | null
 }
+/** As whom an identity provider knows the holder of a session. */
+export interface AuthSamlSessions {
+  session_id: string
+  provider_id: string
+  name_id: string
+  name_hash: string
+  name_id_format: string | null
+  name_qualifier: string | null
+  sp_name_qualifier: string | null
+  session_index: string | null
+  created_at: Millis
+}
 export interface AuthAuditLogEntries {
   id: string
   instance_id: string | null
@@ -503,6 +515,7 @@ export interface Tables {
   auth_sso_domains: AuthSsoDomains
   auth_saml_providers: AuthSamlProviders
   auth_saml_relay_states: AuthSamlRelayStates
+  auth_saml_sessions: AuthSamlSessions
   auth_audit_log_entries: AuthAuditLogEntries
   auth_mails: AuthMails
   auth_rates: AuthRates

@@ -24,7 +24,7 @@ import type { RealmStore } from './store/types.ts'
 
 const OWNER = 'supabase_auth_admin'
 /** Tables of our own, beside GoTrue's. */
-const OURS = new Set(['auth_mails', 'auth_rates', 'auth_recovery_codes'])
+const OURS = new Set(['auth_mails', 'auth_rates', 'auth_recovery_codes', 'auth_saml_sessions'])
 
 /** `auth_users` → `auth.users`, `auth_mails` → `sovrabase.auth_mails`: the names of metadata become those of a cluster, as they are written. */
 class ClusterCompiler extends PostgresQueryCompiler {

@@ -11,6 +11,7 @@ import type { AuthOptions } from './options.ts'
 import { passkeyAdminRoutes, passkeyRoutes } from './passkey-routes.ts'
 import { publicRoutes } from './public-routes.ts'
 import { render } from './render.ts'
+import { samlLogoutRoutes } from './saml-logout-routes.ts'
 import { samlRoutes } from './saml-routes.ts'
 import { signInRoutes } from './sign-in-routes.ts'
 import { ssoAdminRoutes } from './sso-admin-routes.ts'
@@ -33,6 +34,7 @@ export function authApi(options: AuthOptions, { administered = true } = {}): Aut
     userRoutes(app, options)
     federatedRoutes(app, options)
     samlRoutes(app, options)
+    samlLogoutRoutes(app, options)
     if (administered) closedRoutes(app)
     if (options.settings) customProviderRoutes(app, { settings: options.settings, now: options.now })
     await app.register(async (scope) => factorRoutes(scope, options))

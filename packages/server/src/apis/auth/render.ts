@@ -40,6 +40,7 @@ const NAMES: Readonly<Record<string, string>> = {
   auth_id_token_refused: 'validation_failed',
   auth_oauth_server_disabled: 'feature_disabled',
   auth_saml_assertion_invalid: 'validation_failed',
+  auth_saml_logout_invalid: 'validation_failed',
 }
 
 export const wireCode = (code: string): string => NAMES[code] ?? (code.startsWith('auth_') ? code.slice('auth_'.length) : code)

@@ -1,16 +1,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { fail } from '../../base/errors.ts'
 import { demandCaptcha } from '../../realms/auth/captcha.ts'
 import { challengeOf, type PkceChallenge } from '../../realms/auth/pkce.ts'
-import type { Realm } from '../../realms/auth/realm.ts'
 import { redirectOf as targetOf } from '../../realms/auth/redirects.ts'
 import { serviceMetadata } from '../../realms/saml/own-metadata.ts'
-import { isSamlOn, serviceOf } from '../../realms/saml/service.ts'
+import { serviceOf } from '../../realms/saml/service.ts'
 import { flowCookie, flowCookieIn } from './flow-cookie.ts'
 import { type Body, bodyOf, queryOf, redirectOf } from './input.ts'
 import { errorTarget, known, leave, readsForms } from './leave.ts'
 import type { AuthOptions } from './options.ts'
-import { realmOf } from './realm.ts'
+import { openRealm } from './saml-realm.ts'
 
 const USE = { config: { action: 'auth:use', resource: 'project' } } as const
 /** Browsers come from identity providers without a key, which read our metadata without one too. */
@@ -19,12 +17,6 @@ const ACS = '/sso/saml/acs'
 
 /** XML tools are loaded by the first who needs them. */
 const tools = () => import('../../realms/saml/sign-in.ts')
-
-function openRealm(options: AuthOptions, request: FastifyRequest): Realm {
-  const realm = realmOf(options, request)
-  if (!isSamlOn(realm)) throw fail('auth_saml_provider_disabled')
-  return realm
-}
 
 const wish = (request: FastifyRequest, given: Body, pkce: PkceChallenge | null) => ({
   providerId: given.provider_id,

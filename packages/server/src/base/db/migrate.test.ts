@@ -108,6 +108,16 @@ eachDatabase((name, open) => {
     assert.deepEqual(applied.flat().sort(), [...NAMES].sort())
   })
 
+  test('one that fails takes those before it back on PostgreSQL: the former version starts', async () => {
+    const { database } = await open()
+    await migrate(database, MIGRATIONS)
+    const failing: Migration = { name: 'throws', run: () => Promise.reject(new Error('a mistake')) }
+    const later = [...MIGRATIONS, table('of_later', { columns: { id: 'id' }, primary: ['id'] }), failing]
+    await assert.rejects(migrate(database, later), { code: 'migration_failed' })
+    if (name === 'postgresql') assert.deepEqual(await migrate(database, MIGRATIONS), [])
+    else await assert.rejects(migrate(database, MIGRATIONS), { code: 'metadata_newer' })
+  })
+
   test('data that is newer than the code is refused, unharmed', async () => {
     const { database } = await open()
     const later = [...MIGRATIONS, table('of_later', { columns: { id: 'id' }, primary: ['id'] })]

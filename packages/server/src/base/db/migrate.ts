@@ -26,6 +26,10 @@ async function recorded(db: Handle): Promise<Set<string>> {
   return new Set((await db.selectFrom('migrations').select('name').execute()).map((row) => row.name))
 }
 
+/** Of the migrations that a database has seen; none: it is empty, or does not answer. */
+export const recordedNames = <T>(database: Database<T>): Promise<ReadonlySet<string>> =>
+  recorded(database.kysely as unknown as Handle).catch(() => new Set())
+
 function refuseNewer(done: ReadonlySet<string>, migrations: readonly Migration[]): void {
   const known = new Set(migrations.map((migration) => migration.name))
   for (const name of done) if (!known.has(name)) throw fail('metadata_newer', { name })
@@ -62,7 +66,7 @@ async function unlock(db: Handle, dialect: 'postgresql' | 'mysql'): Promise<void
 
 /**
  * Brings a database forward: each migration once, in order, under a lock between processes; recorded after its one statement, which is
- * idempotent, so a kill after any statement is survived. Refuses data that knows a migration which this code does not (`metadata_newer`).
+ * idempotent, so a kill after any statement is survived. On PostgreSQL all of them or none. Refuses data that knows a migration which this code does not (`metadata_newer`).
  * Answers the names of what was applied.
  */
 export async function migrate<T>(database: Database<T>, migrations: readonly Migration[], options: MigrateOptions = {}): Promise<string[]> {
@@ -102,12 +106,18 @@ export async function migrate<T>(database: Database<T>, migrations: readonly Mig
     }
   }
 
+  async function all(db: Handle): Promise<void> {
+    const done = await prepare(db)
+    for (const migration of migrations) if (!done.has(migration.name)) await step(db, migration)
+  }
+
   async function onServer(kind: 'postgresql' | 'mysql'): Promise<void> {
     await own.kysely.connection().execute(async (db) => {
       await lock(db, kind, patience)
       try {
-        const done = await prepare(db)
-        for (const migration of migrations) if (!done.has(migration.name)) await step(db, migration)
+        // PostgreSQL takes its changes of schema back with the transaction: one that fails leaves the former version's.
+        if (kind === 'postgresql') await db.transaction().execute(all)
+        else await all(db)
       } finally {
         await unlock(db, kind).catch(() => {})
       }

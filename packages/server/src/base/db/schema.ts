@@ -40,11 +40,20 @@ const SERIAL: Record<DialectName, string> = {
 
 const NUMBERS: Partial<Record<Kind, string>> = { millis: 'bigint', int: 'integer', bool: 'smallint' }
 
-function typeOf(column: Column, dialect: DialectName): string {
+const quote = (name: string, dialect: DialectName) => (dialect === 'mysql' ? `\`${name}\`` : `"${name}"`)
+
+/** SQLite keeps what is longer than its column; the others refuse it, and so what works on one would fail on the next. */
+function limit(name: string, kind: Kind, dialect: DialectName): string {
+  const length = ASCII[kind] ?? UNICODE[kind]
+  return dialect === 'sqlite' && length !== undefined ? ` check (length("${name}") <= ${length})` : ''
+}
+
+/** `"name" type …` */
+function columnText(name: string, column: Column, dialect: DialectName): string {
   const nullable = column.endsWith('?')
   const kind = (nullable ? column.slice(0, -1) : column) as Kind
-  if (kind === 'serial') return SERIAL[dialect]
-  return `${textType(kind, dialect) ?? NUMBERS[kind]} ${nullable ? 'null' : 'not null'}`
+  const type = kind === 'serial' ? SERIAL[dialect] : `${textType(kind, dialect) ?? NUMBERS[kind]} ${nullable ? 'null' : 'not null'}`
+  return `${quote(name, dialect)} ${type}${limit(name, kind, dialect)}`
 }
 
 export interface TableShape {
@@ -61,13 +70,11 @@ export interface TableShape {
   readonly references?: Readonly<Record<string, `${string}.${string}`>>
 }
 
-const quote = (name: string, dialect: DialectName) => (dialect === 'mysql' ? `\`${name}\`` : `"${name}"`)
-
 /** The text of CREATE TABLE IF NOT EXISTS. Names and expressions come from our own sources only. */
 export function createTableText(table: string, shape: TableShape, dialect: DialectName): string {
   const q = (name: string) => quote(name, dialect)
   const list = (names: readonly string[]) => names.map(q).join(', ')
-  const parts = Object.entries(shape.columns).map(([name, column]) => `${q(name)} ${typeOf(column, dialect)}`)
+  const parts = Object.entries(shape.columns).map(([name, column]) => columnText(name, column, dialect))
   for (const [name, [kind, expression]] of Object.entries(shape.computed ?? {})) {
     const text = expression.replace(/\{(\w+)\}/g, (_, column: string) => q(column))
     parts.push(`${q(name)} ${textType(kind, dialect) ?? NUMBERS[kind]} generated always as (${text}) stored`)
@@ -127,6 +134,6 @@ export const column = (on: string, name: string, kind: `${Exclude<Kind, 'serial'
   name: `column ${on}.${name}`,
   async run(db, dialect) {
     if (await hasColumn(db, dialect, on, name)) return
-    await sql.raw(`alter table ${quote(on, dialect)} add column ${quote(name, dialect)} ${typeOf(kind, dialect)}`).execute(db)
+    await sql.raw(`alter table ${quote(on, dialect)} add column ${columnText(name, kind, dialect)}`).execute(db)
   },
 })

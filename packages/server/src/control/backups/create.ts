@@ -22,7 +22,6 @@ import { fail, isSovraError } from '../../base/errors.ts'
 import { uuid } from '../../base/ids.ts'
 import type { Actor } from '../../metadata/change.ts'
 import { setFact } from '../../metadata/facts.ts'
-import { copyDatabase } from '../../metadata/snapshot.ts'
 import type { Service } from '../../runtime/services.ts'
 import type { Control } from '../context.ts'
 import { time } from '../pages.ts'
@@ -60,11 +59,10 @@ const AHEAD = 2
 
 /**
  * A backup as a stream (base/archive/format.ts). What can be refused is refused before it begins; a stream that breaks off has no end.
- * `backup_unsealed`, `backup_key_malformed`, `backup_metadata_elsewhere`, `not_found`.
+ * `backup_unsealed`, `backup_key_malformed`, `not_found`.
  */
 export async function createBackup(control: Control, actor: Actor, { key, projects: wanted }: BackupOrder): Promise<Readable> {
   if (key.passphrase === undefined && (key.recipients ?? []).length === 0) throw fail('backup_unsealed')
-  if (wanted === null && control.backup.metadataFile === null) throw fail('backup_metadata_elsewhere', { type: control.metadata.dialect })
   const projects = await projectsOf(control, wanted)
   const { identity, recipient } = await newIdentity()
   const sealed = await sealInThread(identity, key)
@@ -120,9 +118,9 @@ async function projectsOf({ db }: Control, wanted: readonly string[] | null): Pr
   return found
 }
 
-async function copyMetadata({ backup: { metadataFile } }: Control, dir: string, file: string): Promise<Spooled> {
+async function copyMetadata({ backup }: Control, dir: string, file: string): Promise<Spooled> {
   const plain = join(dir, 'metadata.sqlite')
-  await copyDatabase(metadataFile ?? '', plain)
+  await backup.copyMetadata(plain)
   const spooled = await spool(createReadStream(plain), file)
   await rm(plain)
   return spooled

@@ -1,6 +1,7 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Installation } from '../../base/archive/format.ts'
+import type { Copier } from '../../metadata/snapshot.ts'
 
 /** What backups need of the server beside the control API's own things; made once in node.ts. */
 export interface BackupPlace {
@@ -8,6 +9,8 @@ export interface BackupPlace {
   readonly spool: string
   /** File of the metadata database; null where that is a server of its own. */
   readonly metadataFile: string | null
+  /** The metadata as a SQLite file, wherever it lies. */
+  readonly copyMetadata: Copier
   readonly installation: () => Installation
   /** Directory for copies of the metadata. */
   readonly snapshots: string

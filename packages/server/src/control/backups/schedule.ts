@@ -115,16 +115,16 @@ function handleBackups(control: Control, queue: Queue, dir: string, metrics: Met
   )
 }
 
-function handleSnapshots({ backup: { metadataFile, snapshots, plan }, now }: Control, queue: Queue): boolean {
+function handleSnapshots({ backup: { copyMetadata, snapshots, plan }, now }: Control, queue: Queue): boolean {
   queue.handle(
     SNAPSHOT,
     repeated(async () => {
-      if (metadataFile === null || plan.snapshots === 0) return undefined
-      await snapshotMetadata(metadataFile, { dir: snapshots, label: 'daily', keep: plan.snapshots, now: now() })
+      if (plan.snapshots === 0) return undefined
+      await snapshotMetadata(copyMetadata, { dir: snapshots, label: 'daily', keep: plan.snapshots, now: now() })
       return { again_at: now() + DAY }
     }),
   )
-  return metadataFile !== null && plan.snapshots > 0
+  return plan.snapshots > 0
 }
 
 /** Backups by the clock, where a directory is configured, and the daily copy of the metadata. Call before the queue starts. */

@@ -3,7 +3,7 @@ import { safeEqual, sha256 } from '../../base/crypto.ts'
 import { fail } from '../../base/errors.ts'
 import { mayEnter } from '../users.ts'
 import { type Carried, carriedBy } from './flows.ts'
-import { endBy, type Grant, granted, signIn } from './grants.ts'
+import { type Grant, granted, signIn, tie } from './grants.ts'
 import { linkTo } from './identities.ts'
 import { audit, limitAddress, MINUTE, type Realm } from './realm.ts'
 
@@ -31,7 +31,7 @@ export async function exchangeCode(realm: Realm, code: unknown, verifier: unknow
     const carried = carriedBy(realm, flow)
     const who = carried?.link ? await linkTo(realm, store, user.id, carried.link) : user
     await audit(realm, store, 'login', user, { provider: flow.provider })
-    return { draft: await endBy(store, await signIn(realm, store, who, flow.method), carried?.ends, realm.now()), carried }
+    return { draft: await tie(store, await signIn(realm, store, who, flow.method), carried ?? {}, realm.now()), carried }
   })
   return { grant: await granted(realm, draft), carried }
 }

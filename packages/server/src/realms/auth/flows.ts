@@ -1,7 +1,7 @@
 import { sha256 } from '../../base/crypto.ts'
 import { fail } from '../../base/errors.ts'
 import { randomToken, uuid } from '../../base/ids.ts'
-import type { Flow, RealmStore } from '../store/types.ts'
+import type { Flow, RealmStore, SamlSession } from '../store/types.ts'
 import type { Outsider } from './identities.ts'
 import { MINUTE, type Realm } from './realm.ts'
 import { sealerOf } from './sealer.ts'
@@ -34,6 +34,8 @@ export interface Carried {
   readonly link: Outsider | null
   /** ms at which the provider wants the session to end; null or absent: never. */
   readonly ends?: number | null
+  /** As whom the provider knows them, where it can end their sessions; absent: it cannot. */
+  readonly saml?: Omit<SamlSession, 'sessionId'>
 }
 
 const start = (realm: Realm, provider: string, codeHash: string): Omit<Flow, 'challenge' | 'challengeMethod' | 'sealed'> => ({

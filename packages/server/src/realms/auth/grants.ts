@@ -3,6 +3,7 @@ import { randomToken } from '../../base/ids.ts'
 import { newSession, type SessionRules } from '../sessions.ts'
 import type { Beginning, Json, Proof, RealmSession, RealmStore, RealmUser } from '../store/types.ts'
 import { signToken } from '../tokens.ts'
+import type { Carried } from './flows.ts'
 import { claimsFrom, hasHook, hookInside, hookOutside } from './hooks.ts'
 import { type Person, personOf } from './people.ts'
 import type { Realm } from './realm.ts'
@@ -134,12 +135,15 @@ export async function endSessionsOf(realm: Realm, store: RealmStore, userId: str
   )
 }
 
-/** No session outlives what the provider said of its own. */
-export async function endBy(store: RealmStore, draft: Draft, ends: number | null | undefined, now: number): Promise<Draft> {
+/** What the provider says of its own session: no session outlives that, and one that it names is found again when it ends there. */
+export async function tie(store: RealmStore, draft: Draft, { ends, saml }: Pick<Carried, 'ends' | 'saml'>, now: number): Promise<Draft> {
+  const { sessionId } = draft
+  // The provider may be gone since its answer came.
+  if (saml && (await store.ssoById(saml.providerId))) await store.insertSamlSession({ ...saml, sessionId }, now)
   if (ends === null || ends === undefined) return draft
-  const session = await store.sessionById(draft.sessionId)
+  const session = await store.sessionById(sessionId)
   const notAfter = Math.min(ends, session?.notAfter ?? ends)
-  await store.updateSession(draft.sessionId, { notAfter }, now)
+  await store.updateSession(sessionId, { notAfter }, now)
   return draft
 }
 

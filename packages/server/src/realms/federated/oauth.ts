@@ -5,7 +5,7 @@ import { randomToken } from '../../base/ids.ts'
 import { budgetKey } from '../../base/proxies.ts'
 import type { Holder } from '../auth/account.ts'
 import { arrive, type Carried, codeFor, depart, type Journey } from '../auth/flows.ts'
-import { type Draft, endBy, type Grant, granted, signIn } from '../auth/grants.ts'
+import { type Draft, type Grant, granted, signIn, tie } from '../auth/grants.ts'
 import { askBeforeEntering, enterAs, linkTo, mayLink, type Outsider } from '../auth/identities.ts'
 import type { PkceChallenge } from '../auth/pkce.ts'
 import { audit, hidden, limitAddress, type Realm } from '../auth/realm.ts'
@@ -243,7 +243,7 @@ export async function settle(
   const user = userId === null ? await enterAs(realm, store, outsider) : await linkTo(realm, store, userId, outsider)
   if (pkce) return codeFor(realm, store, journey, { userId: user.id, method, carried: { ...tokens, link: null } })
   await audit(realm, store, 'login', user, { provider: outsider.provider })
-  return endBy(store, await signIn(realm, store, user, method), tokens.ends, realm.now())
+  return tie(store, await signIn(realm, store, user, method), tokens, realm.now())
 }
 
 export async function leadBack(

@@ -3,9 +3,9 @@ import { fail } from '../../base/errors.ts'
 import type { Realm } from '../auth/realm.ts'
 import { ASSERTION, below, PROTOCOL, refused, rootOf } from './xml.ts'
 
-const CHARS = 524_288
+export const CHARS = 524_288
 const SUCCESS = 'urn:oasis:names:tc:SAML:2.0:status:Success'
-const SIGNED_BY = new Set([
+export const SIGNED_BY = new Set([
   'http://www.w3.org/2001/04/xmldsig-more#rsa-sha256',
   'http://www.w3.org/2001/04/xmldsig-more#rsa-sha512',
   'http://www.w3.org/2007/05/xmldsig-more#sha256-rsa-MGF1',
@@ -23,7 +23,7 @@ export interface Answer {
 }
 
 /** No weak algorithm, no signature anywhere but where one belongs, no id twice: nothing to wrap one assertion in another with. */
-function demandPlain(root: XmlElement): void {
+export function demandPlain(root: XmlElement): void {
   const elements = [root, ...below(root, '*', '*')]
   const ids = elements.flatMap((element) => ['ID', 'Id', 'id'].map((name) => element.getAttribute(name)).filter((id) => id))
   if (new Set(ids).size !== ids.length) throw refused('two of its elements have one id')
@@ -31,7 +31,8 @@ function demandPlain(root: XmlElement): void {
     const { localName, parentNode } = element
     const algorithm = element.getAttribute('Algorithm') ?? ''
     const inside = (parentNode as XmlElement | null)?.localName ?? ''
-    if (localName === 'Signature' && !['Response', 'Assertion'].includes(inside)) throw refused('a signature is out of place')
+    if (localName === 'Signature' && !['Response', 'Assertion', 'LogoutRequest'].includes(inside))
+      throw refused('a signature is out of place')
     if (localName === 'SignatureMethod' && !SIGNED_BY.has(algorithm)) throw refused('its signature is of an algorithm that is not accepted')
     if (localName === 'DigestMethod' && inside === 'Reference' && !DIGESTED_BY.has(algorithm))
       throw refused('its digest is of an algorithm that is not accepted')
@@ -87,7 +88,7 @@ const opened = (encrypted: string, key: string): Promise<string> =>
   new Promise((done, failed) => decrypt(encrypted, options(key), (error, result) => (error ? failed(error) : done(String(result)))))
 
 /** With the first of `keys` that opens it. */
-async function open(encrypted: string, keys: readonly string[]): Promise<{ text: string; key: string }> {
+export async function open(encrypted: string, keys: readonly string[]): Promise<{ text: string; key: string }> {
   let cause: unknown
   for (const key of keys)
     try {

@@ -1,6 +1,7 @@
 import type { SAML } from '@node-saml/node-saml'
 import { isSovraError } from '../../base/errors.ts'
 import type { Realm } from '../auth/realm.ts'
+import type { SamlSession } from '../store/types.ts'
 import { type Answer, demandDestination, demandPlainInside, within } from './answer.ts'
 import type { Attribute, Subject } from './attributes.ts'
 import type { IdpMetadata } from './metadata.ts'
@@ -9,6 +10,7 @@ import { refused } from './xml.ts'
 
 /** What clocks may differ. */
 const SKEW = 60_000
+const UNSPECIFIED = 'urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified'
 const BEARER = 'urn:oasis:names:tc:SAML:2.0:cm:bearer'
 
 interface Use {
@@ -16,13 +18,15 @@ interface Use {
   readonly requestId?: string
   /** PEM: opens what is encrypted. */
   readonly opener?: string
+  /** Where requests and answers of single log-out go. */
+  readonly logoutUrl?: string
 }
 
 /** The library is large: it is loaded by the first sign-in that needs it. */
 async function toolOf(
   service: Service,
   idp: IdpMetadata,
-  { nameIdFormat = null, requestId = '', opener = service.key }: Use,
+  { nameIdFormat = null, requestId = '', opener = service.key, logoutUrl = '' }: Use,
 ): Promise<SAML> {
   const { SAML, ValidateInResponseTo } = await import('@node-saml/node-saml')
   return new SAML({
@@ -30,6 +34,7 @@ async function toolOf(
     issuer: service.entityId,
     audience: service.entityId,
     entryPoint: idp.signOnUrl,
+    ...(logoutUrl === '' ? {} : { logoutUrl }),
     idpCert: [...idp.certificates],
     privateKey: service.key,
     publicCert: service.certificate,
@@ -58,9 +63,56 @@ export async function requestUrl(
   return tool.getAuthorizeUrlAsync(asked.relayState, undefined, {})
 }
 
+/** A request to sign somebody out there, signed, by the redirect binding. */
+export async function logoutRequestUrl(
+  service: Service,
+  idp: IdpMetadata,
+  asked: { id: string; relayState: string; to: string; session: Omit<SamlSession, 'sessionId' | 'providerId'> },
+): Promise<string> {
+  const { nameId, nameIdFormat, nameQualifier, spNameQualifier, sessionIndex } = asked.session
+  const tool = await toolOf(service, idp, { requestId: asked.id, logoutUrl: asked.to })
+  const whom = {
+    issuer: idp.entityId,
+    nameID: nameId,
+    nameIDFormat: nameIdFormat ?? UNSPECIFIED,
+    ...(nameQualifier === null ? {} : { nameQualifier }),
+    ...(spNameQualifier === null ? {} : { spNameQualifier }),
+    ...(sessionIndex === null ? {} : { sessionIndex }),
+  }
+  return tool.getLogoutUrlAsync(whom, asked.relayState, {})
+}
+
+/** Our answer to such a request of the provider. */
+export async function logoutResponseUrl(
+  service: Service,
+  idp: IdpMetadata,
+  { id, inResponseTo, relayState, to }: { id: string; inResponseTo: string; relayState: string; to: string },
+): Promise<string> {
+  const tool = await toolOf(service, idp, { requestId: id, logoutUrl: to })
+  const request = { issuer: idp.entityId, nameID: '', nameIDFormat: '', ID: inResponseTo }
+  return tool.getLogoutResponseUrlAsync(request, relayState, {}, true)
+}
+
+/** Proves a request of the POST binding: the signature is over the whole document. The library opens an encrypted name on its way. */
+export async function provePosted(service: Service, idp: IdpMetadata, xml: string): Promise<boolean> {
+  const SAMLRequest = Buffer.from(xml).toString('base64')
+  for (const opener of service.openers)
+    try {
+      await (await toolOf(service, idp, { opener })).validatePostRequestAsync({ SAMLRequest })
+      return true
+    } catch {
+      // Not signed by the provider, or encrypted for another of our keys.
+    }
+  return false
+}
+
 /** What an assertion says once it is proved. */
 export interface Proved extends Subject {
   readonly id: string
+  readonly nameQualifier: string | null
+  readonly spNameQualifier: string | null
+  /** Of the provider's own session; null: it says none. */
+  readonly sessionIndex: string | null
   /** ms; null: the provider does not end sessions. */
   readonly sessionEnds: number | null
   /** ms from which the assertion is of no use to anybody. */
@@ -147,6 +199,9 @@ export async function prove(realm: Realm, answer: Answer, expected: Expected): P
       id: assertion.$.ID,
       nameId: textOf(nameId),
       nameIdFormat: nameId?.$?.Format ?? '',
+      nameQualifier: nameId?.$?.NameQualifier || null,
+      spNameQualifier: nameId?.$?.SPNameQualifier || null,
+      sessionIndex: nodes(assertion, 'AuthnStatement').map(({ $ }) => $?.SessionIndex)[0] || null,
       attributes: attributesOf(assertion),
       sessionEnds: sessionEnd(realm, assertion),
       expires,

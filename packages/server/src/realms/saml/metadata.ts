@@ -14,6 +14,9 @@ export interface IdpMetadata {
   readonly entityId: string
   /** Where browsers go with a request. */
   readonly signOnUrl: string
+  /** Where they go to be signed out there, and with our answer to a request of the provider; null: it speaks no single log-out that we do. */
+  readonly logoutUrl: string | null
+  readonly logoutResponseUrl: string | null
   /** PEM: any of them may have signed an answer. */
   readonly certificates: readonly string[]
   /** ms; null: not said. */
@@ -58,6 +61,17 @@ function certificatesOf(idp: XmlElement): string[] {
   return [...new Set(texts.map(pemOf))]
 }
 
+const isWeb = (url: string): boolean => URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)
+
+type Logout = Pick<IdpMetadata, 'logoutUrl' | 'logoutResponseUrl'>
+function logoutOf(idp: XmlElement): Logout {
+  const services = childrenOf(idp, METADATA, 'SingleLogoutService')
+  const service = services.find((each) => each.getAttribute('Binding') === REDIRECT)
+  const [url, answers] = ['Location', 'ResponseLocation'].map((name) => service?.getAttribute(name) ?? '') as [string, string]
+  const logoutUrl = isWeb(url) ? url : null
+  return { logoutUrl, logoutResponseUrl: isWeb(answers) ? answers : logoutUrl }
+}
+
 const timeOf = (text: string | null): number | null => (text && !Number.isNaN(Date.parse(text)) ? Date.parse(text) : null)
 
 /** Throws `auth_validation_failed`. */
@@ -71,10 +85,9 @@ export function parseMetadata(xml: string): IdpMetadata {
   if (!idp || descriptors.length > 1) throw invalid('SAML Metadata contains multiple IDPSSODescriptors')
   const services = childrenOf(idp, METADATA, 'SingleSignOnService')
   const signOnUrl = services.find((service) => service.getAttribute('Binding') === REDIRECT)?.getAttribute('Location') ?? ''
-  if (!URL.canParse(signOnUrl) || !/^https?:$/.test(new URL(signOnUrl).protocol))
-    throw invalid('SAML Metadata does not contain a SingleSignOnService with the HTTP-Redirect binding')
+  if (!isWeb(signOnUrl)) throw invalid('SAML Metadata does not contain a SingleSignOnService with the HTTP-Redirect binding')
   const validUntil = timeOf(entity.getAttribute('validUntil')) ?? timeOf(idp.getAttribute('validUntil'))
-  return { entityId, signOnUrl, certificates: certificatesOf(idp), validUntil }
+  return { entityId, signOnUrl, ...logoutOf(idp), certificates: certificatesOf(idp), validUntil }
 }
 
 /** By the outbound rule. Throws `auth_saml_metadata_fetch_failed`, `auth_validation_failed`. */

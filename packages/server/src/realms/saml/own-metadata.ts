@@ -19,7 +19,7 @@ const keyOf = (use: string, pem: string, methods = ''): string =>
  * Our metadata (SAML metadata 2.0 §2.4.4). The key that signs now stands first, those that come next behind it, each to sign and to
  * encrypt for: so both are known before one follows the other. The library's own writes one key alone.
  */
-export function serviceMetadata({ entityId, acs, certificates }: Service): string {
+export function serviceMetadata({ entityId, acs, slo, certificates }: Service): string {
   const methods = CIPHERS.map((cipher) => `<EncryptionMethod Algorithm="${cipher}"/>`).join('')
   const lines = [
     '<?xml version="1.0"?>',
@@ -27,6 +27,7 @@ export function serviceMetadata({ entityId, acs, certificates }: Service): strin
     '  <SPSSODescriptor protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol" AuthnRequestsSigned="true" WantAssertionsSigned="true">',
     ...certificates.map((pem) => keyOf('signing', pem)),
     ...certificates.map((pem) => keyOf('encryption', pem, methods)),
+    ...['HTTP-Redirect', 'HTTP-POST'].map((way) => `    <SingleLogoutService Binding="${BINDING}${way}" Location="${escaped(slo)}"/>`),
     `    <AssertionConsumerService index="1" isDefault="true" Binding="${BINDING}HTTP-POST" Location="${escaped(acs)}"/>`,
     '  </SPSSODescriptor>',
     '</EntityDescriptor>',

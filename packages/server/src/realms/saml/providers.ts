@@ -1,3 +1,4 @@
+import { expiringMap } from '../../base/cache.ts'
 import { fail } from '../../base/errors.ts'
 import { isUuid, uuid } from '../../base/ids.ts'
 import type { Realm } from '../auth/realm.ts'
@@ -172,12 +173,11 @@ export const removeProvider = (realm: Keeper, id: string): Promise<SsoProvider> 
 /** Metadata of an address is read anew after this; so a provider may change its keys. */
 const METADATA_LIFE = 24 * 3_600_000
 
+/** Those whose address was asked in vain of late. */
+const asked = expiringMap<true>(1000)
+
 /** With metadata that is of now, as far as its address answers: what is known goes on to be good. */
-export async function withFreshMetadata(
-  realm: Keeper,
-  provider: SsoProvider,
-  tried: { get(key: string): unknown; set(key: string, value: true, until: number): void },
-): Promise<SsoProvider> {
+export async function withFreshMetadata(realm: Keeper, provider: SsoProvider, tried = asked): Promise<SsoProvider> {
   const { metadataUrl, fetchedAt, id } = provider
   const now = realm.now()
   if (metadataUrl === null || tried.get(id)) return provider

@@ -9,6 +9,8 @@ export interface Service {
   readonly entityId: string
   /** Assertion consumer service: where answers are sent. */
   readonly acs: string
+  /** Where requests to sign out, and answers to ours, are sent. */
+  readonly slo: string
   /** PEM: signs requests. */
   readonly key: string
   readonly certificate: string
@@ -35,6 +37,7 @@ export function serviceOf(realm: Realm, keys: readonly RealmKey[]): Service {
   return {
     entityId: `${api}/sso/saml/metadata`,
     acs: `${api}/sso/saml/acs`,
+    slo: `${api}/sso/saml/slo`,
     key: pemOf(current),
     certificate,
     certificates: [certificate, ...own.filter(({ state }) => state === 'next').map(certificateOf)],

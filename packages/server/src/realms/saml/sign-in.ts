@@ -1,4 +1,3 @@
-import { expiringMap } from '../../base/cache.ts'
 import { sha256 } from '../../base/crypto.ts'
 import { fail } from '../../base/errors.ts'
 import { isUuid, randomToken, uuid } from '../../base/ids.ts'
@@ -19,7 +18,6 @@ import type { Service } from './service.ts'
 /** How sessions say that they were proved. */
 export const METHOD = 'sso/saml'
 const NOTHING = { providerToken: null, providerRefreshToken: null }
-const tried = expiringMap<true>(1000)
 
 export interface SsoBeginning {
   readonly providerId: unknown
@@ -53,7 +51,7 @@ export const needsBrowser = (realm: Realm, pkce: PkceChallenge | null): boolean 
 export async function beginSaml(realm: Realm, service: Service, given: SsoBeginning): Promise<Begun> {
   await limitAddress(realm, 'sign_ins')
   const found = await realm.transact((store) => wanted(store, given))
-  const provider = await withFreshMetadata(realm, found, tried)
+  const provider = await withFreshMetadata(realm, found)
   const cookie = needsBrowser(realm, given.pkce) ? randomToken() : null
   const journey: Journey = {
     provider: `sso:${provider.id}`,
@@ -161,13 +159,15 @@ function sorted(said: Readonly<Record<string, unknown>>) {
 /** The end of a journey: where the browser goes, with a code or with tokens. */
 export async function finishSaml(realm: Realm, service: Service, landing: Landing, samlResponse: unknown): Promise<string> {
   const answer = readAnswer(samlResponse)
-  const provider = await withFreshMetadata(realm, await providerOf(realm, landing, answer), tried)
+  const provider = await withFreshMetadata(realm, await providerOf(realm, landing, answer))
   const idp = parseMetadata(provider.metadataXml)
   const proved = await prove(realm, answer, { service, idp, requestId: landing.requestId })
   const said = outsiderOf(provider, proved)
   const outsider = realm.ofSso?.(said, provider) ?? said
   await askBeforeEntering(realm, outsider)
-  const tokens = { ...NOTHING, ends: proved.sessionEnds }
+  const { nameId, nameIdFormat, nameQualifier, spNameQualifier, sessionIndex } = proved
+  const known = { nameId, nameIdFormat: nameIdFormat || null, nameQualifier, spNameQualifier, sessionIndex }
+  const tokens = { ...NOTHING, ends: proved.sessionEnds, saml: { providerId: provider.id, ...known } }
   const journey = { ...landing.journey, provider: outsider.provider }
   const settled = await realm.transact(async (store) => {
     await demandFirst(realm, store, provider, proved)

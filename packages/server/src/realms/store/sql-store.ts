@@ -5,6 +5,7 @@ import { daily } from './daily.ts'
 import { factors, recoveryCodes } from './factors.ts'
 import type { Codec } from './fields.ts'
 import { passkeys } from './passkeys.ts'
+import { samlSessions } from './saml-sessions.ts'
 import { refreshTokens, sessions } from './sessions.ts'
 import { relayStates, ssoProviders } from './sso.ts'
 import { sweeping } from './sweep.ts'
@@ -26,6 +27,7 @@ const small = (db: Kysely<Tables>, codec: Codec): Omit<RealmStore, keyof DailySt
   ...passkeys(db, codec),
   ...ssoProviders(db, codec),
   ...relayStates(db, codec),
+  ...samlSessions(db, codec),
   ...mails(db, codec),
   ...auditLog(db, codec),
   ...work(db, codec),

@@ -231,6 +231,25 @@ export interface SsoStore {
   takeRelayState(id: string): Promise<RelayState | null>
 }
 
+/** As whom an identity provider knows the holder of a session (SAML core 2.0 §2.2.2, §2.7.2). */
+export interface SamlSession {
+  readonly sessionId: string
+  readonly providerId: string
+  readonly nameId: string
+  readonly nameIdFormat: string | null
+  readonly nameQualifier: string | null
+  readonly spNameQualifier: string | null
+  /** Of the provider's own session; null: it said none. */
+  readonly sessionIndex: string | null
+}
+
+/** Rows go with their session. */
+export interface SamlSessionStore {
+  insertSamlSession(session: SamlSession, now: number): Promise<void>
+  samlSession(sessionId: string): Promise<SamlSession | null>
+  samlSessionsOf(providerId: string, nameId: string): Promise<SamlSession[]>
+}
+
 export interface AuditEntry {
   readonly id: string
   readonly payload: Json
@@ -471,4 +490,13 @@ export interface Keeping {
   readonly inactivity: number | null
 }
 
-export interface RealmStore extends UserStore, SessionStore, DailyStore, TokenStore, FactorStore, PasskeyStore, SsoStore, WorkStore {}
+export interface RealmStore
+  extends UserStore,
+    SessionStore,
+    DailyStore,
+    TokenStore,
+    FactorStore,
+    PasskeyStore,
+    SsoStore,
+    SamlSessionStore,
+    WorkStore {}

@@ -1,5 +1,10 @@
-/** All that a canonical query string holds as it is. */
+import { recentMap } from '../../../base/cache.ts'
+
+/** What a canonical query string holds as it is. */
 const PLAIN = /^[\w.~-]*(?:=[\w.~-]*)?$/
+const PLAIN_PAIR = /^[\w.~-]+=[\w.~-]*$/
+const KNOWN = 256
+const KNOWN_LENGTH = 256
 const RESERVED = /[!'()*]/g
 
 const plain = (text: string): string =>
@@ -32,13 +37,35 @@ export function contentLocation(name: string, query: string): string {
   if (query === '') return path
   // The usual short request, already as it must be.
   if (PLAIN.test(query)) return `${path}?${query.includes('=') ? query : `${query}=`}`
-  const pairs = query
-    .split('&')
-    .filter((pair) => pair !== '')
-    .map((pair) => {
-      const equals = pair.indexOf('=')
-      return equals < 0 ? [decode(pair), ''] : [decode(pair.slice(0, equals)), decode(pair.slice(equals + 1))]
-    })
-    .sort(([a = ''], [b = '']) => (a < b ? -1 : a > b ? 1 : 0))
-  return `${path}?${pairs.map(([key = '', value = '']) => `${plain(key)}=${plain(value)}`).join('&')}`
+  const pairs: Pair[] = []
+  for (const pair of query.split('&')) if (pair !== '') pairs.push(pairOf(pair))
+  pairs.sort(byKey)
+  let text = path
+  for (let i = 0; i < pairs.length; i++) text += `${i === 0 ? '?' : '&'}${pairs[i]!.text}`
+  return text
+}
+
+interface Pair {
+  readonly key: string
+  /** Both as they are written. */
+  readonly text: string
+}
+
+const byKey = (a: Pair, b: Pair): number => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0)
+
+/** Pairs that need work and come again and again (`select=id,title`) are made once; those with people's values are not kept. */
+const known = recentMap<Pair>(KNOWN)
+
+function pairOf(pair: string): Pair {
+  if (PLAIN_PAIR.test(pair)) return { key: pair.slice(0, pair.indexOf('=')), text: pair }
+  const keeps = pair.length <= KNOWN_LENGTH && (pair.startsWith('select=') || pair.startsWith('order='))
+  const before = keeps ? known.get(pair) : undefined
+  if (before !== undefined) return before
+  const equals = pair.indexOf('=')
+  const key = decode(equals < 0 ? pair : pair.slice(0, equals))
+  const value = equals < 0 ? '' : decode(pair.slice(equals + 1))
+  const made = { key, text: `${plain(key)}=${plain(value)}` }
+  // A copy: a part of a text would keep the whole request line.
+  if (keeps) known.set(Buffer.from(pair).toString(), made)
+  return made
 }

@@ -69,6 +69,9 @@ describe('query strings', () => {
       ['b=eq.1&a=eq.1', '/a?a=eq.1&b=eq.1'],
       ['d&a=1&c=3', '/a?a=1&c=3&d='],
       ['select=*&name=like.%C3%A9*', '/a?name=like.%C3%A9%2A&select=%2A'],
+      ['select=id,b&&id=in.(1,2)', '/a?id=in.%281%2C2%29&select=id%2Cb'],
+      ['select=id,b&a=', '/a?a=&select=id%2Cb'],
+      ['b=2&%61=1&b=1&=x', '/a?=x&a=1&b=2&b=1'],
     ] as const)
       assert.equal(contentLocation('a', query), location)
     assert.equal(contentLocation('é;', ''), '/%C3%A9;')

@@ -173,13 +173,14 @@ export class Connection {
     this.#scheduled = false
     const data = this.#writer.take()
     if (data === null || this.ended) return
-    if (Buffer.isBuffer(data)) {
-      this.#stream.write(data)
-      return
+    if (Buffer.isBuffer(data)) this.#stream.write(data)
+    else {
+      this.#stream.cork()
+      for (const buffer of data) this.#stream.write(buffer)
+      this.#stream.uncork()
     }
-    this.#stream.cork()
-    for (const buffer of data) this.#stream.write(buffer)
-    this.#stream.uncork()
+    // The usual end of a write: the kernel has it all.
+    if (this.#stream.writableLength === 0) this.#writer.reuse()
   }
 
   #read(chunk: Buffer): void {

@@ -279,6 +279,22 @@ describe('values', () => {
     )
   })
 
+  test('what still waits in the socket is not written over by what comes later', async () => {
+    await withPool({ shared: 1 }, async (own) => {
+      await text(own, user(0), 'select 1')
+      const sizes = [3, 40_000, 700, 150_000, 20]
+      const wanted: string[] = []
+      const answers: Promise<string | null>[] = []
+      for (let i = 0; i < 120; i++) {
+        const value = `${i}:${String.fromCharCode(97 + (i % 26)).repeat(sizes[i % sizes.length]!)}`
+        wanted.push(value)
+        answers.push(text(own, user(i % USERS), 'select $1::text', [value]))
+        if (i % 3 === 0) await new Promise((turn) => setImmediate(turn))
+      }
+      assert.deepEqual(await Promise.all(answers), wanted)
+    })
+  })
+
   test('counts of commands', async () => {
     const inserted = await asRole(pool, SERVICE, statement('insert into public.notes(body) select i::text from generate_series(1, 123) i'))
     assert.equal(inserted.affected, 123)

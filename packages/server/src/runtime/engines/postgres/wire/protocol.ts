@@ -58,8 +58,8 @@ export function cancelRequest(pid: number, key: number): Buffer {
 const room = (text: string): number => (text.length > 4_096 ? Buffer.byteLength(text) : text.length * 3)
 
 /**
- * Collects messages until they are taken as a few buffers. The memory of a slab is never written twice,
- * so what was taken may lie in the socket's queue as long as it must.
+ * Collects messages until they are taken as a few buffers. The memory of a slab is not written twice before `reuse`, so what was taken may
+ * lie in the socket's queue as long as it must.
  */
 export class Writer {
   #slab = Buffer.allocUnsafeSlow(SLAB)
@@ -76,6 +76,13 @@ export class Writer {
     this.#full = null
     if (last !== null) all.push(last)
     return all
+  }
+
+  /** All that was taken has left: its memory is written again, while it is warm. */
+  reuse(): void {
+    if (this.#at !== this.#start || this.#full !== null) return
+    this.#start = 0
+    this.#at = 0
   }
 
   parse(name: string, sql: string): void {
