@@ -70,8 +70,11 @@ export interface Attachment {
    * now for one that still runs; 0 when there is none. Asked before a service is put to sleep.
    */
   lastActivity?(): Promise<number>
-  /** What must be held against people while it is awake: statements that run over their limit, a full quota. Called every few seconds. */
-  enforce?(seen: { readonly disk: number | undefined }): Promise<void>
+  /**
+   * What must be held against people while it is awake: statements that run over their limit, a full quota. Called every few seconds. `quiet`: only
+   * for its disk, nobody was there since the last time.
+   */
+  enforce?(seen: { readonly disk: number | undefined; readonly quiet?: boolean }): Promise<void>
   /** A connection of the wire protocol has ended: what it did that tells nobody may be looked at. */
   left?(): void
   /** Writes the text of each statement of people to the log of the service, or no more; lasts this run at most. */

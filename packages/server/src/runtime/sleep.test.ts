@@ -75,7 +75,7 @@ test('a disk is measured at each wake, and again only where somebody was at work
   const looked = async () => {
     engine.enforced.length = 0
     await watch.look()
-    return engine.enforced.map((disk) => (disk === undefined ? 'sessions' : 'disk'))
+    return engine.enforced.map(({ disk, quiet }) => (disk === undefined ? 'sessions' : quiet ? 'disk alone' : 'disk'))
   }
   ;(await hold('disk')).release()
   assert.deepEqual(await looked(), ['disk'])
@@ -83,7 +83,7 @@ test('a disk is measured at each wake, and again only where somebody was at work
   time += 10_000
   assert.deepEqual(await looked(), ['disk'], 'what runs on without people is seen')
   time += 10 * MINUTE
-  assert.deepEqual(await looked(), ['disk'])
+  assert.deepEqual(await looked(), ['disk alone'])
   time += 10 * MINUTE
   assert.deepEqual(await looked(), [])
   const busy = await hold('disk')

@@ -116,13 +116,13 @@ export interface TinyEngine extends Engine<{ greeting?: string }> {
   open(): number
   lastActivity: number
   readonly adopted: ServiceId[]
-  readonly enforced: (number | undefined)[]
+  readonly enforced: { readonly disk: number | undefined; readonly quiet?: boolean }[]
 }
 
 export function tinyEngine(): TinyEngine {
   const open = new Set<Attachment>()
   const adopted: ServiceId[] = []
-  const enforced: (number | undefined)[] = []
+  const enforced: TinyEngine['enforced'] = []
   const engine: TinyEngine = {
     name: 'tiny',
     spec: TinySpec,
@@ -155,7 +155,7 @@ export function tinyEngine(): TinyEngine {
       const attachment: Attachment = {
         engineVersion: '1.0',
         lastActivity: async () => engine.lastActivity,
-        enforce: async ({ disk }) => void enforced.push(disk),
+        enforce: async (seen) => void enforced.push(seen),
         close: async () => void open.delete(attachment),
       }
       open.add(attachment)

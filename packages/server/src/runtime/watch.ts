@@ -38,9 +38,12 @@ export function makeWatch(options: WatchOptions) {
     const due = isDue(entry, attachment)
     // What is idle and has no session of its own can neither run long nor fill a disk.
     if (!due && entry.holds === 0 && entry.links.size === 0) return
+    const last = measured.get(attachment)
+    // A look at sessions and roles takes a session of its own: not for who was not there.
+    const quiet = last !== undefined && !isBusy(entry) && entry.links.size === 0 && lastSeen(entry, now()) < last
     if (due) measured.set(attachment, now())
     const seen = due ? await options.driver(service.driver).inspect(entry.id, service.volume, { disk: true }) : undefined
-    if (entry.attachment === attachment) await attachment.enforce({ disk: seen?.disk })
+    if (entry.attachment === attachment) await attachment.enforce({ disk: seen?.disk, quiet })
   }
 
   async function look(): Promise<void> {

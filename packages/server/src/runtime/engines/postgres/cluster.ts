@@ -23,6 +23,8 @@ const WARMING: Identity = { role: 'anon', claimsJson: '{}', searchPath: GATEWAY_
 const ADMIN_IDLE_MS = 15_000
 /** A backend that has read a catalogue holds some 8 MiB: it ends soon after. */
 const READER_IDLE_MS = 2_000
+/** The same of one that has looked at sessions and roles; while somebody is at work it looks each two seconds. */
+const WATCHER_IDLE_MS = 5_000
 /** ms until a pool that was replaced takes nothing more: whoever has it in hand has begun by then. */
 const RENEW_MS = 1_000
 /** Our roles are looked at in each so many rounds of `enforce`. */
@@ -82,19 +84,21 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   const former: PipelinePool[] = []
   const spec = fullSpec(service.spec)
   const password = secretOf(service, ADMIN)
-  // Another for LISTEN and the watchdog, for as long as the cluster runs: its backend stays small.
+  // Another that does nothing but LISTEN, for as long as the cluster runs: what a backend has asked once it keeps, some 3 MiB of catalogue.
   const client = newClient(at, password)
   const connected = client.connect()
   connected.catch(() => undefined)
   const reader = makeAdmin(at, password, READER_IDLE_MS, options.client)
+  const watcher = makeAdmin(at, password, WATCHER_IDLE_MS)
   const catalogue = await holdCatalogue(client, {
     ...(options.catalogue ? { known: options.catalogue } : {}),
     ...(options.onCatalogue ? { onText: options.onCatalogue } : {}),
     connected,
     reader: reader.run,
+    looker: watcher.run,
     onError: (error) => log.warn({ err: error, service: service.id }, 'could not read the catalogue'),
   }).catch(async (error: unknown) => {
-    await Promise.allSettled([reader.close(), connected.then(() => client.end())])
+    await Promise.allSettled([reader.close(), watcher.close(), connected.then(() => client.end())])
     throw error
   })
   // Plans are made anew by PostgreSQL itself; this frees what names things that may be gone, and forgets which texts were slow.
@@ -102,14 +106,16 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   const admin = makeAdmin(at, password, ADMIN_IDLE_MS)
   // What a switch of an earlier run still asks for; one that cannot be set is no reason not to serve.
   if (logsStatements(service))
-    await logStatements(client, true).catch((error: unknown) => log.warn({ err: error, service: service.id }, 'statements are not logged'))
+    await watcher
+      .run((on) => logStatements(on, true))
+      .catch((error: unknown) => log.warn({ err: error, service: service.id }, 'statements are not logged'))
   let quota: QuotaState = EMPTY_QUOTA
   let round = 0
 
   async function measure(disk: number | undefined): Promise<void> {
     if (disk === undefined) return
     const next = nextQuota(quota, disk, spec.disk)
-    if (next.full !== quota.full) await setReadOnly(client, next.full)
+    if (next.full !== quota.full) await watcher.run((on) => setReadOnly(on, next.full))
     quota = next
   }
 
@@ -129,24 +135,28 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
     engineVersion: seen.engineVersion,
     systemVersion: seen.systemVersion,
     ...(seen.degraded ? { degraded: seen.degraded } : {}),
-    lastActivity: async () => (await watchSessions(client, NO_LIMITS)).lastActivity,
-    async enforce({ disk }) {
+    lastActivity: async () => (await watcher.run((on) => watchSessions(on, NO_LIMITS))).lastActivity,
+    async enforce({ disk, quiet = false }) {
       await measure(disk)
-      const { ended } = await watchSessions(client, {
+      if (quiet && !quota.endWriters) return
+      const limits = {
         statement: spec.wire_statement_timeout,
         idleTransaction: spec.wire_idle_transaction_timeout,
         endWriters: quota.endWriters,
-      })
+      }
+      const { ended } = await watcher.run((on) => watchSessions(on, limits))
       quota = { ...quota, endWriters: false }
       await look()
-      if (++round % MEND_ROUNDS === 0 && (await mendRoles(client, secretOf(service, GATEWAY))))
+      if (++round % MEND_ROUNDS === 0 && (await watcher.run((on) => mendRoles(on, secretOf(service, GATEWAY)))))
         log.info({ project: service.project }, 'made the roles of the gateway anew')
       if (ended > 0) log.info({ project: service.project, sessions: ended }, 'ended what ran over its limit')
     },
     left: () => void look(),
     async logStatements(on) {
-      await client.query(letSessionsTell(on))
-      await logStatements(client, on)
+      await watcher.run(async (admin) => {
+        await admin.query(letSessionsTell(on))
+        await logStatements(admin, on)
+      })
       // Sessions of the gateway that are open say nothing: others take their place.
       former.push(pool)
       const last = pool
@@ -155,7 +165,7 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
     },
     async close() {
       catalogue.close()
-      await Promise.allSettled([pool.close(), ...former.map((one) => one.close()), admin.close(), reader.close()])
+      await Promise.allSettled([pool.close(), ...former.map((one) => one.close()), admin.close(), reader.close(), watcher.close()])
       await client.end().catch(() => undefined)
     },
   }

@@ -42,11 +42,15 @@ const COMMON: Record<string, string | number> = {
   max_logical_replication_workers: 0,
   max_sync_workers_per_subscription: 0,
   io_method: 'sync',
+  io_max_concurrency: 2, // without workers a session has one read under way: more handles are memory
   jit: 'off',
   max_worker_processes: 0,
   max_parallel_workers: 0,
   max_parallel_workers_per_gather: 0,
   max_parallel_maintenance_workers: 0,
+  // For SERIALIZABLE alone. Half of the default, for twice the places that people have (see max_connections); each relation may keep as many as by default.
+  max_pred_locks_per_transaction: 32,
+  max_pred_locks_per_relation: 32,
   autovacuum_worker_slots: 2,
   autovacuum_max_workers: 1,
   bgwriter_delay: '10s',

@@ -41,6 +41,8 @@ export interface HolderOptions {
   connected?: Promise<unknown>
   /** Lends the connection that reads; default: the one that LISTENs. */
   reader?: (fn: (client: pg.Client) => Promise<Seen>) => Promise<Seen>
+  /** Lends the connection that `look` asks; default: the one that LISTENs. */
+  looker?: (fn: (client: pg.Client) => Promise<string>) => Promise<string>
   /** Given the text of each new catalogue, before anybody has it. */
   onText?: (catalogue: Catalogue, text: string) => void
   /** A read that a notification started has failed: the old catalogue stays; the next notification or `fresh` tries again. */
@@ -81,10 +83,11 @@ export async function holdCatalogue(client: pg.Client, options: HolderOptions = 
   let closed = false
 
   const reader = options.reader ?? ((fn) => fn(client))
+  const looker = options.looker ?? ((fn) => fn(client))
 
   const listen = async (): Promise<void> => {
     await options.connected
-    await client.query(`select pg_catalog.set_config('search_path', 'pg_catalog', false); listen ${DDL_CHANNEL}; listen ${RELOAD_CHANNEL}`)
+    await client.query(`set search_path = pg_catalog; listen ${DDL_CHANNEL}; listen ${RELOAD_CHANNEL}`)
   }
   const listening = listen()
   listening.catch(() => undefined)
@@ -94,7 +97,7 @@ export async function holdCatalogue(client: pg.Client, options: HolderOptions = 
     const seen = await reader(async (from) => {
       await listening
       // Before the read: what changes between the two is seen by the next look.
-      shared = await sharedDigest(client)
+      shared = await sharedDigest(from)
       return readSeen(from, current)
     })
     const next = seen.catalogue
@@ -107,7 +110,7 @@ export async function holdCatalogue(client: pg.Client, options: HolderOptions = 
   const refresh = serial(read)
   const look = serial(async () => {
     await listening
-    if (current !== undefined && !closed && (await sharedDigest(client)) !== shared) await refresh()
+    if (current !== undefined && !closed && (await looker(sharedDigest)) !== shared) await refresh()
   })
   const notified = () => {
     if (!closed && current !== undefined) refresh().catch((error: unknown) => options.onError?.(error))
