@@ -10,7 +10,19 @@ import { isSovraError } from '../../base/errors.ts'
 import { directoryStore } from '../../base/objects/directory.ts'
 import { type ObjectStore, readObject, within } from '../../base/objects/store.ts'
 import type { History, Position } from '../history.ts'
-import { type BaseRecord, baseId, baseKey, FORMAT, hex, lineageFolder, logKey, logOf, VERSION } from './layout.ts'
+import {
+  type BaseRecord,
+  baseId,
+  baseKey,
+  FORMAT,
+  followedLineage,
+  hex,
+  lineageFolder,
+  lineageName,
+  logKey,
+  logOf,
+  VERSION,
+} from './layout.ts'
 import { LogWriter } from './log-writer.ts'
 import { planRestore, rangesOf } from './plan.ts'
 import { pruneProject } from './prune.ts'
@@ -93,6 +105,16 @@ describe('a plan', () => {
     assert.equal(await members(3 * HOUR), 3)
     await assert.rejects(members(5 * HOUR), (error) => isSovraError(error, 'archive_gap'))
   })
+})
+
+test('what is followed goes on where it was, unless another volume was followed since', () => {
+  const names = [lineageName('a', 'here', 1), lineageName('a', 'here', 3), lineageName('a', 'else', 9)]
+  assert.equal(followedLineage(names, 'a', 'here'), names[1])
+  assert.equal(followedLineage(names, 'b', 'here'), null)
+  const moved = [...names, lineageName('a-v18-00000000', 'here', 5)]
+  assert.equal(followedLineage(moved, 'a', 'here'), null)
+  assert.equal(followedLineage(moved, 'a-v18-00000000', 'here'), moved[3])
+  assert.equal(followedLineage([...moved, lineageName('a', 'here', 7)], 'a', 'here'), lineageName('a', 'here', 7))
 })
 
 test('thinning out keeps what a moment within the days needs, and whole chains', async () => {

@@ -228,6 +228,63 @@ test('an order for a program that is not of the list is refused', async () => {
   await driver.remove('bad', 'v-bad')
 })
 
+test('a volume is run by what its version needs; one of an unknown version is not started', async () => {
+  const version = readFileSync(join(data, 'templates', TEMPLATE, 'PG_VERSION'), 'utf8').trim()
+  const other = { command: ['postgres', '-D', '{volume}', '-k', '{runtime}', '-c', 'work_mem=7MB'], files: {} }
+  const of = (known: Record<string, typeof other>) => workload('v', { versions: { file: 'PG_VERSION', own: '9', known } })
+  const at = await driver.apply(of({ [version]: other }))
+  assert.deepEqual(await query(at, 'show work_mem'), [{ work_mem: '7MB' }])
+  await driver.sleep('v')
+  await assert.rejects(driver.apply(of({ '8': other })), { code: 'engine_major_missing' })
+  await driver.remove('v', 'v-v')
+})
+
+test('a volume that is worked on: its source is only read, what programs leave is ended, and it becomes its inner directory', async () => {
+  await driver.apply(workload('w'))
+  await driver.sleep('w')
+  const { refit } = driver
+  assert.ok(refit)
+  await refit.stage('v-w', 'v-w2', { 'note.txt': 'x' })
+  await assert.rejects(refit.stage('v-w', 'v-w2', {}), { code: 'volume_exists' })
+  if (root) assert.notEqual(statSync(path('v-w')).uid, statSync(path('v-w2')).uid)
+  assert.equal(statSync(join(path('v-w2'), 'old/PG_VERSION')).uid, statSync(path('v-w2')).uid)
+  const run = (script: string, input?: string) =>
+    refit.run('v-w2', { command: ['sh', '-c', script, '{runtime}'], environment: {}, ...(input === undefined ? {} : { input }) })
+  assert.equal(await run('cat note.txt - && test -d "$0" && mkdir new', 'y'), 'xy')
+  await assert.rejects(run('echo said >&2; exit 3'), (error: Error & { code?: string }) => {
+    assert.equal(error.code, 'program_failed')
+    assert.match(error.message, /said/)
+    return true
+  })
+  // A server that a killed program has left, in a directory below.
+  const left = spawn(
+    'setpriv',
+    [
+      ...(root ? [`--reuid=${statSync(path('v-w2')).uid}`, `--regid=${statSync(path('v-w2')).uid}`, '--clear-groups'] : []),
+      '--pdeathsig=KILL',
+      (await testPrograms()).postgres,
+      '-D',
+      '.',
+      '-k',
+      '.',
+      '-c',
+      'listen_addresses=',
+    ],
+    {
+      cwd: join(path('v-w2'), 'old'),
+      stdio: 'ignore',
+      env: {},
+    },
+  )
+  await until(() => existsSync(join(path('v-w2'), 'old/postmaster.pid')))
+  await run('true')
+  await until(() => left.exitCode !== null || left.signalCode !== null)
+  await refit.unfold('v-w2', 'new')
+  assert.deepEqual(readdirSync(path('v-w2')), [])
+  await assert.rejects(refit.unfold('v-w2', 'new'), { code: 'volume_missing' })
+  for (const name of ['w', 'w2']) await driver.remove(name, `v-${name}`)
+})
+
 test('two projects cannot enter each other, and nobody else either of them', { skip: !root && 'needs root' }, async () => {
   const one: Endpoint = await driver.apply(workload('one'))
   const two: Endpoint = await driver.apply(workload('two'))

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { it } from 'node:test'
 import { promisify } from 'node:util'
+import { openSet } from './tree.ts'
 
 const run = promisify(execFile)
 
@@ -30,4 +31,18 @@ it('made by several processes at once it is whole, and what a killed one left is
     readdirSync(engines).map((name) => join(engines, name)),
     [...dirs],
   )
+})
+
+it('whole sets of several majors that are asked for at once are all whole', async (t) => {
+  const engines = mkdtempSync(join(tmpdir(), 'sovra-tree-'))
+  t.after(() => rmSync(engines, { recursive: true, force: true }))
+  const sets = ['1', '2'].map((version) => {
+    const dir = join(engines, 'from', version)
+    mkdirSync(join(dir, 'bin'), { recursive: true })
+    for (let n = 0; n < 50; n++) writeFileSync(join(dir, 'bin', `program-${n}`), version)
+    return { dir, version }
+  })
+  const made = await Promise.all([...sets, ...sets].map(({ dir, version }) => openSet(dir, version, { engines: join(engines, 'to') })))
+  assert.equal(new Set(made).size, 2)
+  for (const bin of made) assert.equal(readdirSync(bin).length, 50)
 })

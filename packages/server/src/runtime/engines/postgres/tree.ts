@@ -41,7 +41,7 @@ export async function openTree(options: TreeOptions): Promise<Tree> {
     await link(fresh)
     await options.prepare?.prepare(fresh)
   }
-  if ((await lstat(dir).catch(() => null)) === null) await makeTree(dir, copy)
+  await makeTree(dir, copy)
   return { dir, version: version.replace(/-.*/, ''), programs: { postgres: join(dir, 'bin/postgres'), initdb: join(dir, 'bin/initdb') } }
 }
 
@@ -58,7 +58,7 @@ export async function openSet(
     await cp(set, fresh, { recursive: true, verbatimSymlinks: true })
     await prepare?.prepare(fresh)
   }
-  if ((await lstat(dir).catch(() => null)) === null) await makeTree(dir, copy)
+  await makeTree(dir, copy)
   return join(dir, 'bin')
 }
 
@@ -95,8 +95,22 @@ async function bundled(): Promise<{ root: string; version: string }> {
   }
 }
 
-/** Copied beside and renamed when whole and on disk: a killed first start leaves no half tree. Two at once: the first one counts. */
+const isThere = async (dir: string): Promise<boolean> => (await lstat(dir).catch(() => null)) !== null
+
+/** Those that are being made in this process: one after the other, since what is unfinished is known by our pid alone. */
+let making: Promise<unknown> = Promise.resolve()
+
 async function makeTree(dir: string, copy: (fresh: string) => Promise<void>): Promise<void> {
+  if (await isThere(dir)) return
+  const mine = making.then(async () => {
+    if (!(await isThere(dir))) await copyTree(dir, copy)
+  })
+  making = mine.catch(() => {})
+  await mine
+}
+
+/** Copied beside and renamed when whole and on disk: a killed first start leaves no half tree. Two at once: the first one counts. */
+async function copyTree(dir: string, copy: (fresh: string) => Promise<void>): Promise<void> {
   const fresh = `${dir}.new-${process.pid}`
   await sweep(dirname(dir))
   try {
@@ -108,7 +122,7 @@ async function makeTree(dir: string, copy: (fresh: string) => Promise<void>): Pr
     await rename(fresh, dir)
   } catch (error) {
     await rm(fresh, { recursive: true, force: true })
-    if ((await lstat(dir).catch(() => null)) === null) throw error
+    if (!(await isThere(dir))) throw error
   }
 }
 
