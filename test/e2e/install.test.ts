@@ -88,6 +88,23 @@ test('systemd accepts the unit', async () => {
   assert.deepEqual(own, [])
 })
 
+/** `systemctl reload`: what ExecReload does, and what the manager must hear: which reload it is, then that it is through. */
+async function reloads({ child, heard, output }: ReturnType<typeof startUnit>): Promise<void> {
+  const [, command = ''] = /^ExecReload=(.*)$/m.exec(unit()) ?? []
+  assert.match(unit(), /^Type=notify\nNotifyAccess=main$/m)
+  const before = heard().length
+  const asked = process.hrtime.bigint() / 1000n
+  await run('sh', ['-c', command.replace('$MAINPID', String(child.pid))])
+  if (process.geteuid?.() !== 0) return
+  await until(() => heard().slice(before).includes('READY=1'), 90_000).catch(() => assert.fail(output()))
+  const said = heard().slice(before)
+  const [, usec = '0'] = /^RELOADING=1\nMONOTONIC_USEC=(\d+)\n[\s\S]*^READY=1$/m.exec(said) ?? []
+  assert.ok(BigInt(usec) >= asked && BigInt(usec) <= process.hrtime.bigint() / 1000n, said)
+  // The main process is the one that it was.
+  assert.ok(!said.includes('MAINPID') && child.exitCode === null)
+  assert.equal((JSON.parse((await sovra('status', '--json')).stdout) as { projects: { active: number } }).projects.active, 1)
+}
+
 test('it starts as the unit would, says so to systemd, serves, logs, and stops cleanly', async () => {
   const free = readFileSync(config, 'utf8').replaceAll(/^ {2}#port: .*$/gm, '  port: 0')
   writeFileSync(config, free)
@@ -103,6 +120,7 @@ test('it starts as the unit would, says so to systemd, serves, logs, and stops c
     assert.match((await sovra('db', 'exec', 'shop', 'select 6 * 7 as answer')).stdout, /42/)
     assert.match((await sovra('logs', '--limit', '500')).stdout, /INFO\s+request.*route=\/v1/)
     assert.match((await sovra('logs', 'shop')).stdout, /postgres: database system is ready/)
+    await reloads(server)
     const all = family(server.child.pid!)
     server.child.kill('SIGTERM')
     await until(() => server.child.exitCode !== null, 60_000)

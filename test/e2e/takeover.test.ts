@@ -204,6 +204,107 @@ describe('a newer minor of PostgreSQL', { skip: !isRoot && 'without root there i
   })
 })
 
+describe('metadata of a newer version', { skip: !isRoot && 'without root there is no keeper' }, () => {
+  const program = mkdtempSync(join(tmpdir(), 'sovra-takeover-'))
+  const migrations = join(program, 'packages/server/src/metadata/migrations/index.ts')
+  let original = ''
+  let server: TestServer
+  /** The next version of the program has this migration more. */
+  const next = (name: string, run: string) => {
+    const changed = original.replace(
+      /(MIGRATIONS: readonly Migration\[\] = \[[^\]]*)\]/,
+      `$1, { name: '${name}', run: async (db) => { ${run} } }]`,
+    )
+    assert.notEqual(changed, original, 'the list of migrations is written in another way')
+    writeFileSync(migrations, changed)
+  }
+  const acknowledged: string[] = []
+  /** Writes metadata all the time, until told to stop; each answered 201 must be there ever after. */
+  async function writing(work: () => Promise<unknown>): Promise<void> {
+    const state = { stop: false }
+    const writers = Array.from({ length: 3 }, async (_, writer) => {
+      for (let n = 0; !state.stop; n++) {
+        const name = `w${writer}-${acknowledged.length}-${n}`
+        const body = JSON.stringify({ name, title: name })
+        const headers = { authorization: `Bearer ${server.localToken}`, 'content-type': 'application/json', connection: 'close' }
+        const made = await fetch(`${server.url}/v1/organisations`, { method: 'POST', headers, body }).catch(() => undefined)
+        if (made?.status === 201) acknowledged.push(name)
+      }
+    })
+    try {
+      await work()
+    } finally {
+      state.stop = true
+      await Promise.all(writers)
+    }
+  }
+  async function nothingIsLost(): Promise<void> {
+    const names = new Set<string>()
+    for (let cursor = ''; ; ) {
+      const { body } = await server.api<{ items: { name: string }[]; next_cursor: string | null }>(
+        'GET',
+        `/organisations?limit=200${cursor}`,
+      )
+      for (const { name } of body.items) names.add(name)
+      if (body.next_cursor === null) break
+      cursor = `&cursor=${encodeURIComponent(body.next_cursor)}`
+    }
+    assert.ok(acknowledged.length > 0)
+    assert.deepEqual(
+      acknowledged.filter((name) => !names.has(name)),
+      [],
+    )
+  }
+  const startedAt = async () => (await server.api<{ started_at: string }>('GET', '/status')).body.started_at
+  const reload = () => process.kill(server.child.pid ?? 0, 'SIGUSR2')
+
+  before(async () => {
+    chmodSync(program, 0o755)
+    cpSync(join(root, 'packages'), join(program, 'packages'), { recursive: true })
+    symlinkSync(join(root, 'node_modules'), join(program, 'node_modules'))
+    original = readFileSync(migrations, 'utf8')
+    server = await startServer({ env: { SOVRABASE_DEMO: 'off' }, program: join(program, 'packages/server/src/main.ts') })
+  })
+  after(async () => {
+    await server?.stop()
+    rmSync(program, { recursive: true, force: true })
+  })
+
+  test('that cannot be brought forward is found out before: the former server goes on whole', async () => {
+    const since = await startedAt()
+    const table = `await (await import('kysely')).sql\`create table zz_new (id integer)\`.execute(db)`
+    next('zz_throws', `${table}; throw new Error('a mistake of the new version')`)
+    await writing(async () => {
+      const before = acknowledged.length
+      reload()
+      await until(() => server.output().includes('the former server stays'), LONG)
+      const then = acknowledged.length
+      await until(() => acknowledged.length > then + 5, LONG)
+      assert.ok(before <= then)
+    })
+    assert.match(server.output(), /zz_throws/)
+    assert.equal(await startedAt(), since)
+    await nothingIsLost()
+    assert.deepEqual(
+      readdirSync(join(server.dataDir, 'snapshots')).filter((name) => name.includes('rehearsal')),
+      [],
+    )
+  })
+
+  test('that can be is, once the former has ended: nothing that it answered is lost', async () => {
+    const since = await startedAt()
+    next('zz_new_table', `await (await import('kysely')).sql\`create table zz_new (id integer)\`.execute(db)`)
+    await writing(async () => {
+      reload()
+      await until(async () => (await startedAt().catch(() => since)) !== since, LONG)
+      const then = acknowledged.length
+      await until(() => acknowledged.length > then + 5, LONG)
+    })
+    await nothingIsLost()
+    assert.ok(readdirSync(join(server.dataDir, 'snapshots')).some((name) => name.includes('-before-zz-new-table')))
+  })
+})
+
 test('without the keeper the signal does not end the server', async (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'sovra-takeover-'))
   if (isRoot) chownSync(dataDir, 65_534, 65_534)

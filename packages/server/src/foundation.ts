@@ -13,6 +13,7 @@ import { type Changer, makeChanger } from './metadata/change.ts'
 import { copyOut } from './metadata/copy-out.ts'
 import { getFact, setFact } from './metadata/facts.ts'
 import { type Metadata, type MetadataConfig, metadataOptions, type OpenOptions, openMetadata } from './metadata/open.ts'
+import { rehearseMigrations } from './metadata/rehearse.ts'
 import { ROOT_KEY } from './metadata/reseal.ts'
 import { beforeLabel, putBackSnapshot, snapshotBeforeMigrations, snapshotMetadata } from './metadata/snapshot.ts'
 
@@ -87,6 +88,19 @@ async function bringForward(where: MetadataConfig, config: Config, log: Log): Pr
     }
     throw error
   }
+}
+
+/**
+ * For a server that takes over from another, while that one serves. A SQLite file is brought forward as a copy: the change in earnest, and
+ * its undoing, need the file to oneself. A database server is brought forward at once: what fails there leaves it to the former version,
+ * which works with what the next one adds.
+ */
+export async function rehearse(config: Config, dataDir: string, log: Log): Promise<boolean> {
+  const where = { database: config.database, data: { dir: dataDir } }
+  const at = metadataOptions(where)
+  if (at.type === 'sqlite' && at.file !== ':memory:') return rehearseMigrations(at.file, join(dataDir, 'snapshots'))
+  await (await bringForward(where, config, log)).close()
+  return false
 }
 
 export async function lay(config: Config, place: Place, log: Log): Promise<Foundation> {

@@ -67,6 +67,9 @@ export interface Seat {
   close(): Promise<void>
 }
 
+/** What an heir tries while the server before it still serves; true: it must be alone for it in earnest. Rejects: then that one stays. */
+export type Rehearse = (dataDir: string) => Promise<boolean>
+
 /** Resolves when the keeper has them all: only then may they be closed here. */
 export type Bequeath = (handles: Iterable<readonly [string, Handle]>) => Promise<void>
 
@@ -237,12 +240,12 @@ async function keep(options: KeeperOptions, ground: Ground, { hands, lock, renew
 }
 
 /** The server's seat, under a keeper or alone: the one place that chooses its hands. Alone it takes the lock of the data directory. */
-export async function openSeat(options: KeeperOptions): Promise<Seat> {
-  return underKeeper() ? await seatUnderKeeper() : await seatAlone(options)
+export async function openSeat(options: KeeperOptions, rehearse: Rehearse = async () => false): Promise<Seat> {
+  return underKeeper() ? await seatUnderKeeper(rehearse) : await seatAlone(options)
 }
 
 /** An heir says that it is loaded, and waits: for the sockets, and for the word that the former takes nothing more. */
-async function inherit(): Promise<Handles> {
+async function inherit(alone: boolean): Promise<Handles> {
   const inherited: [string, Handle][] = []
   const { promise, resolve } = Promise.withResolvers<void>()
   const listen = (message: { inherit?: unknown; go?: unknown }, handle: unknown) => {
@@ -250,7 +253,7 @@ async function inherit(): Promise<Handles> {
     if (message.go === true) resolve()
   }
   process.on('message', listen)
-  process.send?.({ heir: 'loaded' })
+  process.send?.({ heir: alone ? 'loaded, alone' : 'loaded' })
   await promise
   process.off('message', listen)
   return new Handles(inherited)
@@ -263,7 +266,7 @@ const bequeath: Bequeath = async (handles) => {
   await send({ bequeathed: true })
 }
 
-async function seatUnderKeeper(): Promise<Seat> {
+async function seatUnderKeeper(rehearse: Rehearse): Promise<Seat> {
   const { keeper, heir, isolation, limits, ...places } = JSON.parse(process.env[SEAT] ?? '{}') as SeatFacts
   delete process.env[SEAT]
   // Killed between our start and the death signal: nobody would end us.
@@ -286,7 +289,7 @@ async function seatUnderKeeper(): Promise<Seat> {
     heir,
     hands: remoteHands(channel, { isolation, limits }),
     underKeeper: true,
-    inherited: heir ? await inherit() : new Handles(),
+    inherited: heir ? await inherit(await rehearse(places.dataDir)) : new Handles(),
     announce: (url) => channel.send({ announce: url }),
     onStop: stop.listen,
     onHandOver: handOver.listen,

@@ -1,11 +1,12 @@
 import { join } from 'node:path'
 import { banner } from './banner.ts'
-import { type Log, makeLog } from './base/log.ts'
+import { type Log, makeLog, silentLog } from './base/log.ts'
 import { type LogFiles, openLogFiles } from './base/log-files.ts'
 import type { LogExport } from './base/log-otlp.ts'
 import { trimWhenIdle } from './base/trim.ts'
 import type { Config, LoadedConfig } from './config.ts'
 import { DEMO_USER } from './control/demo/demo.ts'
+import { rehearse } from './foundation.ts'
 import { issuersOf, projectUrl } from './gateway/urls.ts'
 import { type KeeperOptions, openSeat } from './keeper.ts'
 import { type Node, startNode } from './node.ts'
@@ -77,7 +78,8 @@ async function openLog(config: Config, dir: string, version: string): Promise<Op
 
 /** The server itself, under a keeper or alone. */
 export async function serve({ config, warnings, path: configPath }: LoadedConfig, options: KeeperOptions, version: string): Promise<void> {
-  const seat = await openSeat(options)
+  // An heir has no log of its own yet: it says by its end why it does not take over.
+  const seat = await openSeat(options, (dataDir) => rehearse(config, dataDir, silentLog))
   const { log, logs, sent } = await openLog(config, join(seat.dataDir, 'log'), version)
   for (const warning of warnings) log.warn(warning)
   let node: Node

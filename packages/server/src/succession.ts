@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process'
 import { constants } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Handle } from './base/handles.ts'
-import { notifyManager } from './base/notify.ts'
+import { notifyManager, notifyReloading } from './base/notify.ts'
 
 /*
  * One server after the other under the same keeper; the clusters stay. The heir is started and loads its modules while the former serves.
@@ -10,7 +10,9 @@ import { notifyManager } from './base/notify.ts'
  * that come in between wait in the sockets' queues: nobody is refused. A heir that cannot load leaves all as it was.
  *
  *   keeper → former { handOver }      former → keeper { bequeath: name } + handle, …, { bequeathed }
- *   heir → keeper { heir: 'loaded' }  keeper → heir   { inherit: name } + handle, …, { go }
+ *   heir → keeper { heir: 'loaded' | 'loaded, alone' }   keeper → heir { inherit: name } + handle, …, { go }
+ *
+ * `alone`: it changes what the former reads and writes, and waits for its very end.
  */
 
 export interface SuccessionOptions {
@@ -35,6 +37,8 @@ const OVERLAP = 3_000
 const LOADING = 60_000
 
 type Bequest = readonly [name: string, handle: Handle]
+
+const isRunning = ({ exitCode, signalCode }: ChildProcess): boolean => exitCode === null && signalCode === null
 
 const codeOf = (code: number | null, signal: NodeJS.Signals | null): number =>
   code ?? 128 + (signal === null ? 0 : constants.signals[signal])
@@ -83,14 +87,19 @@ export function makeSuccession({ start, before, patience }: SuccessionOptions): 
     await before()
     const heir = take(true)
     try {
-      await heard(heir, (message) => (message.heir === 'loaded' ? true : undefined))
+      const loaded = await heard(heir, ({ heir: said }) => (said === 'loaded' || said === 'loaded, alone' ? said : undefined))
       if (asked > 0) throw new Error('the server is stopping')
       const former = current
       const bequests = await handOver(former)
       current = heir
       const gone = new Promise((done) => former.once('exit', done))
       for (const [name, handle] of bequests) heir.send({ inherit: name }, handle as never, () => handle.close())
-      if (former.exitCode === null) await Promise.race([gone, pause(OVERLAP)])
+      if (isRunning(former)) await Promise.race([gone, pause(loaded === 'loaded' ? OVERLAP : patience)])
+      // What it would write now would be lost where the heir's change fails and is put back.
+      if (loaded !== 'loaded' && isRunning(former)) {
+        former.kill('SIGKILL')
+        await gone
+      }
       heir.send({ go: true }, () => {})
     } catch (error) {
       if (heir !== current) heir.kill('SIGKILL')
@@ -101,8 +110,13 @@ export function makeSuccession({ start, before, patience }: SuccessionOptions): 
   function reload(): void {
     if (reloading || asked > 0) return
     reloading = true
+    notifyReloading()
     next()
-      .catch((error: unknown) => process.stderr.write(`sovrabase: the former server stays: ${(error as Error).message}\n`))
+      .catch((error: unknown) => {
+        process.stderr.write(`sovrabase: the former server stays: ${(error as Error).message}\n`)
+        // The heir says it itself, once it answers.
+        notifyManager('READY=1', 'STATUS=The former server stays: see the log')
+      })
       .finally(() => {
         reloading = false
       })

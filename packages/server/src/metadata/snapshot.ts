@@ -57,23 +57,28 @@ export async function putBackSnapshot(file: string, snapshot: string): Promise<v
   await rename(part, file)
 }
 
-/** The first migration that the database has not seen; undefined: none, or it is no database yet. */
-function pendingIn(file: string, names: readonly string[]): string | undefined {
+/** Names of the migrations that the file has seen; undefined: it is no database yet. */
+export function recordedIn(file: string): ReadonlySet<string> | undefined {
   if (!existsSync(file)) return undefined
   const database = new DatabaseSync(file, { readOnly: true })
   try {
-    const done = new Set(
+    return new Set(
       database
         .prepare('select name from migrations')
         .all()
         .map((row) => String(row.name)),
     )
-    return done.size === 0 ? undefined : names.find((name) => !done.has(name))
   } catch {
     return undefined
   } finally {
     database.close()
   }
+}
+
+/** The first migration that the database has not seen; undefined: none, or it is no database yet. */
+function pendingIn(file: string, names: readonly string[]): string | undefined {
+  const done = recordedIn(file)
+  return done === undefined || done.size === 0 ? undefined : names.find((name) => !done.has(name))
 }
 
 export const beforeLabel = (migration: string): string =>
