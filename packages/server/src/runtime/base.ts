@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream'
+import type { PackedTar } from '../base/archive/pour.ts'
 import { openTar, type Tar } from '../base/archive/tar-apart.ts'
 import { fail } from '../base/errors.ts'
 import type { Connector } from './connect.ts'
@@ -22,7 +22,7 @@ export interface Bases {
   /** The volume of a copy, out of a source that runs and goes on serving; false: it sleeps, or cannot be copied so. */
   copyAwake(from: Service, to: Service): Promise<boolean>
   /** A new volume, whole or not there at all. */
-  lay(driver: string, volume: string, tar: Readable): Promise<void>
+  lay(driver: string, volume: string, tar: PackedTar): Promise<void>
   /** Removes a volume that no service has. */
   drop(driver: string, volume: string): Promise<void>
   /** Names of all volumes. */

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { TSchema } from 'typebox'
+import type { PackedTar } from '../base/archive/pour.ts'
 import type { Tar } from '../base/archive/tar-apart.ts'
 
 export type ServiceId = string
@@ -109,7 +110,7 @@ export interface Driver {
   /** A stopped service's volume as a tar. */
   pack?(volume: string): Promise<Tar>
   /** A new volume from such a tar: whole and on disk when it resolves, absent when it rejects. `volume_exists`. */
-  unpack?(volume: string, tar: Readable): Promise<void>
+  unpack?(volume: string, tar: Readable | PackedTar): Promise<void>
   /** Renames a stopped volume. */
   move?(from: string, to: string): Promise<void>
   /** Names of all volumes on this node. */

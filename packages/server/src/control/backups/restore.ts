@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
-import { pipeline, Readable, Transform } from 'node:stream'
-import { createZstdDecompress } from 'node:zlib'
+import type { Readable } from 'node:stream'
 import { Type } from 'typebox'
 import { type ProjectRecord, RECORD, type ServiceRecord, uploadMember } from '../../base/archive/format.ts'
+import { PackedTar } from '../../base/archive/pour.ts'
 import { type TarMember, tarMembers } from '../../base/archive/tar.ts'
 import { fail } from '../../base/errors.ts'
 import { randomToken, uuid } from '../../base/ids.ts'
@@ -90,15 +90,17 @@ async function refuseLiving({ db }: Control, ref: string): Promise<void> {
 /** Unpacks one service while it comes in; what came is measured against what the backup's manifest says. */
 async function lay(control: Control, service: ServiceRecord, { body }: TarMember, volume: string): Promise<void> {
   const hash = createHash('sha256')
-  const measure = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
+  async function* measured(): AsyncGenerator<Buffer> {
+    for await (const chunk of body) {
       hash.update(chunk)
-      done(null, chunk)
-    },
+      yield chunk
+    }
+  }
+  const damaged = (cause?: unknown) => fail('backup_damaged', { file: WHERE, member: uploadMember(service.name) }, { cause })
+  await control.bases.lay(control.driver, volume, new PackedTar(measured())).catch((error: NodeJS.ErrnoException) => {
+    throw error.code?.startsWith('ZSTD_') ? damaged(error) : error
   })
-  const tar = pipeline(Readable.from(body), measure, createZstdDecompress({ chunkSize: 1 << 20 }), () => {})
-  await control.bases.lay(control.driver, volume, tar)
-  if (hash.digest('hex') !== service.sha256) throw fail('backup_damaged', { file: WHERE, member: uploadMember(service.name) })
+  if (hash.digest('hex') !== service.sha256) throw damaged()
 }
 
 /**

@@ -1,6 +1,7 @@
 import { connect } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import { Type } from 'typebox'
+import { PackedTar, pour } from '../../../base/archive/pour.ts'
 import { fail } from '../../../base/errors.ts'
 import type { Driver, Endpoint, Observed, ServiceId, Template, Workload } from '../../driver.ts'
 import type { Hands } from './hands.ts'
@@ -100,11 +101,11 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
 
     async unpack(volume, tar) {
       const { id, path } = await hands.pipe()
-      const to = connect(path)
+      const to = tar instanceof PackedTar ? null : connect(path)
       const done = hands.unpack(volume, id)
-      done.catch(() => to.destroy())
+      done.catch(() => to?.destroy())
       // What a broken source leaves is no whole tar: the unpacking fails by itself, but says less.
-      const sent = pipeline(tar, to).catch((error: NodeJS.ErrnoException) => {
+      const sent = (tar instanceof PackedTar ? pour(tar, path) : pipeline(tar, to!)).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'EPIPE' && error.code !== 'ECONNRESET' && error.code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error
       })
       const [first, second] = await Promise.allSettled([sent, done])

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { fail } from '../../../base/errors.ts'
@@ -11,7 +11,7 @@ const READER_GONE = new Set(['EPIPE', 'ERR_STREAM_PREMATURE_CLOSE'])
 const as = (uid: number | null): string[] => (uid === null ? [] : [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'])
 
 /** tar with the rights of the volume's owner only: what lies in an archive, or is linked in a directory, reaches no further than he does. */
-function start(args: readonly string[], uid: number | null, stdio: ['pipe' | 'ignore', Socket | 'ignore', 'pipe']) {
+function start(args: readonly string[], uid: number | null, stdio: ['pipe' | 'ignore' | Socket, Socket | 'ignore', 'pipe']) {
   const child = spawn('setpriv', [...as(uid), '--no-new-privs', '--pdeathsig=KILL', '--', 'tar', ...args], {
     env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
     cwd: '/',
@@ -43,11 +43,18 @@ export async function pack(dir: string, uid: number | null, to: Socket): Promise
   await ended.finally(() => to.destroy())
 }
 
-/** A tar into an empty directory. */
+/** A tar into an empty directory: what comes by a socket is read by tar itself. */
 export async function unpack(dir: string, uid: number | null, from: Readable): Promise<void> {
   // It reads to the end of what comes, not to the end of the archive: else the padding may meet a closed pipe.
   const flags = ['--extract', '--ignore-zeros', '--file=-', '--no-same-owner', '--preserve-permissions', '--delay-directory-restore']
-  const { child, ended } = start([...flags, `--directory=${dir}`], uid, ['pipe', 'ignore', 'pipe'])
+  const args = [...flags, `--directory=${dir}`]
+  if (from instanceof Socket) {
+    const { child, ended } = start(args, uid, [from, 'ignore', 'pipe'])
+    // Our own end is of no use, and would hide from who sends that tar has gone.
+    child.once('spawn', () => from.destroy())
+    return await ended.finally(() => from.destroy())
+  }
+  const { child, ended } = start(args, uid, ['pipe', 'ignore', 'pipe'])
   try {
     await pipeline(from, child.stdin!).catch(async (error: NodeJS.ErrnoException) => {
       // Why tar went away says more.

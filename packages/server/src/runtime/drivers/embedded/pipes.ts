@@ -27,7 +27,8 @@ export class Pipes {
   async open(): Promise<Pipe> {
     const id = randomBytes(6).toString('hex')
     const path = join(this.#dir, `p${id}`)
-    const listener = createServer({ allowHalfOpen: true })
+    // Not read here: whoever takes it, a program perhaps, gets all of it.
+    const listener = createServer({ allowHalfOpen: true, pauseOnConnect: true })
     const connection = new Promise<Socket>((resolve, reject) => {
       const late = setTimeout(() => {
         listener.close()

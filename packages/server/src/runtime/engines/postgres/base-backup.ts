@@ -9,6 +9,10 @@ import { adminConnection } from './connections.ts'
 const NEW_ARCHIVE = 0x6e
 const MANIFEST = 0x6d
 const DATA = 0x64
+/** Bytes that are handed on at a time, of messages of 32 KiB: each is a trip to the thread that compresses. */
+const CHUNK = 1 << 20
+/** What may wait for the reader: so reading goes on while one is compressed. */
+const AHEAD = 4 * CHUNK
 
 interface Connection {
   query(text: string): void
@@ -32,10 +36,12 @@ class BaseCopy extends Readable {
   #connection: Connection | null = null
   #archives = 0
   #inManifest = false
+  #filling = Buffer.allocUnsafeSlow(CHUNK)
+  #filled = 0
   readonly result = Promise.withResolvers<BaseCopyResult>()
 
   constructor(client: pg.Client, text: string) {
-    super({ highWaterMark: 1 << 20 })
+    super({ highWaterMark: AHEAD })
     this.#client = client
     this.#text = text
     this.result.promise.catch(() => {})
@@ -65,9 +71,28 @@ class BaseCopy extends Readable {
     if (chunk[0] === MANIFEST) this.#inManifest = true
     if (chunk[0] !== DATA) return
     // The parser uses its buffer again.
-    const data = Buffer.from(chunk.subarray(1))
-    if (this.#inManifest) this.#manifest.push(data)
-    else if (!this.push(data)) this.#connection?.stream.pause()
+    if (this.#inManifest) this.#manifest.push(Buffer.from(chunk.subarray(1)))
+    else this.#gather(chunk.subarray(1))
+  }
+
+  #gather(data: Buffer): void {
+    if (this.#filled + data.length > CHUNK) this.#flush()
+    if (data.length > CHUNK) {
+      this.#hand(Buffer.from(data))
+      return
+    }
+    this.#filled += data.copy(this.#filling, this.#filled)
+  }
+
+  #flush(): void {
+    if (this.#filled === 0) return
+    this.#hand(this.#filling.subarray(0, this.#filled))
+    this.#filling = Buffer.allocUnsafeSlow(CHUNK)
+    this.#filled = 0
+  }
+
+  #hand(data: Buffer): void {
+    if (!this.push(data)) this.#connection?.stream.pause()
   }
 
   handleError(error: Error): void {
@@ -79,6 +104,7 @@ class BaseCopy extends Readable {
     if (start?.[0] && start[1] && stop?.[0] && stop[1])
       this.result.resolve({ start: [start[0], start[1]], stop: [stop[0], stop[1]], manifest: Buffer.concat(this.#manifest) })
     else this.result.reject(fail('parcel_failed', { reason: 'its end is missing' }))
+    this.#flush()
     this.push(null)
   }
 

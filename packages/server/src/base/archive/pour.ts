@@ -1,0 +1,56 @@
+import { Worker } from 'node:worker_threads'
+
+/** A tar that is compressed still, as a backup has it. */
+export class PackedTar {
+  readonly chunks: AsyncIterable<Buffer>
+
+  constructor(chunks: AsyncIterable<Buffer>) {
+    this.chunks = chunks
+  }
+}
+
+/** Bytes that are on their way to the thread. */
+const AHEAD = 4 << 20
+
+export interface PourAnswer {
+  /** Bytes that the thread is through with. */
+  readonly taken?: number
+  readonly ended?: true
+  readonly error?: { readonly code: string | undefined; readonly message: string }
+}
+
+function hear(worker: Worker, taken: (bytes: number) => void): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  worker.on('message', ({ taken: bytes, ended, error }: PourAnswer) => {
+    if (bytes !== undefined) taken(bytes)
+    if (error) reject(Object.assign(new Error(error.message), { code: error.code }))
+    else if (ended) resolve()
+  })
+  worker.on('error', reject)
+  worker.on('exit', () => reject(new Error('the thread that unpacks has ended')))
+  return promise
+}
+
+/** Decompresses it into a socket, in a thread with a small heap: in that of a server it is the collector that takes the time. */
+export async function pour({ chunks }: PackedTar, path: string): Promise<void> {
+  const worker = new Worker(new URL('./pour-thread.ts', import.meta.url), { workerData: { path } })
+  let [waiting, wake] = [0, () => {}]
+  const ended = hear(worker, (bytes) => {
+    waiting -= bytes
+    wake()
+  })
+  ended.catch(() => {})
+  try {
+    for await (const chunk of chunks) {
+      waiting += chunk.length
+      // A copy of its own: what the chunk is a part of may have other owners.
+      const own = new Uint8Array(chunk)
+      worker.postMessage(own, [own.buffer])
+      while (waiting > AHEAD) await Promise.race([new Promise<void>((resolve) => (wake = resolve)), ended])
+    }
+    worker.postMessage(null)
+    await ended
+  } finally {
+    await worker.terminate()
+  }
+}
