@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { MAJORS } from '@sovrabase/contract/majors'
 import type { Static } from 'typebox'
 import { configError, type PlacedProblem } from './base/config-file.ts'
 import { readConfigTree } from './base/config-source.ts'
@@ -23,9 +24,6 @@ import {
   whole,
 } from './base/keys.ts'
 import { ADDRESS_MODES, LOG_LEVELS } from './base/log-levels.ts'
-
-/** Majors of PostgreSQL whose data can be run: they know the builtin locale provider, and our system schema suits them. */
-export const MAJORS = [17, 18] as const
 
 const tls = (of: string) =>
   section(`TLS of ${of}. Both files, or none; read again when they change.`, {

@@ -1,6 +1,6 @@
+import { MAJORS } from '@sovrabase/contract/majors'
 import { fail } from '../../../base/errors.ts'
 import type { Log } from '../../../base/log.ts'
-import { MAJORS } from '../../../config.ts'
 import type { Endpoint, Template } from '../../driver.ts'
 import type { Copied, Engine } from '../../engine.ts'
 import type { Service } from '../../services.ts'

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { MAJORS } from '../../../config.ts'
+import { MAJORS } from '@sovrabase/contract/majors'
 import { prepareTree, TREE_RULES, treeRules, type VectorSet, WHOLE_SET } from './extensions.ts'
 import { openSet } from './tree.ts'
 
