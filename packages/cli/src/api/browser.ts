@@ -43,33 +43,37 @@ function answer(response: ServerResponse, text: string): void {
   response.end(`<!doctype html><meta charset="utf-8"><title>sovra</title><p>${escaped(text)}</p>`)
 }
 
-/**
- * Lets somebody sign in in their browser, which comes back to a port of this machine with a code (RFC 8252 §7.3). The verifier stays here, so
- * that the code is of no use to anybody else, and somebody else's is of none here. `says`: shows the address.
- */
-export async function signInByBrowser(
-  server: string,
-  way: Way,
-  { says, opens }: { says: (url: string) => void; opens: boolean },
-): Promise<Brought> {
-  const verifier = randomBytes(32).toString('base64url')
+/** How the address is told. */
+export interface Browsing {
+  readonly says: (url: string) => void
+  /** Whether a browser is opened. */
+  readonly opens: boolean
+}
+
+/** What a browser brings back to a port of this machine (RFC 8252 §7.3). `state`: where it must bring that too. */
+export async function broughtBack(
+  startUrl: (redirectTo: string) => string,
+  { says, opens }: Browsing,
+  state: string | null = null,
+): Promise<string> {
   const listener = createServer()
   await new Promise<void>((done, failed) => listener.once('error', failed).listen(0, '127.0.0.1', done))
   const redirectTo = `http://127.0.0.1:${(listener.address() as AddressInfo).port}${PATH}`
   let timer: NodeJS.Timeout | undefined
   try {
-    return await new Promise<Brought>((done, failed) => {
+    return await new Promise<string>((done, failed) => {
       timer = setTimeout(() => failed(stop('browser_sign_in_late', { minutes: MINUTES })), MINUTES * 60_000)
       listener.on('request', (request, response) => {
         const url = new URL(request.url ?? '/', redirectTo)
         const code = url.searchParams.get('code')
         const reason = url.searchParams.get('error_description') ?? url.searchParams.get('error')
-        if (url.pathname !== PATH || (code === null && reason === null)) return response.writeHead(404, { connection: 'close' }).end()
-        answer(response, code === null ? `Not signed in: ${reason}` : 'Signed in. You can close this page and go back to the terminal.')
+        const ours = url.pathname === PATH && (state === null || url.searchParams.get('state') === state)
+        if (!ours || (code === null && reason === null)) return response.writeHead(404, { connection: 'close' }).end()
+        answer(response, code === null ? `Not signed in: ${reason}` : 'Done. You can close this page and go back to the terminal.')
         if (code === null) failed(stop('browser_sign_in_failed', { reason: (reason ?? '').slice(0, 300) }))
-        else done({ code, verifier })
+        else done(code)
       })
-      const url = startUrl(server, way, redirectTo, verifier)
+      const url = startUrl(redirectTo)
       says(url)
       if (opens) show(url)
     })
@@ -78,4 +82,13 @@ export async function signInByBrowser(
     listener.close()
     listener.closeIdleConnections()
   }
+}
+
+/**
+ * Lets somebody sign in in their browser, which comes back with a code. The verifier stays here, so that the code is of no use to anybody
+ * else, and somebody else's is of none here.
+ */
+export async function signInByBrowser(server: string, way: Way, browsing: Browsing): Promise<Brought> {
+  const verifier = randomBytes(32).toString('base64url')
+  return { code: await broughtBack((redirectTo) => startUrl(server, way, redirectTo, verifier), browsing), verifier }
 }

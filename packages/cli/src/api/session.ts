@@ -1,4 +1,5 @@
 import { CliError, stop } from '../terminal/errors.ts'
+import type { Credential } from './authenticator.ts'
 import { makeClient } from './client.ts'
 
 export interface Token {
@@ -26,6 +27,18 @@ interface Factor {
   readonly status: string
 }
 
+interface Challenge {
+  readonly id: string
+  readonly webauthn?: { readonly credential_options: { readonly publicKey: object } }
+}
+
+/** For members with a second factor. */
+export interface Asking {
+  readonly askCode: () => Promise<string>
+  /** For a security key; `options`: WebAuthn's. */
+  readonly askKey: (options: object) => Promise<Credential>
+}
+
 /** One request to the auth API of the platform. */
 async function auth<T>(url: string, token: string | null, method: string, path: string, body?: unknown): Promise<T> {
   const response = await fetch(`${url}/auth/v1${path}`, {
@@ -42,13 +55,17 @@ async function auth<T>(url: string, token: string | null, method: string, path: 
 }
 
 /** The same session, after its second factor was shown. */
-async function strengthen(url: string, token: string, askCode: () => Promise<string>): Promise<string> {
+async function strengthen(url: string, token: string, { askCode, askKey }: Asking): Promise<string> {
   const { factors = [] } = await auth<{ factors?: Factor[] }>(url, token, 'GET', '/user')
-  const usable = factors.filter(({ status, factor_type }) => status === 'verified' && factor_type !== 'webauthn')
-  const factor = usable.find(({ factor_type }) => factor_type === 'totp') ?? usable[0]
+  const usable = factors.filter(({ status }) => status === 'verified')
+  const of = (type: string) => usable.find(({ factor_type }) => factor_type === type)
+  const factor = of('totp') ?? of('phone') ?? of('webauthn')
   if (!factor) throw stop('mfa_required')
-  const { id } = await auth<{ id: string }>(url, token, 'POST', `/factors/${factor.id}/challenge`, {})
-  const body = { challenge_id: id, code: await askCode() }
+  const { id, webauthn } = await auth<Challenge>(url, token, 'POST', `/factors/${factor.id}/challenge`, {})
+  const shown = webauthn
+    ? { webauthn: { type: 'request', credential_response: await askKey(webauthn.credential_options.publicKey) } }
+    : { code: await askCode() }
+  const body = { challenge_id: id, ...shown }
   return (await auth<{ access_token: string }>(url, token, 'POST', `/factors/${factor.id}/verify`, body)).access_token
 }
 
@@ -58,12 +75,15 @@ async function sessionOf({ url, email, password }: Person): Promise<string> {
   return (await stranger.request<{ access_token: string }>('POST', '/session', { body: { email, password } })).access_token
 }
 
-export const makeToken = async (
-  person: Person,
-  name: string,
-  life: string | undefined,
-  askCode: () => Promise<string>,
-): Promise<TokenWithText> => makeTokenBy(person.url, await sessionOf(person), { name, life, askCode })
+export const makeToken = async (person: Person, name: string, life: string | undefined, asking: Asking): Promise<TokenWithText> =>
+  makeTokenBy(person.url, await sessionOf(person), { name, life, ...asking })
+
+/** The session of whoever has a passkey. */
+export async function sessionByPasskey(url: string, askKey: Asking['askKey']): Promise<string> {
+  const asked = await auth<{ challenge_id: string; options: object }>(url, null, 'POST', '/passkeys/authentication/options', {})
+  const body = { challenge_id: asked.challenge_id, credential: await askKey(asked.options) }
+  return (await auth<{ access_token: string }>(url, null, 'POST', '/passkeys/authentication/verify', body)).access_token
+}
 
 /** What a browser brought back (RFC 7636), for a session. */
 export async function sessionByCode(url: string, code: string, verifier: string): Promise<string> {
@@ -71,23 +91,21 @@ export async function sessionByCode(url: string, code: string, verifier: string)
   return (await auth<{ access_token: string }>(url, null, 'POST', '/token?grant_type=pkce', body)).access_token
 }
 
-interface Wish {
+interface Wish extends Asking {
   readonly name: string
   /** 90d; undefined: no end. */
   readonly life: string | undefined
-  /** For members with a second factor. */
-  readonly askCode: () => Promise<string>
 }
 
 /** A personal access token, by a session that lives only for that: a token itself may not make others. */
-export async function makeTokenBy(url: string, session: string, { name, life, askCode }: Wish): Promise<TokenWithText> {
+export async function makeTokenBy(url: string, session: string, { name, life, ...asking }: Wish): Promise<TokenWithText> {
   let token = session
   const make = () =>
     makeClient({ name: url, url, token }).request<TokenWithText>('POST', '/tokens', { body: { name, ...(life ? { for: life } : {}) } })
   try {
     return await make().catch(async (error: unknown) => {
       if (!(error instanceof CliError) || error.shown.code !== 'mfa_required') throw error
-      token = await strengthen(url, token, askCode)
+      token = await strengthen(url, token, asking)
       return make()
     })
   } finally {

@@ -1,8 +1,9 @@
 import { hostname } from 'node:os'
-import { signInByBrowser } from '../api/browser.ts'
+import { type Browsing, signInByBrowser } from '../api/browser.ts'
 import { type Client, makeClient } from '../api/client.ts'
 import { checkName, readServers, type Server, withServer, writeServers } from '../api/servers.ts'
-import { makeToken, makeTokenBy, sessionByCode } from '../api/session.ts'
+import { makeToken, makeTokenBy, sessionByCode, sessionByPasskey } from '../api/session.ts'
+import { askingOf, browsingOf } from '../program/asking.ts'
 import { command } from '../program/command.ts'
 import { stop } from '../terminal/errors.ts'
 import { ask, askSecret } from '../terminal/prompt.ts'
@@ -13,6 +14,7 @@ interface Options {
   readonly token?: string
   readonly sso?: string
   readonly provider?: string
+  readonly passkey?: boolean
   readonly browser?: boolean
 }
 
@@ -20,7 +22,6 @@ interface Options {
 const LIFE = '90d'
 const NAME_MAX = 63
 const TOKEN_NAME = `sovra on ${hostname()}`.slice(0, NAME_MAX)
-const askCode = () => ask('Code of your second factor: ')
 
 /** Where no URL is given: the server of this machine. */
 async function localUrl(): Promise<string> {
@@ -40,12 +41,44 @@ const isPrivate = ({ protocol, hostname: host }: URL): boolean =>
 
 const whoIs = (client: Client) => client.request<{ email: string | null }>('GET', '/session')
 
+interface Going {
+  readonly name: string
+  readonly at: string
+  readonly browsing: Browsing
+}
+
+/** A token instead of the session: one can see it in the list, and revoke it. */
+async function signIn(options: Options, { name, at, browsing }: Going): Promise<Server> {
+  const asking = askingOf(at, browsing)
+  const bySession = async (session: string): Promise<Server> => {
+    const made = await makeTokenBy(at, session, { name: TOKEN_NAME, life: LIFE, ...asking })
+    const { email } = await whoIs(makeClient({ name, url: at, token: made.token }))
+    return { url: at, email, token: made.token, token_id: made.id }
+  }
+  if (options.token !== undefined) {
+    const token = options.token === '-' ? await askSecret('Token: ') : options.token
+    const { email } = await whoIs(makeClient({ name, url: at, token }))
+    return { url: at, token, token_id: null, email }
+  }
+  if (options.sso !== undefined || options.provider !== undefined) {
+    const way = options.sso === undefined ? { provider: options.provider ?? '' } : { domain: options.sso }
+    const { code, verifier } = await signInByBrowser(at, way, browsing)
+    return bySession(await sessionByCode(at, code, verifier))
+  }
+  if (options.passkey) return bySession(await sessionByPasskey(at, asking.askKey))
+  const email = options.email ?? (await ask('E-mail: '))
+  const password = await askSecret('Password: ')
+  const made = await makeToken({ url: at, email, password }, TOKEN_NAME, LIFE, asking)
+  return { url: at, email, token: made.token, token_id: made.id }
+}
+
 export const login = command<Options, [url?: string]>({
   use: 'login [url]',
   says: 'sign in to a server and remember it',
   examples: [
     'sovra login https://api.example.org',
     'sovra login https://api.example.org --sso example.org',
+    'sovra login https://api.example.org --passkey',
     'sovra login https://api.example.org --name prod --token sovra_pat_…',
   ],
   flags: [
@@ -53,6 +86,7 @@ export const login = command<Options, [url?: string]>({
     ['--email <e-mail>', 'asked for when it is not given'],
     ['--sso <domain>', "by your organisation's identity provider, in the browser: example.org"],
     ['--provider <name>', 'by a provider that the platform knows, in the browser: keycloak, google …'],
+    ['--passkey', 'by a passkey, in the browser'],
     ['--no-browser', 'opens none: open the address that is printed'],
     ['--token <token>', 'a personal access token instead of e-mail and password; `-` reads it from standard input'],
   ],
@@ -62,25 +96,7 @@ export const login = command<Options, [url?: string]>({
     if (!isPrivate(url)) context.note('warning: without https others on the way can read what is sent')
     const name = checkName(options.name ?? url.hostname.replace(/^\[|\]$/g, '').replaceAll(':', '-'))
     const at = url.href.replace(/\/+$/, '')
-    let server: Server
-    if (options.token !== undefined) {
-      const token = options.token === '-' ? await askSecret('Token: ') : options.token
-      const { email } = await whoIs(makeClient({ name, url: at, token }))
-      server = { url: at, token, token_id: null, email }
-    } else if (options.sso !== undefined || options.provider !== undefined) {
-      const way = options.sso === undefined ? { provider: options.provider ?? '' } : { domain: options.sso }
-      const says = (address: string) => context.note(`Sign in in the browser:\n\n  ${address}\n`)
-      const { code, verifier } = await signInByBrowser(at, way, { says, opens: options.browser !== false })
-      const made = await makeTokenBy(at, await sessionByCode(at, code, verifier), { name: TOKEN_NAME, life: LIFE, askCode })
-      const { email } = await whoIs(makeClient({ name, url: at, token: made.token }))
-      server = { url: at, email, token: made.token, token_id: made.id }
-    } else {
-      const email = options.email ?? (await ask('E-mail: '))
-      const password = await askSecret('Password: ')
-      // A token instead of the session: one can see it in the list, and revoke it.
-      const made = await makeToken({ url: at, email, password }, TOKEN_NAME, LIFE, askCode)
-      server = { url: at, email, token: made.token, token_id: made.id }
-    }
+    const server = await signIn(options, { name, at, browsing: browsingOf(context, options.browser !== false) })
     writeServers(withServer(readServers(), name, server))
     return {
       data: { name, url: server.url, email: server.email },

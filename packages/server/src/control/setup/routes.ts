@@ -4,6 +4,7 @@ import { checkForm } from '../../gateway/cookie.ts'
 import type { Control } from '../context.ts'
 import { refuseNul } from '../input.ts'
 import { adminLinkPages } from './admin-link.ts'
+import { authenticatorPages } from './authenticator.ts'
 import { firstAdministratorPages } from './first.ts'
 import { config, send } from './frame.ts'
 import { page } from './html.ts'
@@ -23,5 +24,5 @@ export const setupPages =
       const { lang, t } = textsFor(request.headers['accept-language'])
       return send(reply, page(lang, t.welcome, `<h1>${t.welcome}</h1><p>${t.welcomeBody}</p><p><a href="/docs">${t.readReference}</a></p>`))
     })
-    for (const pages of [firstAdministratorPages, invitationPages, adminLinkPages]) await app.register(pages(control))
+    for (const pages of [firstAdministratorPages, invitationPages, adminLinkPages, authenticatorPages]) await app.register(pages(control))
   }

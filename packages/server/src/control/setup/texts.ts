@@ -26,6 +26,8 @@ const en = {
   continue: 'Continue',
   errors: {} as Readonly<Partial<Record<ErrorCode, string>>>,
   signedIn: 'You are signed in.',
+  authenticator: 'Passkey or security key',
+  authenticatorIntro: 'A `sovra` command on this machine wants to sign you in. Go on only if you have just started it.',
 }
 
 const fr: typeof en = {
@@ -64,6 +66,8 @@ const fr: typeof en = {
     name_taken: 'Ce nom est déjà pris.',
   },
   signedIn: 'Vous êtes connecté.',
+  authenticator: 'Clé d’accès ou clé de sécurité',
+  authenticatorIntro: 'Une commande `sovra` de cette machine veut vous connecter. Ne continuez que si vous venez de la lancer.',
 }
 
 export type Texts = typeof en
