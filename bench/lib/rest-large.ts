@@ -1,16 +1,18 @@
 /** One answer of a gigabyte: what the server holds meanwhile, and what its neighbours see of it. */
 import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
+import { startBareReader } from './bare-reader.ts'
 import { ownerOf } from './data.ts'
-import { bar, ms } from './figures.ts'
-import { requestText, startLoad } from './load.ts'
-import { commandOf, pidsOf, rssOf } from './proc.ts'
+import { bar, median, ms } from './figures.ts'
+import { type Load, requestText, startLoad } from './load.ts'
+import { commandOf, cpuOfTree as cpuOf, pidsOf, rssOf } from './proc.ts'
 import { type BenchProject, type BenchServer, must } from './server.ts'
 
 const ROWS = 16_384
 const ROW_BYTES = 65_536
 const GIB = ROWS * ROW_BYTES
-const SECONDS = 8
+const SECONDS = 4
+const ROUNDS = 3
 const LOOK_MS = 50
 /** Connections of the neighbours' load, with a pause between requests: their times, not the machine's limit. */
 const NEIGHBOURS = { connections: 4, pause: 5 }
@@ -33,18 +35,63 @@ async function neighbour(server: BenchServer) {
   return startLoad({ host: hostname, port: Number(port), requests: [request], ...NEIGHBOURS })
 }
 
-/** Reads and forgets it. */
-async function download(server: BenchServer, project: BenchProject): Promise<{ status: number; bytes: number; seconds: number }> {
+/** Reads and forgets it, to its end or until `signal`. */
+async function download(
+  server: BenchServer,
+  project: BenchProject,
+  signal?: AbortSignal,
+): Promise<{ status: number; bytes: number; seconds: number }> {
   const begun = performance.now()
   const headers = { apikey: project.serviceKey, authorization: `Bearer ${project.serviceKey}` }
-  const [answer] = (await once(get(`${server.url}/p/${project.ref}/rest/v1/large?select=id,body`, { headers }), 'response')) as [
-    IncomingMessage,
-  ]
+  const request = get(`${server.url}/p/${project.ref}/rest/v1/large?select=id,body`, { headers })
+  const [answer] = (await once(request, 'response')) as [IncomingMessage]
   let bytes = 0
-  answer.on('data', (chunk: Buffer) => (bytes += chunk.length))
-  await once(answer, 'close')
+  answer.on('data', (chunk: Buffer) => (bytes += chunk.length)).on('error', () => undefined)
+  // Not `once`: an answer that is cut off ends with an error first.
+  const close = new Promise((resolve) => answer.once('close', resolve))
+  const stop = () => request.destroy()
+  signal?.addEventListener('abort', stop, { once: true })
+  await close
   return { status: answer.statusCode ?? 0, bytes, seconds: (performance.now() - begun) / 1000 }
 }
+
+/** What else runs while the neighbours' times are taken: over and over, until the time is up. */
+type Beside = (signal: AbortSignal) => Promise<unknown>
+
+async function p99(load: Load, beside: Beside): Promise<number> {
+  const over = new AbortController()
+  const running = load.run(SECONDS)
+  const other = (async () => {
+    while (!over.signal.aborted) await beside(over.signal)
+  })()
+  const { p99: found, errors } = await running
+  over.abort()
+  await other
+  if (errors > 0) throw new Error(`${errors} neighbours' requests failed`)
+  return found
+}
+
+/** One whole answer: its bytes, and what the server holds meanwhile. */
+async function whole(server: BenchServer, project: BenchProject): Promise<void> {
+  const node = pidsOf(server.child.pid!).find(
+    (pid) => commandOf(pid).includes('main.ts') && !pidsOf(pid).some((below) => below !== pid && commandOf(below).includes('main.ts')),
+  )!
+  const idle = rssOf(node)
+  let most = idle
+  const look = setInterval(() => (most = Math.max(most, rssOf(node))), LOOK_MS)
+  const spent = cpuOf(node)
+  const { status, bytes, seconds } = await download(server, project)
+  const cpu = (cpuOf(node) - spent) / 1e6
+  clearInterval(look)
+  console.log(
+    `large answer: ${(bytes / 1_048_576).toFixed(0)} MiB, status ${status}, in ${seconds.toFixed(1)} s, ${cpu.toFixed(2)} s of the server's CPU; server ${idle.toFixed(0)} MiB, ${most.toFixed(0)} MiB at most`,
+  )
+  bar('missing of a gigabyte', Math.max(0, 1 - bytes / GIB) * 100, 0, '%')
+  bar('server RSS above idle', most - idle, 32, 'MiB')
+}
+
+/** The same rows as JSON, without us. */
+const BARE = 'select row_to_json(r)::text from (select id, body from public.large) r'
 
 export async function largeAnswer(server: BenchServer): Promise<void> {
   const project = await server.project('large', { db: { engine: 'postgres', disk: 4096 } })
@@ -54,28 +101,24 @@ export async function largeAnswer(server: BenchServer): Promise<void> {
   await client.end()
   const load = await neighbour(server)
   try {
-    const node = pidsOf(server.child.pid!).find(
-      (pid) => commandOf(pid).includes('main.ts') && !pidsOf(pid).some((below) => below !== pid && commandOf(below).includes('main.ts')),
-    )!
     await load.run(2)
-    const quiet = await load.run(SECONDS)
-    const idle = rssOf(node)
-    let most = idle
-    const look = setInterval(() => (most = Math.max(most, rssOf(node))), LOOK_MS)
-    const running = load.run(SECONDS)
-    const answers: Awaited<ReturnType<typeof download>>[] = []
-    const end = performance.now() + SECONDS * 1000
-    do answers.push(await download(server, project))
-    while (performance.now() < end)
-    const beside = await running
-    clearInterval(look)
-    const [first] = answers
+    await whole(server, project)
+    const times = { quiet: [] as number[], bare: [] as number[], ours: [] as number[] }
+    for (let round = 0; round < ROUNDS; round++) {
+      times.quiet.push(await p99(load, (signal) => once(signal, 'abort')))
+      // One that reads straight from the cluster cannot be told to stop half-way: each time another.
+      const bare = await startBareReader(server, project)
+      times.bare.push(await p99(load, (signal) => bare.read(BARE, signal)))
+      await bare.stop()
+      times.ours.push(await p99(load, (signal) => download(server, project, signal)))
+    }
+    const [quiet, bare, ours] = [median(times.quiet), median(times.bare), median(times.ours)]
+    const shown = (list: readonly number[]) => list.map(ms).join(', ')
     console.log(
-      `large answer: ${answers.length} times ${((first?.bytes ?? 0) / 1_048_576).toFixed(0)} MiB, status ${first?.status}, ${first?.seconds.toFixed(1)} s each; neighbours p99 ${ms(quiet.p99)} quiet, ${ms(beside.p99)} meanwhile, ${beside.errors} errors; server ${idle.toFixed(0)} MiB, ${most.toFixed(0)} MiB at most`,
+      `neighbours' p99: quiet ${shown(times.quiet)}; beside a bare reader ${shown(times.bare)}; beside our answers ${shown(times.ours)}`,
     )
-    bar('missing of a gigabyte', Math.max(0, 1 - (first?.bytes ?? 0) / GIB) * 100, 0, '%')
-    bar('server RSS above idle', most - idle, 32, 'MiB')
-    bar("neighbours' p99", beside.p99 / quiet.p99, 1.5)
+    console.log(`  ${(bare / quiet).toFixed(2)} × beside the bare reader, ours ${(ours / bare).toFixed(2)} × of that`)
+    bar("neighbours' p99", ours / quiet, 1.5)
   } finally {
     load.stop()
   }
