@@ -55,7 +55,7 @@ describe('defaults', () => {
       node: { name: null, region: 'local' },
       admin: { host: '127.0.0.1', port: 'auto' },
       wire: { host: '127.0.0.1', port: 'auto', tls: { cert_file: null, key_file: null } },
-      engines: { postgres: { bin_dir: null, pool: 0 } },
+      engines: { postgres: { bin_dir: null, major: null, pool: 0 } },
       backup: { dir: null, archive: null, every: 86_400_000, recipients: [], keep: 7, keep_for: 30 * 86_400_000, snapshots: 14 },
       sleep_after: 300_000,
       limits: {
