@@ -32,7 +32,8 @@ export type SignIn = () => Promise<unknown>
 const signIn = (url: string, headers: Record<string, string>, body: object): SignIn => {
   const request = { method: 'POST', headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(body) }
   return async () => {
-    const answer = await fetch(url, request)
+    // A kept connection may be closed by its server while others are measured.
+    const answer = await fetch(url, request).catch(() => fetch(url, request))
     const text = await answer.text()
     if (!answer.ok && answer.status !== 429) throw new Error(`${url}: ${answer.status} ${text}`)
     return text
