@@ -25,6 +25,7 @@ const render = (settings: Record<string, string | number>): string =>
     .join('\n')}\n`
 
 /** What is the same for each cluster and for the template: small, quiet, durable, reachable through its socket only, UTC whatever the host. */
+// What the former major does not know is named in NEWER.
 const COMMON: Record<string, string | number> = {
   listen_addresses: '',
   unix_socket_permissions: '0777', // who may enter the socket's directory is the driver's business
@@ -72,6 +73,7 @@ const COMMON: Record<string, string | number> = {
 /** Settings that the former major does not know, or knows otherwise. */
 const NEWER: Readonly<Record<string, { readonly since: number; readonly before?: string | number }>> = {
   io_method: { since: 18 },
+  io_max_concurrency: { since: 18 },
   autovacuum_worker_slots: { since: 18 },
   log_connections: { since: 18, before: 'off' },
 }
