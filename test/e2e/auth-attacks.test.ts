@@ -142,6 +142,86 @@ test('bodies that are none, and more than they seem', async () => {
   assert.equal((await auth(project, 'GET', '/health')).status, 200)
 })
 
+test('nobody gives themselves a role, an id, or what only administrators set', async () => {
+  const more = {
+    id: '00000000-0000-4000-8000-00000000ffff',
+    aud: 'admin',
+    role: 'service_role',
+    app_metadata: { admin: true, provider: 'sso:x' },
+    is_super_admin: true,
+    is_sso_user: true,
+    is_anonymous: true,
+    email_confirmed_at: '2020-01-01T00:00:00Z',
+    banned_until: '2099-01-01T00:00:00Z',
+    confirmation_token: 'x',
+    created_at: '2001-01-01T00:00:00Z',
+  }
+  const data = { role: 'service_role', app_metadata: { admin: true } }
+  const email = address()
+  const made = await auth(project, 'POST', '/signup', { body: { ...more, email, password: PASSWORD, data } })
+  assert.equal(made.status, 200)
+  const mine = await project.sql(
+    `select role, aud, raw_app_meta_data, coalesce(is_super_admin, false) as super, is_sso_user, is_anonymous, email_confirmed_at is null as unconfirmed,
+        id <> $2::uuid as own_id, created_at > now() - interval '1 hour' as new from auth.users where email = $1`,
+    [email, more.id],
+  )
+  assert.deepEqual(mine, [
+    {
+      role: 'authenticated',
+      aud: 'authenticated',
+      raw_app_meta_data: { provider: 'email', providers: ['email'] },
+      super: false,
+      is_sso_user: false,
+      is_anonymous: false,
+      unconfirmed: true,
+      own_id: true,
+      new: true,
+    },
+  ])
+  const { session, email: known } = await person()
+  const row = () =>
+    project.sql('select id, role, aud, raw_app_meta_data, is_super_admin, banned_until from auth.users where email = $1', [known])
+  const before_ = await row()
+  const token = session.access_token
+  for (const body of [more, { app_metadata: { admin: true } }, { role: 'service_role' }, { banned_until: null, aud: 'x', data }]) {
+    const seen = await auth(project, 'PUT', '/user', { token, body })
+    assert.ok(seen.status < 500)
+    assert.deepEqual(await row(), before_, JSON.stringify(body))
+  }
+  const fresh = await auth(project, 'POST', '/token?grant_type=refresh_token', { body: { ...more, refresh_token: session.refresh_token } })
+  const claims = claimsOf(String(fresh.body.access_token)) as { role: string; app_metadata: object }
+  assert.deepEqual([claims.role, claims.app_metadata], ['authenticated', { provider: 'email', providers: ['email'] }])
+  for (const path of ['/admin/users', '/invite', '/admin/generate_link'])
+    assert.equal((await auth(project, 'POST', path, { token, body: { email, ...more } })).status, 403, path)
+})
+
+test('a session that somebody else began never becomes yours', async () => {
+  const [attacker, victim] = [await person(), await person()]
+  const planted = attacker.session
+  // The victim signs in while the attacker's tokens lie in the browser.
+  const entered = await auth(project, 'POST', '/token?grant_type=password', {
+    token: planted.access_token,
+    body: {
+      email: victim.email,
+      password: PASSWORD,
+      refresh_token: planted.refresh_token,
+      session_id: claimsOf(planted.access_token).session_id,
+    },
+  })
+  assert.equal(entered.status, 200)
+  const [own, theirs] = [claimsOf(String(entered.body.access_token)), claimsOf(planted.access_token)]
+  assert.notEqual(own.session_id, theirs.session_id)
+  assert.equal(own.email, victim.email)
+  const again = await auth(project, 'POST', '/token?grant_type=refresh_token', { body: { refresh_token: planted.refresh_token } })
+  assert.equal(claimsOf(String(again.body.access_token)).email, attacker.email, 'the planted one stays what it was')
+  // A link of the victim's, followed with the attacker's session, begins one of the victim's own.
+  await auth(project, 'POST', '/recover', { body: { email: victim.email } })
+  const { token } = await lastMail(server, project, victim.email)
+  const verified = await auth(project, 'POST', '/verify', { token: planted.access_token, body: { type: 'recovery', token_hash: token } })
+  const back = claimsOf(String(verified.body.access_token))
+  assert.deepEqual([back.email, back.session_id === theirs.session_id, back.session_id === own.session_id], [victim.email, false, false])
+})
+
 /** Median ms of one kind of request, both kinds in turn so that the machine's mood falls on both. */
 async function compared(
   times: number,
