@@ -331,6 +331,26 @@ describe('projects', () => {
     assert.equal(codeOf(move), 'over_organisation_limit')
   })
 
+  test('the API describes itself: made for its first readers, the routes of /v1 alone', async () => {
+    type Document = { openapi: string; paths: Record<string, Record<string, { summary?: string; responses?: unknown }>> }
+    const [first, second, read] = await Promise.all(
+      ['v1/openapi.json', 'v1/openapi.json', 'docs'].map((path) => fetch(`${server.url}/${path}`)),
+    )
+    const document = (await first?.json()) as Document
+    assert.deepEqual(await second?.json(), document)
+    assert.match(document.openapi, /^3\.1/)
+    assert.deepEqual(
+      Object.keys(document.paths).filter((path) => !path.startsWith('/v1/')),
+      [],
+    )
+    const paths = Object.keys(document.paths)
+    assert.ok(paths.length > 50 && !paths.includes('/v1/openapi.json'), `${paths.length} paths`)
+    const create = document.paths['/v1/organisations/{organisation}/projects']?.post
+    assert.ok(create?.summary && create.responses, JSON.stringify(create))
+    assert.equal(read?.status, 200)
+    assert.match((await read?.text()) ?? '', /\/v1\/organisations/)
+  })
+
   test('showing secrets is written down: who, what, from where', async () => {
     const token = (await signIn('developer@example.org')).access_token
     const me = await server.api<{ id: string }>('GET', '/session', undefined, { token })

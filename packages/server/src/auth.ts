@@ -64,7 +64,9 @@ export function makeAuth({ config, foundation, connector, outbound, hasher, log,
   const ca = config.network.ca_file === null ? undefined : [...getCACertificates('default'), readFileSync(config.network.ca_file, 'utf8')]
 
   const languages = readLanguages(config.auth.mail_languages)
-  if (languages.missing.length > 0) log.warn({ missing: languages.missing }, 'mails that a language lacks are sent in English')
+  // What is shipped lacks nothing.
+  if (config.auth.mail_languages !== null && languages.missing.length > 0)
+    log.warn({ missing: languages.missing }, 'mails that a language lacks are sent in English')
   const mail: Auth['mail'] = {
     languages,
     async smtp(ref) {

@@ -155,7 +155,8 @@ function plant(values: Record<string, unknown>, path: string, value: unknown): v
 /** Variables before file before defaults; every problem is collected, none is thrown. */
 export function readTree(options: TreeOptions): ReadTree {
   const keys = keysOf(options.schema, options.prefix)
-  const file = options.file && new FileReader(options, options.file, keys)
+  // An empty one, as where there is none and the server must not look for another, needs no reader.
+  const file = options.file && options.file.text.trim() !== '' ? new FileReader(options, options.file, keys) : null
   file?.read()
   const found = file?.found ?? new Map<string, Found>()
   const problems = [...(file?.problems ?? []), ...readVariables(options, keys, found)]

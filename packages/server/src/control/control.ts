@@ -1,4 +1,3 @@
-import { ACTIONS } from '@sovrabase/contract/actions'
 import type { FastifyInstance } from 'fastify'
 import { answerError } from '../base/http-errors.ts'
 import type { Gateway } from '../gateway/gateway.ts'
@@ -23,6 +22,7 @@ import { organisationRoutes } from './organisations/routes.ts'
 import { platformRoutes } from './platform/routes.ts'
 import { platformSsoRoutes } from './platform/sso.ts'
 import { projectRoutes } from './projects/routes.ts'
+import { documentOf } from './reference/document.ts'
 import { referenceRoutes } from './reference/routes.ts'
 import { serviceRoutes } from './services/routes.ts'
 import { sessionRoutes } from './session/routes.ts'
@@ -37,19 +37,7 @@ export async function mountControl(
   gateway: Gateway,
   options: { bodyLimit: number },
 ): Promise<void> {
-  const { default: swagger } = await import('@fastify/swagger')
-  await app.register(swagger, {
-    openapi: { openapi: '3.1.0', info: { title: 'Sovrabase control API', version: control.version } },
-    // Only `/v1`; a route says what it does by its action, once.
-    transform: ({ schema, url, route }) => {
-      const action = route.config?.action
-      const summary = action && action !== 'public' ? ACTIONS[action].says : undefined
-      return {
-        url,
-        schema: { ...schema, ...(url.startsWith('/v1/') ? {} : { hide: true }), ...(summary ? { summary } : {}) } as typeof schema,
-      }
-    },
-  })
+  const document = documentOf(app, control.version)
   await app.register(
     async (scope) => {
       scope.addHook('onRoute', (route) => {
@@ -95,5 +83,5 @@ export async function mountControl(
     { prefix: '/v1' },
   )
   await app.register(setupPages(control))
-  await app.register(referenceRoutes(() => app))
+  await app.register(referenceRoutes(document))
 }

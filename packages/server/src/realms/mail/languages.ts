@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MAIL_KINDS, type MailKind } from '@sovrabase/contract/auth'
-import { parse } from 'yaml'
 import { fail } from '../../base/errors.ts'
+import { later } from '../../base/later.ts'
 
 /** What a language says in one mail. */
 export interface Words {
@@ -67,7 +67,7 @@ function mappingIn(file: string, names: readonly string[]): Record<string, unkno
   const text = readText(file)
   let said: unknown
   try {
-    said = parse(text)
+    said = later<typeof import('yaml')>('yaml').parse(text)
   } catch (cause) {
     throw wrong(file, 'it is no YAML', cause)
   }
@@ -116,7 +116,7 @@ function readFolder(folder: string): Texts {
   return { ...mails, ...(sms === undefined ? {} : { sms }) }
 }
 
-function readAll(dir: string): Map<string, Texts> {
+function foldersIn(dir: string): string[] {
   let folders: string[]
   try {
     folders = readdirSync(dir, { withFileTypes: true }).flatMap((entry) =>
@@ -127,8 +127,10 @@ function readAll(dir: string): Map<string, Texts> {
   }
   const odd = folders.find((name) => !TAG.test(name))
   if (odd !== undefined) throw wrong(join(dir, odd), 'a folder is named as a language is: de, nl, pt-br')
-  return new Map(folders.map((name) => [name, readFolder(join(dir, name))]))
+  return folders
 }
+
+const readAll = (dir: string) => new Map(foldersIn(dir).map((name) => [name, readFolder(join(dir, name))]))
 
 /** Wishes of a header or a locale, the best first. */
 function wishesOf(text: string): string[] {
@@ -145,18 +147,27 @@ function wishesOf(text: string): string[] {
 
 /**
  * Languages of mails: those that come with the server, and those of an operator's directory, whose mails take the place of the shipped ones.
- * Throws `mail_language_unreadable`.
+ * An operator's are read at once, shipped ones with the first mail: a start needs their names alone. Throws `mail_language_unreadable`.
  */
 export function readLanguages(own: string | null): Languages {
-  const all = readAll(SHIPPED)
-  for (const [name, texts] of own === null ? [] : readAll(own)) all.set(name, { ...all.get(name), ...texts })
-  const found = (tag: string): string | undefined => [tag, tag.split('-')[0] ?? ''].find((name) => all.has(name))
+  const owned = own === null ? new Map<string, Texts>() : readAll(own)
+  let read: ReadonlyMap<string, Texts> | undefined
+  function all(): ReadonlyMap<string, Texts> {
+    if (read) return read
+    const both = readAll(SHIPPED)
+    for (const [name, texts] of owned) both.set(name, { ...both.get(name), ...texts })
+    read = both
+    return both
+  }
+  const names = [...new Set([...foldersIn(SHIPPED), ...owned.keys()])].sort()
+  const found = (tag: string): string | undefined => [tag, tag.split('-')[0] ?? ''].find((name) => names.includes(name))
   const of = <K extends keyof Texts>(language: string, kind: K): Texts[K] =>
-    all.get(found(language.toLowerCase()) ?? DEFAULT)?.[kind] ?? all.get(DEFAULT)?.[kind]
-  const names = [...all.keys()].sort()
+    all().get(found(language.toLowerCase()) ?? DEFAULT)?.[kind] ?? all().get(DEFAULT)?.[kind]
   return {
     names,
-    missing: names.flatMap((name) => KINDS.filter((kind) => !all.get(name)?.[kind]).map((kind) => `${name}/${kind}`)),
+    get missing() {
+      return names.flatMap((name) => KINDS.filter((kind) => !all().get(name)?.[kind]).map((kind) => `${name}/${kind}`))
+    },
     named: (text) =>
       wishesOf(text ?? '')
         .map(found)
