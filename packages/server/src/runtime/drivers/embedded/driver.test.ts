@@ -13,8 +13,11 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { after, before, test } from 'node:test'
+import { zstdCompressSync } from 'node:zlib'
 import { until } from '../../../../../../test/until.ts'
+import { PackedTar } from '../../../base/archive/pour.ts'
 import type { Endpoint } from '../../driver.ts'
 import { type Accounts, ownAccounts } from './accounts.ts'
 import { directHands } from './direct.ts'
@@ -151,6 +154,31 @@ test('a copy has the rows and a life of its own; names that are taken, missing o
     readdirSync(join(data, 'projects')).filter((name) => name !== 'v-a'),
     [],
   )
+})
+
+test('a tar that is cut, also between two members, is no volume', async () => {
+  const from = tempDir()
+  dirs.push(from)
+  for (const name of ['a', 'b']) writeFileSync(join(from, name), name.repeat(100_000))
+  const tar = execFileSync('tar', ['-C', from, '-cf', '-', 'a', 'b'])
+  const member = 512 + Math.ceil(100_000 / 512) * 512
+  async function* cut(of: Buffer, at: number): AsyncGenerator<Buffer> {
+    yield of.subarray(0, at)
+    throw new Error('the sender went away')
+  }
+  const cuts = [member, member + 1000].map((at) => Readable.from(cut(tar, at), { objectMode: false }))
+  // Its first frame is whole, as one of several that follow each other.
+  const frame = zstdCompressSync(tar.subarray(0, member))
+  for (const source of [...cuts, new PackedTar(cut(frame, frame.length)), new PackedTar(cut(frame, frame.length - 10))]) {
+    await assert.rejects(driver.unpack!('v-cut', source), /the sender went away/)
+    assert.equal((await driver.inspect('cut', 'v-cut')).state, 'absent')
+  }
+  async function* whole(): AsyncGenerator<Buffer> {
+    yield zstdCompressSync(tar)
+  }
+  await driver.unpack!('v-cut', new PackedTar(whole()))
+  assert.equal(readFileSync(join(path('v-cut'), 'b'), 'utf8'), 'b'.repeat(100_000))
+  await driver.remove('cut', 'v-cut')
 })
 
 test('a copy that is killed half-way is no volume, and is swept at the next start', async () => {

@@ -8,6 +8,8 @@ import type { Hands } from './hands.ts'
 
 const TAR_SOCKET = new URL('./tar-socket.ts', import.meta.url).href
 
+const READER_GONE = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE'])
+
 /** The driver of this node's own processes, with what it can beyond the plug interface. */
 export interface EmbeddedDriver extends Driver {
   readonly limits: 'cgroup2' | 'cgroup1' | 'rlimit'
@@ -104,13 +106,15 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
       const to = tar instanceof PackedTar ? null : connect(path)
       const done = hands.unpack(volume, id)
       done.catch(() => to?.destroy())
-      // What a broken source leaves is no whole tar: the unpacking fails by itself, but says less.
-      const sent = (tar instanceof PackedTar ? pour(tar, path) : pipeline(tar, to!)).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== 'EPIPE' && error.code !== 'ECONNRESET' && error.code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error
-      })
-      const [first, second] = await Promise.allSettled([sent, done])
-      if (first.status === 'rejected') throw first.reason
-      if (second.status === 'rejected') throw second.reason
+      const sending = tar instanceof PackedTar ? pour(tar, path) : pipeline(tar, to!)
+      if (tar instanceof PackedTar) sending.catch(() => comeAndGo(path))
+      const [sent, laid] = await Promise.allSettled([sending, done])
+      const gone = sent.status === 'rejected' && READER_GONE.has((sent.reason as NodeJS.ErrnoException).code ?? '')
+      // Why the reader went says more. One that is cut between two members is a whole tar for its reader: only who sends knows.
+      if (laid.status === 'rejected') throw sent.status === 'fulfilled' || gone ? laid.reason : sent.reason
+      if (sent.status === 'fulfilled') return
+      await hands.remove(volume)
+      throw sent.reason
     },
 
     refit: {
@@ -128,6 +132,12 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
       await hands.close()
     },
   }
+}
+
+/** Who waits at a pipe for somebody who failed before he came waits no longer. */
+function comeAndGo(path: string): void {
+  const socket = connect(path, () => socket.destroy())
+  socket.on('error', () => {})
 }
 
 /** `.s.PGSQL.5432` → 5432; a port of its own otherwise. */
