@@ -24,8 +24,7 @@ const render = (settings: Record<string, string | number>): string =>
     .map(([name, value]) => `${name} = ${quote(value)}`)
     .join('\n')}\n`
 
-/** What is the same for each cluster and for the template: small, quiet, durable, reachable through its socket only, UTC whatever the host. */
-// What the former major does not know is named in NEWER.
+/** What is the same for each cluster and for the template: small, quiet, durable, reachable through its socket only, UTC whatever the host. What the former major does not know is in NEWER. */
 const COMMON: Record<string, string | number> = {
   listen_addresses: '',
   unix_socket_permissions: '0777', // who may enter the socket's directory is the driver's business
