@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { test } from 'node:test'
+import { settle } from '../federated/oauth.ts'
 import { eachRealm, type Transact } from '../realm.testing.ts'
 import { createUser } from './admin.ts'
+import { exchangeCode } from './exchange.ts'
+import type { Outsider } from './identities.ts'
 import { recover } from './otp.ts'
 import { type TestRealm, testRealm } from './realm.testing.ts'
 import { refresh } from './refresh.ts'
@@ -111,5 +115,36 @@ eachRealm((_name, open) => {
       () => ask(realm),
     )
     assert.ok('grant' in (await verifyToken(realm, { type: 'recovery', email: EMAIL, token: await codeOf(transact) })))
+  })
+
+  test('linking another way in that broke off anywhere leaves the account, and is done again', async () => {
+    const transact = await open()
+    const realm = testRealm(transact, SETTINGS)
+    const { user } = await createUser(realm, { email: EMAIL, password: PASSWORD, email_confirm: true })
+    const verifier = 'v'.repeat(43)
+    const pkce = { challenge: createHash('sha256').update(verifier).digest('base64url'), method: 's256' }
+    const tokens = { providerToken: 't', providerRefreshToken: null }
+    let count = 0
+    const who = (): Outsider => ({
+      provider: 'github',
+      id: `g${count}`,
+      email: EMAIL,
+      emailVerified: true,
+      emailOptional: false,
+      claims: { sub: `g${count}`, email: EMAIL },
+    })
+    const journey = { redirectTo: 'https://app.example.org/', pkce, verifier: null, nonce: null, cookie: null, from: null }
+    const link = async (by: TestRealm) => {
+      const asked = { ...journey, provider: 'github', userId: user.id }
+      const code = await by.transact((store) => settle(by, store, asked, who(), tokens))
+      return exchangeCode(by, code, verifier)
+    }
+    const linked = () => transact((store) => store.identityOf('github', `g${count}`))
+    await atEachStep(transact, link, async () => {
+      assert.ok((await signInByPassword(realm, { email: EMAIL, password: PASSWORD })).grant)
+      if (!(await linked())) await link(realm)
+      assert.equal((await linked())?.userId, user.id)
+      count++
+    })
   })
 })
