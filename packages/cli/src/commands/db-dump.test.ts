@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test'
 import { startServer, type TestServer } from '../../../../test/node.ts'
 import { createProject, type TestProject } from '../../../../test/project.ts'
 import { type Cli, makeCli } from '../cli.testing.ts'
-import { contentsOf, findTool } from '../database/tools.ts'
+import { contentsOf, failed, findTool } from '../database/tools.ts'
 
 const MAJOR = 18
 
@@ -116,4 +116,22 @@ test('what is left out of an archive', () => {
     ...['14; 826 1 DEFAULT ACL public DEFAULT PRIVILEGES FOR TABLES postgres', '15; 0 0 ACL public TABLE notes postgres'],
   ]
   assert.deepEqual(contentsOf([...lines, ...kept].join('\n')).split('\n'), kept)
+})
+
+test('what a program said is said once, with what mends it', () => {
+  const told = (program: string, said: string) => {
+    const { shown, lines } = failed(program, said, 1)
+    return [shown.message, (shown.hint ?? '').slice(0, 7), lines]
+  }
+  assert.deepEqual(told('psql', 'psql:d.sql:26: ERROR:  schema "x" already exists\n'), [
+    'psql failed: psql:d.sql:26: ERROR:  schema "x" already exists',
+    'Restore',
+    [],
+  ])
+  assert.deepEqual(told('pg_dump', 'pg_dump: note\npg_dump: error: could not open output file "x"'), [
+    'pg_dump failed: could not open output file "x"',
+    'Look at',
+    ['pg_dump: note'],
+  ])
+  assert.deepEqual(told('pg_restore', ''), ['pg_restore failed: exit code 1', '', []])
 })

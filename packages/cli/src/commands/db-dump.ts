@@ -1,6 +1,6 @@
 import { closeSync, existsSync, mkdtempSync, openSync, readSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { type Connection, findProject, revealConnection } from '../api/find.ts'
 import { withClient } from '../database/sql.ts'
 import { contentsOf, runTool, SYSTEM_SCHEMAS } from '../database/tools.ts'
@@ -93,6 +93,8 @@ Needs pg_dump of the server's major: \`make tools\` fetches it.`,
       throw stop('usage_wrong', { reason: 'Schema only and data only leave nothing', hint: 'Give one of the two.' })
     if (existsSync(file) && !force)
       throw stop('usage_wrong', { reason: `${file} is there already`, hint: 'Name another file, or add --force.' })
+    const folder = dirname(resolve(file))
+    if (!existsSync(folder)) throw stop('usage_wrong', { reason: `${folder} is not there`, hint: 'Make the folder, or name another file.' })
     const found = await at(context, given)
     const only = schemaOnly ? 'schema' : dataOnly ? 'data' : undefined
     const kind = format ?? (file.endsWith('.sql') ? 'plain' : 'custom')

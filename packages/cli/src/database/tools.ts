@@ -63,12 +63,28 @@ export async function runTool(program: Program, major: number, args: readonly st
   child.stderr.setEncoding('utf8').on('data', (text: string) => (err = (err + text).slice(-TOLD)))
   const code = await new Promise<number | null>((done, failed) => child.once('close', done).once('error', failed))
   if (code === 0) return out
-  const lines = err.trim().split('\n')
-  throw stop(
-    'tool_failed',
-    { program, message: lines.find((line) => /error:/i.test(line)) ?? lines.at(-1) ?? `exit code ${code}`, hint: '' },
-    { lines },
-  )
+  throw failed(program, err, code)
+}
+
+/** What would mend what a program said. */
+const HINTS: readonly (readonly [RegExp, string])[] = [
+  [/already exists/, 'Restore into a new project (`sovra projects create`), or empty this one: `sovra db reset`.'],
+  [/duplicate key value/, 'The rows are there already: restore into a new project, or empty this one: `sovra db reset`.'],
+  [
+    /permission denied|must be (?:owner|superuser)/,
+    'The file has what only a superuser may do: dump it anew with `sovra db dump`, or take that out.',
+  ],
+  [/could not (?:open|write)|No space left/, 'Look at the folder and its room, or name another file.'],
+  [/could not connect|server closed|terminating connection/, 'Try again; `sovra status` says how the server is.'],
+]
+
+/** The first error that it said, then the rest of its words. */
+export function failed(program: string, said: string, code: number | null) {
+  const lines = said.trim().split('\n').filter(Boolean)
+  const first = lines.find((line) => /error:/i.test(line)) ?? lines.at(-1) ?? `exit code ${code}`
+  const message = first.replace(new RegExp(`^${program}: (?:error: )?`), '')
+  const hint = HINTS.find(([pattern]) => pattern.test(said))?.[1] ?? ''
+  return stop('tool_failed', { program, message, hint }, { lines: lines.filter((line) => line !== first) })
 }
 
 /** Ours, in every project, and kept by us. */

@@ -92,8 +92,14 @@ function option([flags, says, more = {}]: Flag): Option {
   return made
 }
 
+const pathOf = (command: Command): string => (command.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name())
+
+/** Below what commander says of a wrong word or option. */
+const hintOf = (command: Command): string => `hint: ${pathOf(command)} --help`
+
 function add(parent: Command, spec: Spec): void {
   const made = parent.command(spec.use).description(spec.says)
+  made.showHelpAfterError(hintOf(made))
   for (const flag of [...(spec.flags ?? []), ...GLOBAL]) made.addOption(option(flag))
   for (const argument of made.registeredArguments) {
     const choices = spec.choices?.[argument.name()]
@@ -128,6 +134,7 @@ function addAll(parent: Command, entries: readonly (Spec | Group)[]): void {
       continue
     }
     const group = parent.command(entry.name).description(entry.says).helpOption('-h, --help', 'how to use it').helpCommand(false)
+    group.showHelpAfterError(hintOf(group))
     const example = firstExample(entry)
     if (example) group.addHelpText('after', `\nExample:\n  ${example}`)
     addAll(group, entry.commands)
@@ -138,7 +145,7 @@ function addAll(parent: Command, entries: readonly (Spec | Group)[]): void {
 export function makeProgram(version: string, entries: readonly (Spec | Group)[], more: string): Command {
   const program = new Command('sovra').description('Sovrabase from the command line').version(version, '-V, --version', 'print the version')
   program.helpOption('-h, --help', 'how to use it').helpCommand(false).exitOverride().showSuggestionAfterError()
-  program.addHelpText('after', `\n${more}`)
+  program.showHelpAfterError(hintOf(program)).addHelpText('after', `\n${more}`)
   for (const flag of GLOBAL) program.addOption(option(flag))
   addAll(program, entries)
   return program
