@@ -56,12 +56,13 @@ for (const [name, change] of [
   ['an unknown signal', { stop: [{ signal: 'SIGSTOP', wait: 1 }] }],
   ['endless patience', { stop: [{ signal: 'SIGINT', wait: 1e12 }] }],
   ['no command', { command: [] }],
+  ['versions that are none', { versions: { known: ['18'] } }],
   ['a number for a volume', { volume: 7 }],
 ] as const) {
   test(`orders: ${name} is refused`, () => assert.throws(() => checkOrder({ ...ORDER, ...change }), { code: 'order_refused' }))
 }
 
 test('orders: a valid one passes', () => {
-  assert.deepEqual(checkOrder(ORDER), ORDER)
+  assert.deepEqual(checkOrder(ORDER), { ...ORDER, versions: null })
   assert.equal(checkName('postgres-18.4-1a2b'), 'postgres-18.4-1a2b')
 })
