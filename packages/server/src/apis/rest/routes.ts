@@ -156,8 +156,8 @@ async function attempt(
   const identity = identityOf(request, options.principal(request), call, space.searchPaths.get(schema) ?? schema, plan.prefer.timezone)
   const preparation = space.preparation(identity.role, plan.routine, plan.prefer.timezone !== null)
   const rows =
-    plan.stream && preparation.before.length === 0 && preparation.isolation === null
-      ? await streamRows(database.pool, identity, plan.stream, values, new ClientGone(reply), preparation.timeout)
+    plan.stream && preparation.isolation === null
+      ? await streamRows(database.pool, identity, plan.stream, values, new ClientGone(reply), preparation)
       : null
   const row = rows
     ? rowOfStream(rows)

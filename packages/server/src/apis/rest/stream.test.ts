@@ -20,7 +20,9 @@ before(async () => {
     insert into pieces select i, i from generate_series(1, 10) i;
     create function slowly(large) returns int language sql as $$ select 1 from pg_sleep(0.2) $$;
     create function broken(large) returns int language sql immutable as $$ select 1 / (2900 - $1.id) $$;
-    grant select on large, pieces to anon`)
+    create function told(large) returns text language sql stable as $$ select current_setting('lock_timeout') || ' ' || current_setting('app.kind', true) $$;
+    create view wide as select repeat('x', 65536) as body from generate_series(1, 1300);
+    grant select on large, pieces, wide to anon`)
   await rest.app.listen({ host: '127.0.0.1', port: 0 })
   port = (rest.app.server.address() as AddressInfo).port
 })
@@ -59,6 +61,20 @@ describe('answers of more than a thousand rows', () => {
     assert.equal(some.json<unknown[]>().length, 2500)
     const inner = await ask('/large?select=id,pieces!inner(id)', ANY)
     assert.equal(inner.headers['content-range'], '0-9/*')
+  })
+
+  it('have the settings of their role', async () => {
+    await rest.admin.query(`alter role anon set lock_timeout = '7s'; alter role anon set app.kind = 'member'`)
+    await rest.holder.fresh(rest.holder.current)
+    const rows = (await ask('/large?select=id,told', ANY)).json<{ told: string }[]>()
+    assert.deepEqual([rows.length, new Set(rows.map(({ told }) => told))], [ROWS, new Set(['7s member'])])
+    const all = await ask('/large?order=id', ANY)
+    assert.equal(all.headers['content-range'], `0-${ROWS - 1}/*`)
+    // PostgreSQL's whole answer would not fit into what one piece may be; row by row it does.
+    const wide = await ask('/wide', ANY)
+    assert.deepEqual([wide.statusCode, wide.body.length > 80_000_000], [200, true])
+    await rest.admin.query('alter role anon reset all')
+    await rest.holder.fresh(rest.holder.current)
   })
 
   it('errors before the first row are answered as ever; a later one ends the connection', async () => {

@@ -4,6 +4,7 @@ import { asRole, asRoleStream, type Identity } from '../../runtime/engines/postg
 import { timedOut } from '../../runtime/engines/postgres/wire/errors.ts'
 import type { Gone } from '../../runtime/engines/postgres/wire/job.ts'
 import type { PipelinePool } from '../../runtime/engines/postgres/wire/pool.ts'
+import type { Preparation } from './before.ts'
 import { bind } from './plan/sql.ts'
 import type { Streamed } from './plan/types.ts'
 
@@ -89,7 +90,7 @@ export async function streamRows(
   { rows, count }: Streamed,
   values: readonly string[],
   gone: Gone,
-  timeout: number | null,
+  { before, timeout }: Preparation,
 ): Promise<Rows> {
   let page = 0
   const signal = new Patience(gone, timeout ?? pool.timeout)
@@ -103,7 +104,7 @@ export async function streamRows(
       collectYoung()
     }
     const options = { ...JSON_ROWS, onData, signal, readOnly: true, timeout: READING }
-    const stream = await asRoleStream(pool, identity, { sql: rows.sql, params: bind(rows.params, values, '') }, options)
+    const stream = await asRoleStream(pool, identity, { sql: rows.sql, params: bind(rows.params, values, ''), before }, options)
     signal.stop()
     const whole = await wholeOf(stream, HELD)
     if (whole !== null) return { page, body: whole }
@@ -111,7 +112,7 @@ export async function streamRows(
     const counted = await asRole(
       pool,
       identity,
-      { sql: count.sql, params: bind(count.params, values, '') },
+      { sql: count.sql, params: bind(count.params, values, ''), before },
       { signal, readOnly: true },
     ).catch((error: unknown) => {
       stream.destroy()
