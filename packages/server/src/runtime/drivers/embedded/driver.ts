@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import { Type } from 'typebox'
 import { PackedTar, pour } from '../../../base/archive/pour.ts'
-import { fail } from '../../../base/errors.ts'
+import { fail, isSovraError } from '../../../base/errors.ts'
 import type { Driver, Endpoint, Observed, ServiceId, Template, Workload } from '../../driver.ts'
 import type { Hands } from './hands.ts'
 
@@ -39,8 +39,7 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
     if (former !== undefined && former !== volume) await hands.stop(former)
     volumeOf.set(id, volume)
     idOf.set(volume, id)
-    await hands.make(volume, workload.template ?? null)
-    const started = await hands.start({
+    const order = {
       volume,
       command: workload.command,
       versions: workload.versions ?? null,
@@ -49,6 +48,12 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
       pidFile: workload.pidFile ?? null,
       stop: workload.stop,
       memory: workload.limits.memory,
+    }
+    // Nearly always it is there: an order less in each wake.
+    const started = await hands.start(order).catch(async (error: unknown) => {
+      if (!isSovraError(error, 'volume_missing')) throw error
+      await hands.make(volume, workload.template ?? null)
+      return await hands.start(order)
     })
     return { service: id, host: started.runtime, port: portOf(workload.socket), pid: started.pid, run: started.run }
   }
