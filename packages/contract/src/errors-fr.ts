@@ -501,6 +501,10 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
   ],
   parcel_failed: ['Les données n’ont pas pu être emballées ou déballées : {reason}', ''],
   object_missing: ['{place} n’a pas {key}.', ''],
+  pack_damaged: [
+    'Le paquet de ce projet est abîmé : {key} dans {place}.',
+    'Il a été laissé tel quel. Remettez-y une copie intacte, ou restaurez le projet depuis une sauvegarde.',
+  ],
   store_failed: [
     '{place} n’a pas pu être utilisé : {reason}.',
     'Vérifiez son adresse, ses droits (un répertoire doit être accessible en écriture pour l’uid {uid} du serveur) et ses identifiants.',

@@ -764,6 +764,11 @@ export const ERRORS = {
   ],
   parcel_failed: [500, 'Data could not be packed or unpacked: {reason}', ''],
   object_missing: [404, '{place} has no {key}.', ''],
+  pack_damaged: [
+    500,
+    'The pack of this project is damaged: {key} of {place}.',
+    'It was left as it is. Put a whole copy of it there, or restore the project from a backup.',
+  ],
   store_failed: [
     502,
     '{place} could not be used: {reason}.',

@@ -29,7 +29,15 @@ export function withCold(driver: Driver, packs: Packs, log: Log): ColdDriver {
   async function lay(volume: string): Promise<void> {
     if (unpack && (await absent(volume))) {
       const began = performance.now()
-      await unpack(volume, await packs.read(volume))
+      const tar = await packs.read(volume)
+      let broken: unknown
+      tar.once('error', (error) => {
+        broken = error
+      })
+      // Who unpacks knows only that it came to no end.
+      await unpack(volume, tar).catch((error: unknown) => {
+        throw broken ?? error
+      })
       log.info({ volume, ms: Math.round(performance.now() - began) }, 'unpacked a project')
     }
     // From here on the volume counts; a pack that stays is removed by the next start.

@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Readable, Transform } from 'node:stream'
+import { PassThrough, type Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { constants, createZstdCompress, createZstdDecompress } from 'node:zlib'
 import { fail } from '../../base/errors.ts'
@@ -9,6 +9,8 @@ import { directoryStore } from '../../base/objects/directory.ts'
 import type { ObjectStore } from '../../base/objects/store.ts'
 
 const END = '.tar.zst'
+/** What zlib says of bytes that are no zstd, or end too early. */
+const DAMAGED = /^Z(STD)?_/
 const PART = /^\..*\.part$/
 /** Of what is written once and seldom read: twice the time of the default, a fifth less. */
 const LEVEL = 9
@@ -105,13 +107,29 @@ export class Packs {
     return size
   }
 
-  /** The tar; fails where it is not whole. */
+  /** The tar; fails where it is not whole, with `pack_damaged` or `store_failed`. */
   async read(volume: string): Promise<Readable> {
     const pack = this.#known.get(volume)
     if (!pack) throw fail('volume_missing', { volume })
-    const source = await pack.store.get(`${volume}${END}`)
-    const tar = createZstdDecompress()
-    pipeline(source, tar).catch((error: Error) => void tar.destroy(error))
+    const key = `${volume}${END}`
+    const { place } = pack.store
+    const source = await pack.store.get(key)
+    const zstd = createZstdDecompress()
+    const tar = new PassThrough()
+    // No pipeline: that would tell the tar zlib's words before ours, and miss what zlib finds at the very end.
+    const broken = (cause: NodeJS.ErrnoException) => {
+      const reason = cause.code ?? cause.message
+      tar.destroy(
+        DAMAGED.test(reason) ? fail('pack_damaged', { key, place }, { cause }) : fail('store_failed', { place, reason }, { cause }),
+      )
+    }
+    source.on('error', broken).once('close', () => source.readableEnded || broken(new Error('it broke off')))
+    zstd.on('error', broken)
+    tar.once('close', () => {
+      source.destroy()
+      zstd.destroy()
+    })
+    source.pipe(zstd).pipe(tar)
     return tar
   }
 
