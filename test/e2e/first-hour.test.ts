@@ -24,6 +24,7 @@ import { type Cli, makeCli } from '../../packages/cli/src/cli.testing.ts'
 import { main, startServer, type TestServer } from '../node.ts'
 import { clusterProcesses } from '../processes.ts'
 import { createProject, organisation, type ProjectBody, type TestProject } from '../project.ts'
+import { until } from '../until.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 const isRoot = process.geteuid?.() === 0
@@ -312,6 +313,9 @@ describe('a start', { concurrency: 3 }, () => {
       dataDir: used,
       env: { SOVRABASE_DEMO: 'off', SOVRABASE_NODE_NAME: 'hour', CONFIG_PATH: join(parent, 'config.yaml') },
     })
+    // What is made only half would be taken away by the next start, and is linked to all others here.
+    const inside = (name: string) => readdirSync(join(used, name))
+    await until(() => inside('templates').length > 0 && !inside('projects').some((name) => name.startsWith('build-')), 60_000)
     assert.equal(await server.kill(), 0)
     assert.match(server.output(), /There is no .*config\.yaml: defaults and environment variables are used/)
     // What a stop leaves beside the data is of no interest here.
