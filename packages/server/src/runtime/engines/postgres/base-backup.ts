@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import pg from 'pg'
 import type { TarApart } from '../../../base/archive/tar-apart.ts'
@@ -13,6 +14,9 @@ const DATA = 0x64
 const CHUNK = 1 << 20
 /** What may wait for the reader: so reading goes on while one is compressed. */
 const AHEAD = 4 * CHUNK
+
+/** configuration_limit_exceeded */
+const SLOTS_TAKEN = '53400'
 
 interface Connection {
   query(text: string): void
@@ -141,11 +145,35 @@ interface BaseArgs {
   readonly password: string
 }
 
+/** What the log may grow by while a copy is read; for this run of the cluster only, as all that ALTER SYSTEM sets here. */
+const ROOM = [`alter system set max_slot_wal_keep_size = '4GB'`, `select pg_reload_conf()`]
+
+async function makeRoom(connection: pg.ClientConfig): Promise<void> {
+  const client = new pg.Client(connection)
+  await client.connect()
+  try {
+    for (const text of ROOM) await client.query(text)
+  } finally {
+    await client.end().catch(() => {})
+  }
+}
+
 /** Opens what `baseBackup` says. */
 export async function open({ at, password }: BaseArgs): Promise<Readable> {
   const { options: _, ...connection } = adminConnection(at, password)
+  await makeRoom(connection)
   const client = new pg.Client({ ...connection, replication: 'true' } as pg.ClientConfig)
   await client.connect()
+  try {
+    // It is sent last: a checkpoint meanwhile would take away what somebody writes, or autovacuum, behind the copy's begin. The slot goes with the session.
+    await client.query(`CREATE_REPLICATION_SLOT "sovrabase_base_${randomBytes(6).toString('hex')}" TEMPORARY PHYSICAL RESERVE_WAL`)
+  } catch (error) {
+    // People have taken all slots: most copies end well without.
+    if ((error as pg.DatabaseError).code !== SLOTS_TAKEN) {
+      await client.end().catch(() => {})
+      throw error
+    }
+  }
   // WAL of the copy's own time rides in it: it needs nothing else to start.
   return copyBase(client, `WAL true, MANIFEST 'no'`).tar
 }
