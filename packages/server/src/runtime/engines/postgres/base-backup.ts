@@ -4,7 +4,7 @@ import pg from 'pg'
 import type { TarApart } from '../../../base/archive/tar-apart.ts'
 import { fail } from '../../../base/errors.ts'
 import type { Endpoint } from '../../driver.ts'
-import { adminConnection } from './connections.ts'
+import { adminConnection, setForRun } from './connections.ts'
 
 /** Kinds of messages within the copy (PostgreSQL docs, "Streaming Replication Protocol", BASE_BACKUP). */
 const NEW_ARCHIVE = 0x6e
@@ -145,23 +145,13 @@ interface BaseArgs {
   readonly password: string
 }
 
-/** What the log may grow by while a copy is read; for this run of the cluster only, as all that ALTER SYSTEM sets here. */
-const ROOM = [`alter system set max_slot_wal_keep_size = '4GB'`, `select pg_reload_conf()`]
-
-async function makeRoom(connection: pg.ClientConfig): Promise<void> {
-  const client = new pg.Client(connection)
-  await client.connect()
-  try {
-    for (const text of ROOM) await client.query(text)
-  } finally {
-    await client.end().catch(() => {})
-  }
-}
+/** What the log may grow by while a copy is read. */
+const ROOM = { max_slot_wal_keep_size: '4GB' }
 
 /** Opens what `baseBackup` says. */
 export async function open({ at, password }: BaseArgs): Promise<Readable> {
   const { options: _, ...connection } = adminConnection(at, password)
-  await makeRoom(connection)
+  await setForRun(at, password, ROOM)
   const client = new pg.Client({ ...connection, replication: 'true' } as pg.ClientConfig)
   await client.connect()
   try {

@@ -1,4 +1,4 @@
-import type { ClientConfig } from 'pg'
+import pg, { type ClientConfig } from 'pg'
 import { fail } from '../../../base/errors.ts'
 import type { Endpoint } from '../../driver.ts'
 import type { Service } from '../../services.ts'
@@ -61,3 +61,15 @@ export const adminConnection = (at: Endpoint, password: string): ClientConfig =>
   connectionTimeoutMillis: CONNECT_MS,
   options: options(ADMIN_SETTINGS),
 })
+
+/** Settings of a running cluster until it sleeps: its next start writes the file of ALTER SYSTEM anew. Names and values are our own. */
+export async function setForRun(at: Endpoint, password: string, settings: Readonly<Record<string, string>>): Promise<void> {
+  const client = new pg.Client(adminConnection(at, password))
+  await client.connect()
+  try {
+    for (const [name, value] of Object.entries(settings)) await client.query(`alter system set ${name} = '${value}'`)
+    await client.query('select pg_reload_conf()')
+  } finally {
+    await client.end().catch(() => {})
+  }
+}

@@ -1,9 +1,8 @@
-import pg from 'pg'
 import type { Endpoint } from '../../../driver.ts'
 import type { History, HistoryBase } from '../../../history.ts'
 import type { Service } from '../../../services.ts'
 import { copyBase } from '../base-backup.ts'
-import { adminConnection, secretOf } from '../connections.ts'
+import { secretOf, setForRun } from '../connections.ts'
 import { ADMIN } from '../names.ts'
 import type { WorkloadOptions } from '../workload.ts'
 import { followLog, forgetLog, replicationClient, segmentSize } from './follow.ts'
@@ -12,18 +11,8 @@ import { logPosition } from './position.ts'
 import { recoverCluster, recoveryWorkload } from './recover.ts'
 import { uploadManifest } from './upload-manifest.ts'
 
-/** For one run only, as all that ALTER SYSTEM sets here: what is kept for the archive while its place is away, and how changed blocks are known. */
-const FOR_ARCHIVES = [`alter system set max_slot_wal_keep_size = '1GB'`, `alter system set summarize_wal = on`, `select pg_reload_conf()`]
-
-async function prepare(at: Endpoint, password: string): Promise<void> {
-  const client = new pg.Client(adminConnection(at, password))
-  await client.connect()
-  try {
-    for (const text of FOR_ARCHIVES) await client.query(text)
-  } finally {
-    await client.end().catch(() => {})
-  }
-}
+/** What is kept for the archive while its place is away, and how changed blocks are known. */
+const FOR_ARCHIVES = { max_slot_wal_keep_size: '1GB', summarize_wal: 'on' }
 
 async function takeBase(
   at: Endpoint,
@@ -56,7 +45,7 @@ export function postgresHistory(bootstrap: string, options: WorkloadOptions): Hi
   const password = (service: Service) => secretOf(service, ADMIN)
   return {
     async follow(at, service, given) {
-      await prepare(at, password(service))
+      await setForRun(at, password(service), FOR_ARCHIVES)
       return await followLog(at, password(service), given)
     },
     position: (at, service) => logPosition(at, password(service)),
