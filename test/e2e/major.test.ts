@@ -117,10 +117,14 @@ describe('a newer major of PostgreSQL', { skip: missing }, () => {
     await until(() => postgresOf().length === 0)
     assert.deepEqual(majorsOnDisk(), ['17', '17'])
     server = await startServer({ dataDir, env: ENV })
+    let seen = ''
     await until(async () => {
       assert.equal(await count('diary'), ROWS)
+      seen = JSON.stringify((await dbOf('shop')).upgrade)
       return (await dbOf('shop')).upgrade?.state === 'kept'
-    }, 120_000)
+    }, 120_000).catch((cause: unknown) => {
+      throw new Error(`the move stays at ${seen}`, { cause })
+    })
     assert.deepEqual(majorsOnDisk(), ['17', '17', '18'])
     assert.equal(await count('shop'), ROWS)
     const project = await again('shop')
