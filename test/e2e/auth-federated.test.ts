@@ -341,11 +341,35 @@ test('custom providers: made, listed, used, changed, removed by the admin API; t
   assert.equal((await auth(project, 'GET', `/authorize?provider=${identifier}`, { key: null })).status, 400)
   assert.equal((await admin.deleteProvider(identifier)).error, null)
   assert.equal(((await admin.getProvider(identifier)).error as { code?: string } | null)?.code, 'custom_provider_not_found')
-  const bad = await auth(project, 'POST', '/admin/custom-providers', {
-    key: project.service,
-    body: { provider_type: 'oauth2', identifier: 'custom:x', name: 'x', client_id: 'x', client_secret: 'x' },
-  })
-  assert.deepEqual([bad.status, bad.body.error_code], [400, 'validation_failed'])
+  const given = { provider_type: 'oidc', identifier: 'custom:x', name: 'x', client_id: 'x', client_secret: 'x', issuer: oidc.issuer }
+  const answers: [Record<string, unknown>, string][] = [
+    [{ provider_type: 'saml' }, "provider_type must be either 'oauth2' or 'oidc'"],
+    [{ identifier: '' }, 'identifier is required'],
+    [{ identifier: 'x' }, "identifier must start with 'custom:' prefix, e.g. 'custom:x'"],
+    [{ name: '' }, 'name is required'],
+    [{ client_id: null }, 'client_id is required'],
+    [{ client_secret: undefined }, 'client_secret is required'],
+    [{ issuer: undefined }, 'issuer is required for OIDC providers'],
+    [{ provider_type: 'oauth2' }, 'authorization_url is required for OAuth2 providers'],
+    [{ authorization_params: { state: 'x' } }, 'Cannot override reserved OAuth parameter: state'],
+    [{ attribute_mapping: { role: 'groups' } }, 'Cannot map to protected system field: role'],
+    [{ issuer: 'http://issuer.example.org' }, 'the provider is not asked without TLS'],
+  ]
+  for (const [change, message] of answers) {
+    const bad = await auth(project, 'POST', '/admin/custom-providers', { key: project.service, body: { ...given, ...change } })
+    assert.deepEqual([bad.status, bad.body.error_code, bad.body.msg], [400, 'validation_failed', message])
+  }
+  const once = () => auth(project, 'POST', '/admin/custom-providers', { key: project.service, body: given })
+  const shown = (await once()).body
+  assert.deepEqual([shown.scopes, shown.attribute_mapping, shown.pkce_enabled], [['openid'], {}, true])
+  const twice = await once()
+  assert.deepEqual([twice.status, twice.body.error_code], [400, 'conflict'])
+  for (const path of ['/x', '?type=x'])
+    assert.equal(
+      (await auth(project, 'GET', `/admin/custom-providers${path}`, { key: project.service })).body.error_code,
+      'validation_failed',
+    )
+  assert.equal((await auth(project, 'DELETE', '/admin/custom-providers/custom:x', { key: project.service })).status, 204)
 })
 
 test('an OAuth server for others, and Web3, are off: each of their doors says so in the words that clients know', async () => {

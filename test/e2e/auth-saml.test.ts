@@ -119,7 +119,7 @@ test('providers: made from XML or an address, listed, changed, removed', async (
   assert.deepEqual([mismatch.status, mismatch.body.error_code], [400, 'saml_entity_id_mismatch'])
   assert.equal((await admin('DELETE', `/providers/${other.body.id}`)).body.id, other.body.id)
   assert.equal((await admin('GET', `/providers/${other.body.id}`)).body.error_code, 'sso_provider_not_found')
-  const log = (await auth(project, 'GET', '/admin/audit?query=sso_provider', { key: project.service })).body as unknown as {
+  const log = (await auth(project, 'GET', '/admin/audit?query=type:sso_provider', { key: project.service })).body as unknown as {
     payload: { action: string }
   }[]
   assert.deepEqual(

@@ -186,6 +186,19 @@ test('the own account and its factors', async () => {
     ],
     { token },
   )
+  assert.deepEqual((await auth(project, 'GET', '/reauthenticate', { token })).body, { message_id: 'test-otp' })
+  // Back to the page that asks, where that is allowed and nothing else was said.
+  const asked = { email: 'back@example.org', password: PASSWORD }
+  const led = async (headers: Record<string, string>, query = '') => {
+    await auth(project, 'POST', `/signup${query}`, { body: asked, headers })
+    return new URL((await lastMail(server, project, asked.email)).link).searchParams.get('redirect_to')
+  }
+  assert.equal(await led({ referer: 'https://a.example.com/page' }), 'https://a.example.com/page')
+  assert.equal(await led({ referer: 'https://evil.org/page' }), project.url)
+  assert.equal(
+    await led({ referer: 'https://a.example.com/page' }, '?redirect_to=https%3A%2F%2Fb.example.com%2F'),
+    'https://b.example.com/',
+  )
   const made = await auth(project, 'POST', '/factors', { token, body: { factor_type: 'totp', friendly_name: 'one' } })
   await hold(
     [
@@ -209,6 +222,25 @@ test('the own account and its factors', async () => {
     ],
     { token },
   )
+})
+
+test('signing out: the scope is everything unless it is said', async () => {
+  const email = 'leaves@example.org'
+  await auth(project, 'POST', '/admin/users', { ...admin(), body: { email, password: PASSWORD, email_confirm: true } })
+  const enter = async () => (await auth(project, 'POST', '/token?grant_type=password', { body: { email, password: PASSWORD } })).body
+  for (const [query, left] of [
+    ['', [403, 403, 403]],
+    ['?scope=', [403, 403, 403]],
+    ['?scope=global', [403, 403, 403]],
+    ['?scope=local', [403, 200, 200]],
+    ['?scope=others', [200, 403, 403]],
+  ] as const) {
+    const sessions = [await enter(), await enter(), await enter()]
+    const tokens = sessions.map(({ access_token }) => String(access_token))
+    assert.equal((await auth(project, 'POST', `/logout${query}`, { token: tokens[0]! })).status, 204, query)
+    const seen = await Promise.all(tokens.map(async (token) => (await auth(project, 'GET', '/user', { token })).status))
+    assert.deepEqual(seen, left, query)
+  }
 })
 
 test('administration', async () => {
@@ -241,11 +273,41 @@ test('administration', async () => {
         'User with this email not found',
       ],
       invalid('POST', '/admin/generate_link', { type: 'x', email }, 'Invalid email action link type requested: x'),
+      invalid('POST', '/admin/generate_link', { email }, 'Invalid email action link type requested: '),
+      ['PUT', `/admin/users/${id}`, { password: '' }, 422, 'weak_password', 'Password should be at least 6 characters.'],
+      invalid(
+        'PUT',
+        `/admin/users/${id}`,
+        { ban_duration: '1d' },
+        'invalid format for ban duration: time: unknown unit "d" in duration "1d"',
+      ),
+      invalid('GET', '/admin/users?page=x', undefined, 'Bad Pagination Parameters: strconv.ParseUint: parsing "x": invalid syntax'),
+      invalid('GET', '/admin/users?per_page=0', undefined, 'Bad Pagination Parameters: per_page must be greater than 0'),
+      invalid('GET', '/admin/audit?query=foo', undefined, 'Invalid query scope: foo'),
     ],
     admin(),
   )
   const link = await auth(project, 'POST', '/admin/generate_link', { ...admin(), body: { type: 'magiclink', email: 'e@example.org' } })
   assert.deepEqual([link.body.verification_type, new URL(String(link.body.action_link)).searchParams.get('type')], ['signup', 'signup'])
+
+  // A link answers what it has made of the user.
+  const made = async (body: object) => (await auth(project, 'POST', '/admin/generate_link', { ...admin(), body: { email, ...body } })).body
+  assert.ok((await made({ type: 'recovery' })).recovery_sent_at)
+  assert.equal((await made({ type: 'email_change_new', new_email: 'f@example.org' })).new_email, 'f@example.org')
+
+  // A list leads on to more of the same; the number of the page comes first, where clients look for it.
+  const page = await auth(project, 'GET', '/admin/users?page=1&per_page=1&filter=example&sort=created_at%20asc', admin())
+  const next = /<([^>]+)>; rel="next"/.exec(page.headers.get('link') ?? '')?.[1] ?? ''
+  assert.match(next, /\/admin\/users\?page=2&/)
+  const query = Object.fromEntries(new URL(next).searchParams)
+  assert.deepEqual(query, { page: '2', per_page: '1', filter: 'example', sort: 'created_at asc' })
+
+  // What an administrator did is theirs in the log.
+  const log = (await auth(project, 'GET', '/admin/audit?query=author:service_role', admin())).body as unknown as {
+    payload: { action: string; actor_id: string; traits: { user_email: string } }
+  }[]
+  const entry = log.find(({ payload }) => payload.action === 'user_signedup')?.payload
+  assert.deepEqual([entry?.actor_id, entry?.traits.user_email], ['00000000-0000-0000-0000-000000000000', email])
 
   // What an administrator sets counts at once, and is found.
   const moved = await auth(project, 'PUT', `/admin/users/${id}`, {

@@ -228,9 +228,10 @@ export const AuthSettings = Type.Object(
       }),
     ),
     redirect_urls: Type.Optional(
-      Type.Array(Type.String({ minLength: 3, maxLength: 2048, pattern: '^[a-z][a-z0-9+.-]*://[^\\s]*$' }), {
+      Type.Array(Type.String({ minLength: 3, maxLength: 2048, pattern: '^[a-z][a-z0-9+._-]*://[^\\s]*$' }), {
         maxItems: 200,
-        description: 'Further URLs that links may lead to: `*` is any text without `.` and `/`, `**` any text, `?` one character',
+        description:
+          'Further URLs that links may lead to: `*` is any text without `.` and `/`, `**` any text, `?` one character, `[a-z]` and `[!a-z]` one of a range, `{a,b}` one of several, and a backslash makes the next character plain',
       }),
     ),
     disable_signup: onOff('Nobody new: only invited and administered users sign in'),

@@ -11,7 +11,15 @@ const TRIES = 3
 const RETRY_AFTER_MAX = 2_000
 const PAYLOAD_BYTES = 200 * 1024
 const RETRIED = new Set([429, 503])
-const REFUSALS = { 400: 'auth_hook_refused_400', 403: 'auth_hook_refused_403', 422: 'auth_hook_refused_422', 429: 'auth_hook_refused_429' }
+const REFUSALS = {
+  400: 'auth_hook_refused_400',
+  401: 'auth_hook_refused_401',
+  403: 'auth_hook_refused_403',
+  404: 'auth_hook_refused_404',
+  409: 'auth_hook_refused_409',
+  422: 'auth_hook_refused_422',
+  429: 'auth_hook_refused_429',
+}
 
 /** `webhook-signature` (standardwebhooks.com): one for each secret. */
 function signatures(secrets: string, id: string, timestamp: string, body: string): string {

@@ -19,11 +19,14 @@ import { auditView, factorView, userSessionView, userView } from './view.ts'
 
 const ADMINISTER = { config: { action: 'auth:administer', resource: 'project' } } as const
 
-/** Pages as RFC 8288 links, which clients parse for the numbers in them. */
+/** Pages as RFC 8288 links of the same list. Clients parse them for the number of the page, which they take for the first value there is. */
 function paged(request: FastifyRequest, reply: FastifyReply, url: string, total: number): void {
   const { page, limit } = pageOf(request)
-  const last = Math.max(1, Math.ceil(total / limit))
-  const link = (to: number, rel: string) => `<${url}?page=${to}&per_page=${limit}>; rel="${rel}"`
+  const last = Math.ceil(total / limit)
+  const others = new URLSearchParams(request.query as Record<string, string>)
+  others.delete('page')
+  others.set('per_page', String(limit))
+  const link = (to: number, rel: string) => `<${url}?page=${to}&${others}>; rel="${rel}"`
   const links = [...(page < last ? [link(page + 1, 'next')] : []), link(last, 'last')]
   reply.header('x-total-count', String(total)).header('link', links.join(', '))
 }

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { changedCustom, customView, withCustom, withoutCustom } from '../../realms/federated/custom.ts'
+import { changedCustom, customView, kindOf, withCustom, withoutCustom } from '../../realms/federated/custom.ts'
 import { bodyOf, paramOf, queryOf } from './input.ts'
 import type { StoredSettings } from './options.ts'
 
@@ -9,7 +9,7 @@ const ADMINISTER = { config: { action: 'auth:administer', resource: 'project' } 
 export function customProviderRoutes(app: FastifyInstance, { settings, now }: { settings: StoredSettings; now: () => number }): void {
   app.get('/admin/custom-providers', ADMINISTER, async (request) => {
     const all = (await settings.read(request)).custom_providers ?? {}
-    const type = queryOf(request, 'type')
+    const type = kindOf(queryOf(request, 'type'))
     const shown = Object.keys(all).map((identifier) => customView(all, identifier))
     return { providers: shown.filter(({ provider_type }) => type === null || provider_type === type) }
   })
@@ -37,11 +37,11 @@ export function customProviderRoutes(app: FastifyInstance, { settings, now }: { 
     return customView(all, id)
   })
 
-  app.delete('/admin/custom-providers/:id', ADMINISTER, async (request) => {
+  app.delete('/admin/custom-providers/:id', ADMINISTER, async (request, reply) => {
     await settings.write(request, (before) => ({
       ...before,
       custom_providers: withoutCustom(before.custom_providers ?? {}, paramOf(request, 'id')),
     }))
-    return {}
+    return reply.code(204).send()
   })
 }

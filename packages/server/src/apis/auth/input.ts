@@ -58,10 +58,11 @@ export function queryOf(request: FastifyRequest, name: string): string | null {
 
 export const paramOf = (request: FastifyRequest, name: string): string => (request.params as Readonly<Record<string, string>>)[name] ?? ''
 
-/** Where the link of a mail shall lead: clients say it in the query, some in the body. */
+/** Where the link of a mail shall lead: clients say it in the query, some in the body or a header; else back to the page that asks. */
 export function redirectOf(request: FastifyRequest): string | null {
-  const given = queryOf(request, 'redirect_to') ?? (request.body as Body | undefined)?.redirect_to
-  return typeof given === 'string' && given !== '' ? given : null
+  const { redirect_to, referer } = request.headers
+  const given = [redirect_to, queryOf(request, 'redirect_to'), (request.body as Body | undefined)?.redirect_to, referer]
+  return given.find((each): each is string => typeof each === 'string' && each !== '') ?? null
 }
 
 /** The user whose token the request carries. An API key is nobody's. */
@@ -83,14 +84,17 @@ const PER_PAGE = 50
 const PER_PAGE_MAX = 1000
 
 export function pageOf(request: FastifyRequest): { page: number; limit: number; offset: number } {
+  const bad = (reason: string) => fail('auth_validation_failed', { reason: `Bad Pagination Parameters: ${reason}` })
   const number = (name: string, otherwise: number): number => {
     const text = queryOf(request, name)
     if (text === null || text === '') return otherwise
-    const value = Number(text)
-    if (!Number.isSafeInteger(value) || value < 0) throw fail('auth_validation_failed', { reason: `Bad Pagination Parameters: ${name}` })
-    return value === 0 ? otherwise : value
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
+    if (!Number.isSafeInteger(value)) throw bad(`strconv.ParseUint: parsing ${JSON.stringify(text.slice(0, 40))}: invalid syntax`)
+    return value
   }
-  const page = number('page', 1)
-  const limit = Math.min(number('per_page', PER_PAGE), PER_PAGE_MAX)
+  const page = Math.max(1, number('page', 1))
+  const perPage = number('per_page', PER_PAGE)
+  if (perPage === 0) throw bad('per_page must be greater than 0')
+  const limit = Math.min(perPage, PER_PAGE_MAX)
   return { page, limit, offset: (page - 1) * limit }
 }

@@ -40,7 +40,7 @@ export function userRoutes(app: FastifyInstance, options: AuthOptions): void {
 
   app.post('/logout', USE, async (request, reply) => {
     const holder = holderOf(options, request)
-    const scope = queryOf(request, 'scope') ?? 'global'
+    const scope = queryOf(request, 'scope') || 'global'
     if (!SCOPES.includes(scope)) throw fail('auth_validation_failed', { reason: `Unsupported logout scope "${scope.slice(0, 40)}"` })
     await logout(realmOf(options, request), holder, scope as LogoutScope)
     return reply.code(204).send()
@@ -58,7 +58,7 @@ export function userRoutes(app: FastifyInstance, options: AuthOptions): void {
 
   app.get('/reauthenticate', USE, async (request) => {
     const holder = holderOf(options, request)
-    await reauthenticate(realmOf(options, request), holder)
-    return {}
+    const message = await reauthenticate(realmOf(options, request), holder)
+    return message === null ? {} : { message_id: message }
   })
 }

@@ -60,9 +60,7 @@ export async function updateUser(realm: Realm, holder: Holder, change: UserChang
   if (newPhone !== null && !realm.rules.phone_enabled) throw fail('auth_phone_provider_disabled', { reason: 'Phone logins are disabled' })
   const channel = channelOf(realm, change.channel)
   const newEmail = given(change.email) ? emailOf(change.email) : null
-  const before = await realm.transact((store) =>
-    allowed(realm, store, holder, newEmail !== null || newPhone !== null || given(change.password)),
-  )
+  const before = await realm.transact((store) => allowed(realm, store, holder, { newEmail, newPhone, change }))
   const passwordHash = typeof change.password === 'string' ? await newPassword(realm, before, change) : null
   const asks = newEmail !== null && newEmail !== before.user.email
   const sends = asks && !realm.rules.email_autoconfirm
@@ -96,11 +94,18 @@ async function changeEmail(realm: Realm, store: RealmStore, user: RealmUser, ema
   return confirmEmail(store, { ...user, email, emailConfirmedAt: now }, now)
 }
 
-/** A second factor that was set up guards password and address too. */
-async function allowed(realm: Realm, store: RealmStore, holder: Holder, guarded: boolean): Promise<Present> {
+interface Wish {
+  readonly newEmail: string | null
+  readonly newPhone: string | null
+  readonly change: UserChange
+}
+
+/** A second factor that was set up guards password and address too. What they are already is no change. */
+async function allowed(realm: Realm, store: RealmStore, holder: Holder, { newEmail, newPhone, change }: Wish): Promise<Present> {
   const found = await present(realm, store, holder)
-  if (!guarded) return found
-  if (found.user.sso) throw fail('auth_user_sso_managed')
+  const moves = (newEmail !== null && newEmail !== found.user.email) || (newPhone !== null && newPhone !== found.user.phone)
+  if (found.user.sso && (moves || given(change.password) || given(change.nonce))) throw fail('auth_user_sso_managed')
+  if (!moves && !given(change.password)) return found
   const strong = (found.session?.aal ?? holder.aal) === 'aal2'
   if (!strong && (await store.factorsOf(found.user.id)).some(({ status }) => status === 'verified'))
     throw fail('auth_insufficient_aal', { reason: 'AAL2 session is required to update email or password when MFA is enabled.' })
@@ -133,22 +138,26 @@ async function demandFresh(realm: Realm, user: RealmUser, session: RealmSession 
   if (!taken) throw fail('auth_reauthentication_not_valid')
 }
 
-/** GET /reauthenticate: sends the code that a new password needs. */
-export async function reauthenticate(realm: Realm, holder: Holder): Promise<void> {
+/** GET /reauthenticate: sends the code that a new password needs. Answers the id of a text message; null: it is a mail. */
+export async function reauthenticate(realm: Realm, holder: Holder): Promise<string | null> {
   const { user } = await realm.transact((store) => present(realm, store, holder))
   const address = user.email ?? user.phone
-  if (address === null || !isConfirmed(user))
+  if (address === null)
     throw fail('auth_validation_failed', { reason: 'Reauthentication requires the user to have an email or a phone number' })
+  if (user.email !== null && !isConfirmed(user)) throw fail('auth_verify_email_first')
+  if (user.email === null && user.phoneConfirmedAt === null) throw fail('auth_verify_phone_first')
   if (user.email === null) await limitSms(realm, address)
   else await limitMails(realm, 'reauthentication', address)
-  await realm.transact(async (store) => {
+  const message = await realm.transact(async (store) => {
     const sent = await sendToken(realm, store, user, 'reauthentication_token', address)
     await store.updateUser(user.id, { reauthenticationSentAt: realm.now() }, realm.now())
     await audit(realm, store, 'user_reauthenticate_requested', user)
-    if (user.email === null) await writeSms(realm, store, { user, phone: address, code: sent.otp, channel: 'sms' })
-    else await write(realm, store, { kind: 'reauthentication', user, address, sent, type: 'reauthentication', redirectTo: null })
+    if (user.email === null) return writeSms(realm, store, { user, phone: address, code: sent.otp, channel: 'sms' })
+    await write(realm, store, { kind: 'reauthentication', user, address, sent, type: 'reauthentication', redirectTo: null })
+    return null
   })
   realm.poke()
+  return message
 }
 
 export type LogoutScope = 'global' | 'local' | 'others'

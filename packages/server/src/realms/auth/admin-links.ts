@@ -4,7 +4,7 @@ import { linkOf, write } from './mails.ts'
 import { type Sent, sendToken, type TokenKind } from './one-time.ts'
 import { demandPassword, hashedNew } from './passwords.ts'
 import { emailOf, insertPerson, mergedMetadata, type Person, personOf } from './people.ts'
-import { audit, type Realm } from './realm.ts'
+import { auditOf, type Realm } from './realm.ts'
 import { redirectOf } from './redirects.ts'
 import { askBefore } from './sign-up.ts'
 
@@ -49,7 +49,7 @@ async function invited(realm: Realm, store: RealmStore, email: string, metadata:
   const user = known ?? (await insertPerson(store, { email, passwordHash: null, metadata, confirmedAt: null }, now))
   const patch = { invitedAt: now, confirmationSentAt: now }
   await store.updateUser(user.id, patch, now)
-  await audit(realm, store, 'user_invited', user)
+  await auditOf(realm, store, 'user_invited', user)
   return { ...user, ...patch }
 }
 
@@ -125,7 +125,7 @@ async function firstPassword(realm: Realm, email: string, password: unknown): Pr
 export async function generateLink(realm: Realm, wish: LinkWish): Promise<MadeLink> {
   const maker = typeof wish.type === 'string' && Object.hasOwn(MAKERS, wish.type) ? MAKERS[wish.type] : undefined
   if (!maker)
-    throw fail('auth_validation_failed', { reason: `Invalid email action link type requested: ${String(wish.type).slice(0, 40)}` })
+    throw fail('auth_validation_failed', { reason: `Invalid email action link type requested: ${String(wish.type ?? '').slice(0, 40)}` })
   const email = emailOf(wish.email)
   const passwordHash = wish.type === 'signup' ? await firstPassword(realm, email, wish.password) : null
   if (wish.type === 'email_change_current' && !realm.rules.secure_email_change)
@@ -133,7 +133,8 @@ export async function generateLink(realm: Realm, wish: LinkWish): Promise<MadeLi
   return realm.transact(async (store) => {
     const { user, sent, type } = await maker(realm, store, email, wish, passwordHash)
     return {
-      person: await personOf(store, user),
+      // As the link left them.
+      person: await personOf(store, (await store.userById(user.id)) ?? user),
       link: linkOf(realm, type, sent.token, wish.redirectTo),
       otp: sent.otp,
       token: sent.token,

@@ -1,10 +1,11 @@
 import { fail } from '../../base/errors.ts'
 import { isUuid } from '../../base/ids.ts'
 import { isKnownHash } from '../hashing.ts'
-import type { Factor, Json, Page, RealmIdentity, RealmStore, RealmUser, UserFilter, UserPatch } from '../store/types.ts'
+import type { AuditSearch, Factor, Json, Page, RealmIdentity, RealmStore, RealmUser, UserFilter, UserPatch } from '../store/types.ts'
 import { ownFactor } from './factor-session.ts'
+import { goDuration } from './go-duration.ts'
 import { endSessionsOf } from './grants.ts'
-import { hashedNew } from './passwords.ts'
+import { demandStrong, hashedNew } from './passwords.ts'
 import {
   confirmEmail,
   confirmPhone,
@@ -18,7 +19,7 @@ import {
   phoneOf,
   userId,
 } from './people.ts'
-import { audit, type Realm } from './realm.ts'
+import { auditOf, type Realm } from './realm.ts'
 
 /** What an administrator may say of a user; whatever else a body holds is not looked at. */
 export type AdminBody = Readonly<Record<string, unknown>>
@@ -26,15 +27,15 @@ export type AdminBody = Readonly<Record<string, unknown>>
 const given = (value: unknown): boolean => value !== undefined && value !== null && value !== ''
 const invalid = (reason: string) => fail('auth_validation_failed', { reason })
 
-/** Go's durations: `24h`, `1h30m`, `300s`. Answers when the ban ends, ms; null for `none`. */
+/** When the ban ends, ms; null for `none` and for no time at all. */
 function banEnd(text: unknown, now: number): number | null {
   if (text === 'none') return null
-  if (typeof text !== 'string' || !/^(?:\d+(?:\.\d+)?(?:ms|h|m|s))+$/.test(text))
-    throw invalid('invalid format for ban duration: use 24h, 300s, or none')
-  const unit = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1 } as const
-  let ms = 0
-  for (const [, n, of] of text.matchAll(/(\d+(?:\.\d+)?)(ms|h|m|s)/g)) ms += Number(n) * unit[of as keyof typeof unit]
-  return Math.min(now + ms, 8.64e15)
+  try {
+    const ms = goDuration(String(text))
+    return ms === 0 ? null : now + ms
+  } catch (cause) {
+    throw invalid(`invalid format for ban duration: ${(cause as Error).message}`)
+  }
 }
 
 function objectOf(value: unknown, name: string): Json | undefined {
@@ -103,7 +104,7 @@ export async function createUser(realm: Realm, body: AdminBody): Promise<Person>
       now,
     )
     if (bannedUntil !== null) await store.updateUser(user.id, { bannedUntil }, now)
-    await audit(realm, store, 'user_signedup', user, { provider: 'admin' })
+    await auditOf(realm, store, 'user_signedup', user, { provider: 'admin' })
     return personOf(store, { ...user, bannedUntil })
   })
 }
@@ -147,6 +148,8 @@ function patchOf(user: RealmUser, body: AdminBody, now: number): UserPatch {
 
 export async function changeUser(realm: Realm, id: string, body: AdminBody): Promise<Person> {
   userId(id)
+  // Somebody new without a password has none; here an empty one would be theirs.
+  if (body.password === '') demandStrong(realm.rules, '')
   const passwordHash = await passwordOf(realm, body)
   const email = given(body.email) ? emailOf(body.email) : undefined
   const phone = given(body.phone) ? phoneOf(body.phone) : undefined
@@ -165,8 +168,8 @@ export async function changeUser(realm: Realm, id: string, body: AdminBody): Pro
     await store.updateUser(user.id, patch, now)
     await moveAddresses(store, user, { ...user, ...patch }, body, now)
     // Who may not enter, or whose password somebody else has set, is signed out.
-    if ((patch.bannedUntil ?? null) !== null || passwordHash !== undefined) await endSessionsOf(realm, store, user.id)
-    await audit(realm, store, 'user_modified', user)
+    if ((patch.bannedUntil ?? 0) > now || passwordHash !== undefined) await endSessionsOf(realm, store, user.id)
+    await auditOf(realm, store, 'user_modified', user)
     return personOf(store, await needUser(store, id))
   })
 }
@@ -185,14 +188,25 @@ async function moveIdentity(store: RealmStore, name: 'email' | 'phone', made: Re
   else await store.updateIdentity(known.id, { data: { ...known.data, [name]: made.data[name], [`${name}_verified`]: false } }, now)
 }
 
-const SEARCH = /^(?:(action|author|type):)?(.{1,200})$/
-const SEARCHED: Readonly<Record<string, string>> = { action: 'action', author: 'actor_username', type: 'log_type' }
+const SEARCHED: Readonly<Record<string, readonly string[]>> = {
+  action: ['action'],
+  author: ['actor_username', 'actor_name'],
+  type: ['log_type'],
+}
+const QUERY_CHARS = 200
 
-/** The realm's own log, newest first; `query`: `action:login`, `author:zoe@…`, `type:token`, or a text. */
-export async function auditLog(realm: Realm, page: { limit: number; offset: number }, query: string | null) {
-  const found = query === null ? null : SEARCH.exec(query)
-  if (query !== null && query !== '' && !found) throw invalid('audit query is too long')
-  const search = found ? { field: found[1] === undefined ? null : (SEARCHED[found[1]] ?? null), text: found[2]! } : undefined
+/** `action:login`, `author:zoe@…`, `type:token`. Throws `auth_validation_failed`. */
+function searchOf(query: string): AuditSearch | undefined {
+  if (query === '') return undefined
+  const [, scope = '', text = ''] = /^(\w+):(.*)$/s.exec(query) ?? []
+  const fields = Object.hasOwn(SEARCHED, scope) ? SEARCHED[scope] : undefined
+  if (!fields || query.length > QUERY_CHARS) throw invalid(`Invalid query scope: ${query.slice(0, QUERY_CHARS)}`)
+  return text === '' ? undefined : { fields, text }
+}
+
+/** The realm's own log, newest first. */
+export async function auditLog(realm: Realm, page: Page, query: string | null) {
+  const search = searchOf(query ?? '')
   return realm.transact(async (store) => ({
     entries: await store.auditEntries(page, search),
     total: await store.countAuditEntries(search),
@@ -204,7 +218,7 @@ export async function deleteUser(realm: Realm, id: string, soft: boolean): Promi
   await realm.transact(async (store) => {
     const user = await needUser(store, id)
     await endSessionsOf(realm, store, user.id)
-    await audit(realm, store, 'user_deleted', user)
+    await auditOf(realm, store, 'user_deleted', user)
     if (!soft) return store.deleteUser(user.id)
     const now = realm.now()
     for (const identity of await store.identitiesOf(user.id)) await store.deleteIdentity(identity.id)
@@ -226,7 +240,7 @@ export async function changeFactor(realm: Realm, id: string, factorId: string, b
     const others = (await store.factorsOf(user.id)).filter((other) => other.id !== factor.id)
     if (name !== undefined && others.some((other) => other.name === name)) throw fail('auth_mfa_factor_name_conflict', { name })
     await store.updateFactor(factor.id, patch, realm.now())
-    await audit(realm, store, 'factor_updated', user, { factor_id: factor.id })
+    await auditOf(realm, store, 'factor_updated', user, { factor_id: factor.id, factor_type: factor.type })
     return { ...factor, ...patch, updatedAt: realm.now() }
   })
 }
@@ -237,7 +251,7 @@ export async function removeFactor(realm: Realm, id: string, factorId: string): 
     const user = await needUser(store, id)
     const factor = await ownFactor(store, user, factorId)
     await store.deleteFactor(factor.id)
-    await audit(realm, store, 'factor_deleted', user, { factor_id: factor.id })
+    await auditOf(realm, store, 'factor_deleted', user, { factor_id: factor.id })
     return factor.id
   })
 }

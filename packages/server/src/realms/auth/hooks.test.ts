@@ -49,7 +49,8 @@ eachRealm((_name, open) => {
     const signed = `${call.headers['webhook-id']}.${call.headers['webhook-timestamp']}.${call.body}`
     const expected = `v1,${createHmac('sha256', KEY).update(signed).digest('base64')}`
     assert.equal(call.headers['webhook-signature'], `${expected} ${expected}`)
-    assert.equal(JSON.parse(call.body).authentication_method, 'password')
+    const { authentication_method, metadata } = JSON.parse(call.body)
+    assert.deepEqual([authentication_method, metadata.name, metadata.ip_address], ['password', 'customize-access-token', '192.0.2.1'])
     const next = await refresh(realm, made.grant.refreshToken)
     assert.equal(claimsOf(next.accessToken).level, 3)
     assert.equal(JSON.parse(receiver.calls.at(-1)!.body).authentication_method, 'token_refresh')
@@ -62,6 +63,8 @@ eachRealm((_name, open) => {
     const enter = () => signInByPassword(realm, { email: 'b@example.org', password: PASSWORD })
     const answers: [ReturnType<typeof receiver.answer>, string, RegExp?][] = [
       [{ body: { error: { http_code: 403, message: 'not today' } } }, 'auth_hook_refused_403', /^not today$/],
+      [{ body: { error: { http_code: 401 } } }, 'auth_hook_refused_401'],
+      [{ body: { error: { http_code: 409 } } }, 'auth_hook_refused_409'],
       [{ body: { error: { http_code: 418 } } }, 'auth_hook_refused_400'],
       [{ body: { error: {} } }, 'auth_hook_refused_500'],
       [{ body: { claims: { role: 'x' } } }, 'auth_hook_refused_500', /aud is required/],
@@ -114,12 +117,16 @@ eachRealm((_name, open) => {
       { hooks: { password_verification_attempt: { uri }, mfa_verification_attempt: { uri } } },
       receiver.fetch,
     )
+    const told = () => {
+      const { metadata: _, ...attempt } = JSON.parse(receiver.calls.at(-1)!.body)
+      return attempt
+    }
     const { user } = await createUser(realm, { email: 'e@example.org', password: PASSWORD, email_confirm: true })
     receiver.answer = () => ({ body: { decision: 'continue' } })
     const { grant } = await signInByPassword(realm, { email: 'e@example.org', password: PASSWORD })
-    assert.deepEqual(JSON.parse(receiver.calls.at(-1)!.body), { user_id: user.id, valid: true })
+    assert.deepEqual(told(), { user_id: user.id, valid: true })
     await assert.rejects(signInByPassword(realm, { email: 'e@example.org', password: 'no' }), code('auth_invalid_credentials'))
-    assert.deepEqual(JSON.parse(receiver.calls.at(-1)!.body), { user_id: user.id, valid: false })
+    assert.deepEqual(told(), { user_id: user.id, valid: false })
 
     const holder = { userId: user.id, sessionId: grant.sessionId, aal: 'aal1' }
     const { factor } = await enroll(realm, holder, { type: 'totp', name: 'app', issuer: null })
@@ -128,7 +135,7 @@ eachRealm((_name, open) => {
       verifyFactor(realm, holder, factor.id, { challengeId: asked.id, code: '000000' }),
       code('auth_mfa_verification_failed'),
     )
-    assert.deepEqual(JSON.parse(receiver.calls.at(-1)!.body), { user_id: user.id, factor_id: factor.id, factor_type: 'totp', valid: false })
+    assert.deepEqual(told(), { user_id: user.id, factor_id: factor.id, factor_type: 'totp', valid: false })
     const right = { challengeId: asked.id, code: totp(factor.secret!, stepAt(realm.at)) }
     assert.equal(claimsOf((await verifyFactor(realm, holder, factor.id, right)).accessToken).aal, 'aal2')
 

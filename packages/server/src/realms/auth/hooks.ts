@@ -8,17 +8,32 @@ import type { Realm } from './realm.ts'
 /** Whether the project's own code is asked at this step. */
 export const hasHook = ({ rules }: Pick<Realm, 'rules'>, name: HookName): boolean => rules.hooks?.[name] !== undefined
 
+/** What all hooks get besides: which one this is, whose request it was. The names are those that the code of projects knows. */
+const CALLED: Readonly<Record<HookName, string>> = {
+  custom_access_token: 'customize-access-token',
+  before_user_created: 'before-user-created',
+  password_verification_attempt: 'password-verification',
+  mfa_verification_attempt: 'mfa-verification',
+  send_email: 'send-email',
+  send_sms: 'send-sms',
+}
+
+export const withMetadata = (realm: Realm, name: HookName, payload: Json): Json => ({
+  metadata: { uuid: uuid(), time: new Date(realm.now()).toISOString(), name: CALLED[name], ip_address: realm.caller.ip ?? '' },
+  ...payload,
+})
+
 /** In the transaction of the caller, where the hook is a function of the database; null: there is none, or it is a URL. */
 export async function hookInside(realm: Realm, store: RealmStore, name: HookName, payload: Json): Promise<Json | null> {
   const hook = realm.rules.hooks?.[name]
   const at = hook && functionOf(hook)
-  return hook && at ? demandNoError(await store.callFunction(at.schema, at.name, payload)) : null
+  return hook && at ? demandNoError(await store.callFunction(at.schema, at.name, withMetadata(realm, name, payload))) : null
 }
 
 /** Outside of any transaction, where the hook is a URL; null: there is none, or it is a function. */
 export async function hookOutside(realm: Realm, name: HookName, payload: Json): Promise<Json | null> {
   const hook = realm.rules.hooks?.[name]
-  return hook && !functionOf(hook) ? callUrl(realm.fetch, hook, payload, realm.now()) : null
+  return hook && !functionOf(hook) ? callUrl(realm.fetch, hook, withMetadata(realm, name, payload), realm.now()) : null
 }
 
 /** Whichever it is, with a transaction of its own; null: there is none. */
@@ -51,13 +66,7 @@ export const userFor = (user: RealmUser): Json => ({
 /** Before somebody new is written; not in a transaction. The hook refuses by answering an error. */
 export async function beforeUserCreated(realm: Realm, user: RealmUser): Promise<void> {
   if (!hasHook(realm, 'before_user_created')) return
-  const metadata = {
-    uuid: uuid(),
-    time: new Date(realm.now()).toISOString(),
-    name: 'before-user-created',
-    ip_address: realm.caller.ip ?? '',
-  }
-  await hookOf(realm, 'before_user_created', { metadata, user: userFor(user) })
+  await hookOf(realm, 'before_user_created', { user: userFor(user) })
 }
 
 interface Decision {

@@ -2,7 +2,7 @@ import type { MailKind } from '@sovrabase/contract/auth'
 import { uuid } from '../../base/ids.ts'
 import { compose } from '../mail/compose.ts'
 import type { Json, RealmStore, RealmUser } from '../store/types.ts'
-import { hookInside, userFor } from './hooks.ts'
+import { hookInside, userFor, withMetadata } from './hooks.ts'
 import type { Sent } from './one-time.ts'
 import type { Realm } from './realm.ts'
 import { redirectOf } from './redirects.ts'
@@ -93,7 +93,7 @@ async function hookMail(realm: Realm, store: RealmStore, message: Message): Prom
     kind: 'send_email',
     recipient: address,
     subject: type,
-    html: JSON.stringify(payload),
+    html: JSON.stringify(withMetadata(realm, 'send_email', payload)),
     text: '',
     state: 'waiting',
     attempts: 0,

@@ -8,7 +8,7 @@ import type { Hasher } from '../hashing.ts'
 import type { RealmKey } from '../keys.ts'
 import type { Languages } from '../mail/languages.ts'
 import type { Caller } from '../platform.ts'
-import type { AuditEntry, RealmStore, RealmUser, SsoProvider, Taking } from '../store/types.ts'
+import type { AuditEntry, Json, RealmStore, RealmUser, SsoProvider, Taking } from '../store/types.ts'
 import type { Outsider } from './identities.ts'
 import type { LeakedList } from './leaked-list.ts'
 import type { AuthRules } from './rules.ts'
@@ -64,6 +64,7 @@ export const HOUR = 3_600_000
 const LOG_TYPE: Readonly<Record<string, string>> = {
   login: 'account',
   logout: 'account',
+  invite_accepted: 'account',
   user_signedup: 'team',
   user_invited: 'team',
   user_deleted: 'team',
@@ -71,15 +72,36 @@ const LOG_TYPE: Readonly<Record<string, string>> = {
   user_updated_password: 'user',
   token_refreshed: 'token',
   token_revoked: 'token',
+  sso_provider_created: 'sso_provider',
+  sso_provider_updated: 'sso_provider',
+  sso_provider_deleted: 'sso_provider',
+  factor_in_progress: 'factor',
+  factor_unenrolled: 'factor',
+  factor_updated: 'factor',
+  factor_deleted: 'factor',
+  challenge_created: 'factor',
+  verification_attempted: 'factor',
+  mfa_code_login: 'factor',
+  recovery_codes_deleted: 'recovery_codes',
+}
+
+interface Recorder extends Pick<Realm, 'now'> {
+  readonly caller: Pick<Realm['caller'], 'ip'>
+}
+
+interface Actor extends Pick<RealmUser, 'id' | 'email' | 'phone' | 'sso'> {
+  readonly userMetadata?: Json
 }
 
 /** One entry of the realm's own audit table: it never leaves the project. */
-export function entryOf(realm: Realm, action: string, user: RealmUser, traits: Record<string, unknown> = {}): AuditEntry {
+export function entryOf(realm: Recorder, action: string, actor: Actor, traits: Record<string, unknown> = {}): AuditEntry {
+  const name = actor.userMetadata?.full_name
   const payload = {
     action,
-    actor_id: user.id,
-    actor_username: user.email ?? user.phone ?? '',
-    actor_via_sso: user.sso,
+    actor_id: actor.id,
+    actor_username: actor.email ?? actor.phone ?? '',
+    ...(typeof name === 'string' ? { actor_name: name } : {}),
+    actor_via_sso: actor.sso,
     log_type: LOG_TYPE[action] ?? 'user',
     ...(Object.keys(traits).length === 0 ? {} : { traits }),
   }
@@ -93,6 +115,19 @@ export const audit = (
   user: RealmUser,
   traits: Record<string, unknown> = {},
 ): Promise<void> => store.audit(entryOf(realm, action, user, traits))
+
+/** Nobody of the realm: whoever holds a key that administers it. */
+export const ADMINISTRATOR: Actor = { id: '00000000-0000-0000-0000-000000000000', email: 'service_role', phone: null, sso: false }
+
+/** What an administrator did to somebody. */
+export const auditOf = (
+  realm: Realm,
+  store: RealmStore,
+  action: string,
+  { id, email, phone }: RealmUser,
+  traits: Record<string, unknown> = {},
+): Promise<void> =>
+  store.audit(entryOf(realm, action, ADMINISTRATOR, { user_id: id, user_email: email ?? '', user_phone: phone ?? '', ...traits }))
 
 type IpRule = 'sign_ins' | 'sign_ups' | 'anonymous' | 'refreshes' | 'otps' | 'verifications'
 const WINDOW: Readonly<Record<IpRule, number>> = {

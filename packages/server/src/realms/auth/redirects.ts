@@ -1,3 +1,4 @@
+import { globOf } from './glob.ts'
 import type { AuthRules } from './rules.ts'
 
 /** Never followed, whatever a list says: they run or read something in the browser. */
@@ -12,34 +13,29 @@ const parse = (text: string): URL | null => {
   }
 }
 
-/** `*`: any text without `.` and `/`; `**`: any text; `?`: one character of the former. */
-function expressionOf(pattern: string): RegExp {
-  const source = pattern
-    .split(/(\*\*|\*|\?)/)
-    .map((part) => (part === '**' ? '.*' : part === '*' ? '[^./]*' : part === '?' ? '[^./]' : part.replace(/[\\^$.|+()[\]{}]/g, '\\$&')))
-    .join('')
-  return new RegExp(`^${source}$`, 'i')
-}
-
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
+
+/** Schemes of apps for telephones that are named by a package with `_`, which is no scheme of a URL. */
+const PACKAGE = /^[a-z][a-z\d.+-]*_[a-z\d.+_-]*:\/\/[^/]/i
 
 /** Whether a link may lead there. */
 export function isAllowed(rules: Pick<AuthRules, 'redirect_urls'>, site: string, given: string): boolean {
-  if (given.length > MAX_CHARS) return false
+  // Control characters and backslashes are read differently by everyone.
+  if (given.length > MAX_CHARS || [...given].some((char) => char <= ' ' || char === '\\' || char === '\u007f')) return false
+  const [text = ''] = given.split('#')
+  if (PACKAGE.test(given)) return rules.redirect_urls.some((pattern) => globOf(pattern).test(text))
   const target = parse(given)
-  // A name before the host is there to deceive; control characters and backslashes are read differently by everyone.
+  // A name before the host is there to deceive.
   if (!target || FORBIDDEN.has(target.protocol) || target.username !== '' || target.password !== '') return false
-  if ([...given].some((char) => char <= ' ' || char === '\\' || char === '\u007f')) return false
   const own = parse(site)
   if (own) {
     if (target.origin !== 'null' && target.origin === own.origin) return true
     // In development the port changes.
     if (LOOPBACK.has(own.hostname) && own.hostname === target.hostname && /^https?:$/.test(target.protocol)) return true
   }
-  const [text = ''] = given.split('#')
   const canonical = target.href.split('#')[0] ?? ''
   return rules.redirect_urls.some((pattern) => {
-    const expression = expressionOf(pattern)
+    const expression = globOf(pattern)
     return expression.test(text) && (expression.test(canonical) || canonical === `${text}/`)
   })
 }
@@ -52,6 +48,10 @@ export function redirectOf(rules: Pick<AuthRules, 'redirect_urls' | 'site_url'>,
 
 /** The URL with more in its fragment (implicit flow) or query (PKCE). */
 export function withParams(target: string, where: 'fragment' | 'query', params: Record<string, string>): string {
+  if (PACKAGE.test(target)) {
+    const [text = ''] = target.split('#')
+    return `${text}${where === 'fragment' ? '#' : text.includes('?') ? '&' : '?'}${new URLSearchParams(params)}`
+  }
   const url = new URL(target)
   if (where === 'query') {
     for (const [name, value] of Object.entries(params)) url.searchParams.set(name, value)

@@ -4,7 +4,7 @@ import type { RealmSession, RealmStore } from '../store/types.ts'
 import { type Holder, present } from './account.ts'
 import { needUser } from './admin.ts'
 import { endSessions, endSessionsOf } from './grants.ts'
-import { audit, type Realm } from './realm.ts'
+import { audit, auditOf, type Realm } from './realm.ts'
 
 /** The living sessions of a user, newest first. */
 async function livingOf(realm: Realm, store: RealmStore, userId: string): Promise<RealmSession[]> {
@@ -47,5 +47,5 @@ export const endSessionOfUser = (realm: Realm, userId: string, id: string | null
     const user = await needUser(store, userId)
     if (id === null) await endSessionsOf(realm, store, user.id)
     else await end(realm, store, user.id, id)
-    await audit(realm, store, 'token_revoked', user, id === null ? {} : { session_id: id })
+    await auditOf(realm, store, 'token_revoked', user, id === null ? {} : { session_id: id })
   })

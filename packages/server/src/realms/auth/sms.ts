@@ -1,6 +1,6 @@
 import { uuid } from '../../base/ids.ts'
 import type { RealmStore, RealmUser } from '../store/types.ts'
-import { hookInside, userFor } from './hooks.ts'
+import { hookInside, userFor, withMetadata } from './hooks.ts'
 import { languageFor } from './mails.ts'
 import type { Realm } from './realm.ts'
 
@@ -36,7 +36,7 @@ export async function writeSms(realm: Realm, store: RealmStore, { user, phone, c
     kind: hooked ? 'send_sms' : SMS,
     recipient: phone,
     subject: channel,
-    html: hooked ? JSON.stringify(payload) : '',
+    html: hooked ? JSON.stringify(withMetadata(realm, 'send_sms', payload)) : '',
     text: template.replaceAll(/\{\{\s*\.Code\s*\}\}/g, code),
     state: 'waiting',
     attempts: 0,

@@ -1,5 +1,15 @@
 import { fail } from '../../base/errors.ts'
 
+/** Whether it is a URL that may be asked. */
+export function isSafe(address: string): boolean {
+  try {
+    demandSafe(address)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** Without TLS on this machine alone: whoever is on the way could be anybody. True: it is without. Throws `auth_validation_failed`. */
 export function demandSafe(address: string): boolean {
   const url = URL.canParse(address) ? new URL(address) : null

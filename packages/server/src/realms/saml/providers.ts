@@ -1,7 +1,8 @@
 import { expiringMap } from '../../base/cache.ts'
 import { fail } from '../../base/errors.ts'
 import { isUuid, uuid } from '../../base/ids.ts'
-import type { Realm } from '../auth/realm.ts'
+import { ADMINISTRATOR, entryOf, type Realm } from '../auth/realm.ts'
+import { isSafe } from '../federated/safe-url.ts'
 import type { Json, RealmStore, SsoPatch, SsoProvider } from '../store/types.ts'
 import type { Mapping } from './attributes.ts'
 import { fetchMetadata, parseMetadata } from './metadata.ts'
@@ -14,12 +15,8 @@ export interface Keeper extends Pick<Realm, 'transact' | 'fetch' | 'now'> {
   readonly caller: Pick<Realm['caller'], 'ip'>
 }
 
-/** Of an administrator, who is no user of the realm. */
-function record(realm: Keeper, store: RealmStore, action: string, { id, entityId }: SsoProvider): Promise<void> {
-  const traits = { provider_id: id, entity_id: entityId }
-  const payload = { action, actor_id: '', actor_username: '', actor_via_sso: false, log_type: 'sso_provider', traits }
-  return store.audit({ id: uuid(), payload, createdAt: realm.now(), ip: realm.caller.ip ?? '' })
-}
+const record = (realm: Keeper, store: RealmStore, action: string, { id, entityId }: SsoProvider): Promise<void> =>
+  store.audit(entryOf(realm, action, ADMINISTRATOR, { provider_id: id, entity_id: entityId }))
 
 const FORMATS = [
   'urn:oasis:names:tc:SAML:2.0:nameid-format:persistent',
@@ -75,6 +72,9 @@ async function metadataOf(realm: Keeper, body: Body): Promise<{ xml: string; url
   const [xml, url] = [text(body.metadata_xml), text(body.metadata_url)]
   if (xml !== '' && url !== '') throw invalid('Only one of metadata_xml or metadata_url needs to be set')
   if (url !== '' && !URL.canParse(url)) throw invalid('metadata_url is not a valid URL')
+  if (url !== '' && !isSafe(url)) throw invalid('metadata_url is not a HTTPS URL')
+  // Said before anybody is asked.
+  formatOf(body.name_id_format)
   if (url !== '') return { xml: await fetchMetadata(realm, url), url }
   if (xml.length > XML_CHARS) throw invalid('metadata_xml is too long')
   return xml === '' ? null : { xml, url: null }

@@ -250,6 +250,11 @@ export interface SamlSessionStore {
   samlSessionsOf(providerId: string, nameId: string): Promise<SamlSession[]>
 }
 
+export interface AuditSearch {
+  readonly fields: readonly string[]
+  readonly text: string
+}
+
 export interface AuditEntry {
   readonly id: string
   readonly payload: Json
@@ -456,9 +461,9 @@ export interface FactorStore {
 
 export interface WorkStore {
   audit(entry: AuditEntry): Promise<void>
-  /** Newest first; `search`: only those with this text in a field (`actor_username`, `action`, `log_type`), or in any of the three. */
-  auditEntries(page: Page, search?: { field: string | null; text: string }): Promise<AuditEntry[]>
-  countAuditEntries(search?: { field: string | null; text: string }): Promise<number>
+  /** Newest first; `search`: only those with this text in one of the fields (`actor_username`, `action`, …). */
+  auditEntries(page: Page, search?: AuditSearch): Promise<AuditEntry[]>
+  countAuditEntries(search?: AuditSearch): Promise<number>
   /** A function of the project's database that takes and answers jsonb, as the owner of `auth`. Throws `auth_hook_failed`, `auth_hook_timeout`. */
   callFunction(schema: string, name: string, payload: Json): Promise<Json>
   insertMail(mail: Mail): Promise<void>

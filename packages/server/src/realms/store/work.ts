@@ -3,7 +3,7 @@ import { insertIfAbsent } from '../../base/db/insert.ts'
 import { fail, isSovraError } from '../../base/errors.ts'
 import type { Tables } from '../../metadata/tables.ts'
 import { type Codec, type Fields, fromRow, rowOf } from './fields.ts'
-import type { AuditEntry, Json, Mail, WorkStore } from './types.ts'
+import type { AuditEntry, AuditSearch, Json, Mail, WorkStore } from './types.ts'
 
 const MAIL: Fields<Mail> = {
   id: ['id', 'text'],
@@ -80,15 +80,18 @@ export const mails = (db: Kysely<Tables>, codec: Codec): Mails => ({
 })
 
 type Audit = Pick<WorkStore, 'audit' | 'auditEntries' | 'countAuditEntries'>
-const SEARCHED = ['action', 'actor_username', 'log_type']
 
-/** Payloads are compact JSON: a field that begins with a text is itself a text in it. */
-function searched(search: { field: string | null; text: string } | undefined, codec: Codec) {
+const literal = (text: string): string => text.replace(/[!%_]/g, '!$&')
+
+/** In metadata payloads are compact JSON: a field that begins with a text is itself a text in it. */
+function searched(search: AuditSearch | undefined, codec: Codec) {
   if (!search) return sql<boolean>`1 = 1`
-  const column = codec.callsFunctions ? sql`cast(payload as text)` : sql`payload`
-  const text = JSON.stringify(search.text).slice(1, -1).replace(/[!%_]/g, '!$&')
-  const fields = search.field === null ? SEARCHED : [search.field]
-  const tests = fields.map((field) => sql`${column} like ${`%"${field}":"${text}%`} escape '!'`)
+  const { fields, text } = search
+  const tests = fields.map((field) =>
+    codec.callsFunctions
+      ? sql`payload->>${sql.lit(field)} ilike ${`%${literal(text)}%`} escape '!'`
+      : sql`payload like ${`%"${field}":"${literal(JSON.stringify(text).slice(1, -1))}%`} escape '!'`,
+  )
   return sql<boolean>`(${sql.join(tests, sql` or `)})`
 }
 
