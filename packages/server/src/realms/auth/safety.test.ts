@@ -112,7 +112,7 @@ eachRealm((_name, open) => {
     assert.deepEqual(await actions('author:a_%'), ['login'])
     assert.deepEqual(await actions('author:service_role'), ['user_signedup', 'user_signedup'], 'what an administrator did is theirs')
     const [made] = (await auditLog(realm, page, 'author:service_role')).entries
-    assert.equal((made?.payload.traits as { user_email: string }).user_email, 'b@example.org')
+    assert.equal((made!.payload.traits as { user_email: string }).user_email, 'b@example.org')
     for (const query of ['login', 'payload:x', '__proto__:x', `author:${'x'.repeat(200)}`])
       await assert.rejects(auditLog(realm, page, query), code('auth_validation_failed', /^Invalid query scope: /))
     assert.equal((await actions('author:a__')).length, 0, 'wildcards are characters')
