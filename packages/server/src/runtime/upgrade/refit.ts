@@ -53,6 +53,9 @@ async function steps(parts: RefitParts, step: Step): Promise<void> {
   await tryOut(parts)
 }
 
+/** No outcome of the move: the server ends with its keeper, and the next one does it. */
+export const endsWithServer = (error: unknown): boolean => isSovraError(error, 'keeper_gone')
+
 /** Makes the volume of the newer major out of the service's own, which is only read, and starts it once. */
 export async function refit(parts: RefitParts, step: Step): Promise<void> {
   const { from, to } = parts.upgrade
@@ -63,7 +66,7 @@ export async function refit(parts: RefitParts, step: Step): Promise<void> {
       return step(name)
     })
   } catch (cause) {
-    if (!isSovraError(cause) || cause.code === 'upgrade_tools_missing') throw cause
+    if (!isSovraError(cause) || cause.code === 'upgrade_tools_missing' || endsWithServer(cause)) throw cause
     throw fail('upgrade_failed', { from, to, step: at, reason: plain(cause.message) }, { cause })
   }
 }

@@ -9,7 +9,7 @@ import type { Driver } from '../driver.ts'
 import type { Engine } from '../engine.ts'
 import type { Service, ServiceStore } from '../services.ts'
 import { lackOf, trialId, upgradedVolume } from './job.ts'
-import { refit } from './refit.ts'
+import { endsWithServer, refit } from './refit.ts'
 import { type Upgrade, upgradeStore } from './store.ts'
 
 export interface UpgraderOptions {
@@ -126,7 +126,7 @@ export function makeUpgrader(options: UpgraderOptions): Upgrader {
       log.info({ service: service.id, project: service.project, to: upgrade.to, ms: now() - began }, 'moved a service to a newer major')
     } catch (error) {
       // Whoever has taken it over, or the next server, does it.
-      if (signal.aborted) throw error
+      if (signal.aborted || endsWithServer(error)) throw error
       if (!isSovraError(error, 'upgrade_superseded')) await told(telling, error)
     }
   }
