@@ -164,3 +164,7 @@ create function slow_own() returns text language sql stable set statement_timeou
 -- columns called like what the statements around them could call something
 create table letters (e int primary key, h text, s text, "row" text, letters text); insert into letters values (1, 'h', 's', 'r', 'l'); grant all on letters to anon;
 create function same_letters(letters) returns setof letters language sql stable as 'select $1';
+
+-- what not everybody may do
+revoke update, delete on taskz from anon;
+create function hushed() returns int language sql stable as 'select 1'; revoke all on function hushed() from public;

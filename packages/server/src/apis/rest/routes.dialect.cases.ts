@@ -82,6 +82,37 @@ export const DIALECT: readonly Case[] = [
     status: 400,
     error: { code: 'PGRST200', hint: "Perhaps you meant 'tasks' instead of 'taskz'." },
   },
+  // what may be done
+  { request: 'OPTIONS /private', status: 200, answers: { allow: 'OPTIONS' } },
+  {
+    request: 'OPTIONS /private',
+    headers: { 'x-role': 'authenticated' },
+    status: 200,
+    answers: { allow: 'OPTIONS,GET,HEAD,POST,PUT,PATCH,DELETE' },
+  },
+  { request: 'OPTIONS /taskz', status: 200, answers: { allow: 'OPTIONS,GET,HEAD,POST' } },
+  { request: 'OPTIONS /taskz', headers: { 'x-role': 'of_its_own' }, status: 200, answers: { allow: 'OPTIONS,GET,HEAD,POST,PATCH,DELETE' } },
+  { request: 'OPTIONS /rpc/hushed', status: 200, answers: { allow: 'OPTIONS' } },
+  { request: 'DELETE /', status: 405, error: { code: 'PGRST117', message: 'Unsupported HTTP method: DELETE' } },
+  // windows of a function that returns many values
+  { request: 'GET /rpc/many?n=9&limit=2&offset=3', status: 200, json: [4, 5], answers: { 'content-range': '3-4/*' } },
+  {
+    request: 'POST /rpc/many?limit=2',
+    headers: { prefer: 'count=exact' },
+    body: { n: 5 },
+    status: 206,
+    json: [1, 2],
+    answers: { 'content-range': '0-1/5' },
+  },
+  { request: 'GET /rpc/many?n=9', headers: { range: '7-' }, status: 200, json: [8, 9], answers: { 'content-range': '7-8/*' } },
+  { request: 'GET /rpc/many?n=2&offset=5', headers: { prefer: 'count=exact' }, status: 416, error: { code: 'PGRST103' } },
+  {
+    request: 'POST /clients',
+    headers: { 'content-type': 'text/csv' },
+    body: '',
+    status: 400,
+    error: { code: 'PGRST102', message: 'Empty or invalid csv' },
+  },
   // names that hide others
   {
     request: 'POST /letters?select=e,same_letters(letters)',

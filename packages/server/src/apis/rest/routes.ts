@@ -48,6 +48,14 @@ function register(app: FastifyInstance, options: RestOptions): void {
     config: config('rest:describe'),
     handler: (_request, reply) => allow(reply, 'OPTIONS,GET,HEAD'),
   })
+  app.route({
+    method: ['PUT', 'PATCH', 'DELETE'],
+    url: '/',
+    config: config('rest:describe'),
+    handler: (request) => {
+      throw fail('PGRST117', { method: request.method })
+    },
+  })
   app.route({ method: 'POST', url: '/', config: config('rest:write'), handler: (request, reply) => handleBatch(options, request, reply) })
   app.route({ method: ['GET', 'HEAD'], url: '/:name', exposeHeadRoute: false, config: config('rest:read'), handler: handler(false) })
   app.route({ method: ['POST', 'PATCH', 'PUT', 'DELETE'], url: '/:name', config: config('rest:write'), handler: handler(false) })
@@ -203,10 +211,9 @@ async function allowed(options: RestOptions, request: FastifyRequest, reply: Fas
   try {
     return await withFreshCatalogue(hold.database.catalogue, async (catalogue) => {
       const { schema } = schemaOf(request, spaceFor(options, request, reply, catalogue))
-      return allow(
-        reply,
-        rpc ? routineMethods(catalogue, schema, nameOf(request)) : tableMethods(findTable(catalogue, schema, nameOf(request))),
-      )
+      const { role } = options.principal(request)
+      const name = nameOf(request)
+      return allow(reply, rpc ? routineMethods(catalogue, schema, name, role) : tableMethods(findTable(catalogue, schema, name), role))
     })
   } finally {
     hold.release()

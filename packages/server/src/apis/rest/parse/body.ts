@@ -98,7 +98,8 @@ function form(body: string, type: string, rpc: boolean): Payload {
 
 /** CSV with a header line (RFC 4180) → JSON; the word NULL is null. */
 function csv(body: string): Payload {
-  const [header = [], ...lines] = records(body)
+  const [header, ...lines] = records(body)
+  if (header === undefined) throw fail('PGRST102', { reason: 'Empty or invalid csv' })
   const rows = lines.map((line) => {
     if (line.length !== header.length) throw fail('PGRST102', { reason: 'All lines must have same number of fields' })
     return Object.fromEntries(header.map((key, i) => [key, line[i] === 'NULL' ? null : line[i]]))
