@@ -25,7 +25,8 @@ Errors have PostgREST's codes, messages and statuses; [batch.md](batch.md) and [
 |---|---|---|
 | rights of new tables | none for \`anon\` and \`authenticated\`; the refusal names the GRANT and the policy | nothing is open by chance (\`default_grants: "supabase"\` gives them) |
 | \`max_rows\` | 1,000 unless the project says otherwise | one request cannot take all |
-| \`pgrst.jwt_*\` in the database | not honoured: keys are the project's | who may sign is not for SQL to say |
+| \`pgrst.jwt_secret\` in the database | refused: keys are the project's | who may sign is not for SQL to say |
+| \`Allow\` of an OPTIONS request | what can be done and the caller's role may do (there: what can be done) | it tells a client what is worth asking for |
 | a row merged twice, a key too long for its index, too many columns | 400 (500 there) | the request is at fault, not the server |
 | writing to a view that cannot be written | 405 (500 there) | the same |
 | nesting of embeds and of and/or, conditions of a request | 32 levels, 10,000 | a request stays cheap whatever is sent |

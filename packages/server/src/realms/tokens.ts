@@ -114,6 +114,9 @@ const timeClaim = (claims: Claims, name: string): number | undefined => {
   return value
 }
 
+const isAudience = (aud: unknown): boolean =>
+  aud === undefined || aud === null || typeof aud === 'string' || (Array.isArray(aud) && aud.every((each) => typeof each === 'string'))
+
 const audienceFits = (aud: unknown, wanted: string): boolean => (Array.isArray(aud) ? aud.includes(wanted) : aud === wanted)
 
 function checkClaims(claims: Claims, key: VerifyKey, set: VerificationSet, now: number): number | null {
@@ -124,6 +127,7 @@ function checkClaims(claims: Claims, key: VerifyKey, set: VerificationSet, now: 
   if (exp !== undefined && exp + CLOCK_SKEW <= seconds) throw expired()
   if (nbf !== undefined && nbf - CLOCK_SKEW > seconds) throw refuse('it is not valid yet')
   if (iat !== undefined && iat - CLOCK_SKEW > seconds) throw refuse('it was issued in the future')
+  if (!isAudience(claims.aud)) throw refuse('its aud is neither a text nor a list of texts')
   if (key.trust !== 'legacy') {
     if (exp === undefined) throw refuse('it has no end')
     if (typeof claims.iss !== 'string' || !set.issuers.includes(claims.iss)) throw refuse('its issuer is another')

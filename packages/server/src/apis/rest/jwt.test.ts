@@ -28,6 +28,8 @@ const ROWS: readonly (readonly [string, string, string, string, (string | null)?
   ['not yet', sign({ nbf: NOW + 31 }), 'PGRST303', 'JWT not yet valid'],
   ['of the future', sign({ iat: NOW + 31 }), 'PGRST303', 'JWT issued at future'],
   ['no time', sign({ exp: 'never' }), 'PGRST303', "The JWT 'exp' claim must be a number"],
+  ['nobody', sign({ aud: { to: 'x' } }), 'PGRST303', "The JWT 'aud' claim must be a string or an array of strings"],
+  ['somebody and nobody', sign({ aud: ['x', 1] }), 'PGRST303', "The JWT 'aud' claim must be a string or an array of strings"],
 ]
 
 const caller = { role: 'anon', authenticated: false }

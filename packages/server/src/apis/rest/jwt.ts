@@ -13,6 +13,7 @@ const REASONS: readonly (readonly [RegExp, string, string, string?])[] = [
   [/in the future/, 'PGRST303', 'JWT issued at future'],
   [/its audience/, 'PGRST303', 'JWT not in audience'],
   [/its (exp|nbf|iat) is not a time/, 'PGRST303', "The JWT '$1' claim must be a number"],
+  [/its aud is neither/, 'PGRST303', "The JWT 'aud' claim must be a string or an array of strings"],
   [/its (?:issuer|role)|no end/, 'PGRST303', ''],
   [/malformed|header/, 'PGRST301', "JWT couldn't be decoded"],
 ]

@@ -46,6 +46,8 @@ export interface Trace {
   plan: Plan | null
   catalogue: Catalogue | null
   schema: string
+  /** Who asks by what the database says, once it is known. */
+  caller?: RestPrincipal
   /** Of a batch: its request; null for the batch as a whole. */
   readonly index?: number | null
 }

@@ -90,7 +90,7 @@ function makePlan(
   preferHeader: string,
 ): Plan {
   const { settings } = space
-  const prefer = parsePrefer(preferHeader, settings.transactionEnd)
+  const prefer = parsePrefer(preferHeader, settings.transactionEnd, settings.timezones)
   const query = shaped.parse()
   const routine = call.rpc ? findRoutine({ catalogue, schema, query }, call.name, payload) : null
   const table = routine === null ? findTable(catalogue, schema, call.name) : rowTable(catalogue, routine)

@@ -3,6 +3,7 @@ import { fail, type SovraError } from '../../base/errors.ts'
 import { renderError } from './errors.ts'
 import { grantHint } from './hints.ts'
 import type { RestOptions } from './options.ts'
+import { narrowOrigins } from './origins.ts'
 import { spaceOf } from './space.ts'
 import { repeatTraceHeader } from './trace-header.ts'
 
@@ -19,9 +20,9 @@ export function render(options: RestOptions, error: SovraError, request: Fastify
   if (error.code === 'not_found' && !METHODS.has(request.method)) {
     return render(options, fail('PGRST117', { method: request.method }), request, reply)
   }
-  const principal = trace ? options.principal(request) : null
+  const principal = trace ? (trace.caller ?? options.principal(request)) : null
   const role = principal?.role ?? 'anon'
-  const caller = { role, authenticated: role !== 'anon' }
+  const caller = { role, authenticated: role !== 'anon' && principal?.kind !== 'anon' }
   const rendered = renderError(error, caller, (fields) =>
     trace?.catalogue ? grantHint(fields, role, trace.plan, trace.catalogue, trace.schema) : null,
   )
@@ -29,7 +30,10 @@ export function render(options: RestOptions, error: SovraError, request: Fastify
   if (/^\w{1,64}$/.test(rendered.body.code)) reply.header('proxy-status', `PostgREST; error=${rendered.body.code}`)
   if (rendered.statusText !== undefined) reply.raw.statusMessage = rendered.statusText
   const settings = settingsOf(options, request)
-  if (settings) repeatTraceHeader(settings, request, reply)
+  if (settings) {
+    repeatTraceHeader(settings, request, reply)
+    narrowOrigins(settings, request, reply)
+  }
   reply.code(rendered.status).headers(rendered.headers).header('content-type', 'application/json; charset=utf-8')
   const { code, message } = rendered.body
   const said = settings?.minimalErrors ? { code, message } : rendered.body

@@ -6,9 +6,11 @@ import type { Catalogue } from '../../runtime/engines/postgres/catalogue/types.t
 import { routineMethods, tableMethods } from './allow.ts'
 import { type BatchTrace, batchOf, runBatch } from './batch/batch.ts'
 import { BATCH_TYPE } from './batch/request.ts'
+import { callerOf } from './caller.ts'
 import { ClientGone } from './client-gone.ts'
 import { describe } from './describe.ts'
 import type { RestApi, RestOptions, Trace } from './options.ts'
+import { narrowOrigins } from './origins.ts'
 import { mediaType } from './parse/body.ts'
 import { contentLocation } from './parse/canonical.ts'
 import { type Call, findTable, header, identityOf, prepare, queryOf, schemaOf, type Verb } from './prepare.ts'
@@ -116,7 +118,8 @@ async function handleBatch(options: RestOptions, request: FastifyRequest, reply:
     const { database } = hold
     const { body, replayed } = await withFreshCatalogue(database.catalogue, (catalogue) => {
       const space = spaceFor(options, request, reply, catalogue)
-      const batch = batchOf(request, options.principal(request), space, () => new ClientGone(reply))
+      trace.caller = callerOf(options.principal(request), space.settings)
+      const batch = batchOf(request, trace.caller, space, () => new ClientGone(reply))
       return runBatch(database, catalogue, space, batch, trace)
     })
     if (replayed) reply.header('idempotency-replayed', 'true')
@@ -141,6 +144,7 @@ function send(reply: FastifyReply, answer: Answer, head: boolean): FastifyReply 
 function spaceFor(options: RestOptions, request: FastifyRequest, reply: FastifyReply, catalogue: Catalogue): Space {
   const space = spaceOf(catalogue, options.settings(request))
   repeatTraceHeader(space.settings, request, reply)
+  narrowOrigins(space.settings, request, reply)
   return space
 }
 
@@ -157,11 +161,13 @@ async function attempt(
   const { schema, profile } = schemaOf(request, space)
   trace.catalogue = catalogue
   trace.schema = schema
+  const caller = callerOf(options.principal(request), space.settings)
+  trace.caller = caller
   const timing = space.settings.serverTiming ? new Timing(reply.elapsedTime) : null
   const { plan, values, body } = prepare(request, call, space, catalogue, schema, timing)
   trace.plan = plan
   checkRoom(database, plan)
-  const identity = identityOf(request, options.principal(request), call, space.searchPaths.get(schema) ?? schema, plan.prefer.timezone)
+  const identity = identityOf(request, caller, call, space.searchPaths.get(schema) ?? schema, plan.prefer.timezone)
   const preparation = space.preparation(identity.role, plan.routine, plan.prefer.timezone !== null)
   const rows =
     plan.stream && preparation.isolation === null
@@ -197,7 +203,7 @@ async function root(options: RestOptions, request: FastifyRequest, reply: Fastif
     const space = spaceFor(options, request, reply, catalogue)
     const { rootSpec } = space.settings
     if (rootSpec !== null) return await handle(options, request, reply, { method: 'GET', name: rootSpec, rpc: true })
-    const answer = describe(request, space, catalogue, options.principal(request).role, options.url(request))
+    const answer = describe(request, space, catalogue, callerOf(options.principal(request), space.settings).role, options.url(request))
     return send(reply, answer, request.method === 'HEAD')
   } finally {
     hold.release()
@@ -210,8 +216,9 @@ async function allowed(options: RestOptions, request: FastifyRequest, reply: Fas
   const hold = await options.open(request)
   try {
     return await withFreshCatalogue(hold.database.catalogue, async (catalogue) => {
-      const { schema } = schemaOf(request, spaceFor(options, request, reply, catalogue))
-      const { role } = options.principal(request)
+      const space = spaceFor(options, request, reply, catalogue)
+      const { schema } = schemaOf(request, space)
+      const { role } = callerOf(options.principal(request), space.settings)
       const name = nameOf(request)
       return allow(reply, rpc ? routineMethods(catalogue, schema, name, role) : tableMethods(findTable(catalogue, schema, name), role))
     })

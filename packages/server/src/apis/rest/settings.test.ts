@@ -124,6 +124,96 @@ describe('what the database says of answers', () => {
   })
 })
 
+describe('what the database says of who asks', () => {
+  const whoami = (headers: Record<string, string> = {}) => get('/rpc/whoami', headers)
+  const person = (claims: object) => ({ 'x-role': 'authenticated', 'x-claims': JSON.stringify({ role: 'authenticated', ...claims }) })
+
+  it('gives who sends no credential a role of its own', async () => {
+    await say(`create role visitor nologin; grant visitor to authenticator; grant usage on schema public to visitor;
+      create table lobby (id int primary key); grant select on lobby to visitor; create table cellar (id int primary key)`)
+    assert.equal((await get('/lobby', { 'x-role': 'authenticated' })).statusCode, 403)
+    await set('db_anon_role', 'visitor')
+    assert.equal((await get('/lobby')).statusCode, 200)
+    assert.equal((await whoami()).json().role, 'visitor')
+    assert.equal((await get('/rpc/said?name=request.jwt.claims')).json(), '{"role":"visitor"}')
+    const refused = await get('/cellar')
+    assert.deepEqual([refused.statusCode, refused.headers['www-authenticate']], [401, 'Bearer'])
+    assert.equal((await batch([{ method: 'GET', path: '/rpc/whoami' }])).json()[0].body.role, 'visitor')
+    assert.equal((await whoami(person({}))).json().role, 'authenticated')
+    await set('db_anon_role', 'of nobody')
+    assert.equal((await get('/lobby')).statusCode, 401)
+  })
+
+  it('takes tokens that are meant for it', async () => {
+    await set('jwt_aud', 'https://app.example')
+    for (const [aud, status] of [
+      [undefined, 200],
+      ['https://app.example', 200],
+      [['x', 'https://app.example'], 200],
+      [[], 200],
+      ['authenticated', 401],
+      [['x'], 401],
+    ] as const)
+      assert.equal((await whoami(person({ aud }))).statusCode, status, JSON.stringify(aud))
+    const refused = await whoami(person({ aud: 'x' }))
+    assert.deepEqual(
+      [refused.json().code, refused.json().message, refused.headers['www-authenticate']],
+      ['PGRST303', 'JWT not in audience', 'Bearer error="invalid_token", error_description="JWT not in audience"'],
+    )
+    assert.equal((await batch([{ method: 'GET', path: '/rpc/whoami' }], person({ aud: 'x' }))).statusCode, 401)
+    assert.equal((await rest.app.inject({ method: 'OPTIONS', url: '/clients', headers: person({ aud: 'x' }) })).statusCode, 401)
+    assert.equal((await get('/', person({ aud: 'x' }))).statusCode, 401)
+    assert.equal((await whoami()).statusCode, 200)
+  })
+
+  it('finds the role where tokens say it', async () => {
+    for (const [path, claims, role] of [
+      ['.app_metadata.role', { app_metadata: { role: 'service_role' } }, 'service_role'],
+      ['$.app_metadata.roles[1]', { app_metadata: { roles: ['x', 'service_role'] } }, 'service_role'],
+      ['."https://app.example/role"', { 'https://app.example/role': 'service_role' }, 'service_role'],
+      ['$["https://app.example/role"]', { 'https://app.example/role': 'service_role' }, 'service_role'],
+      ['.groups[?(@ ^== "service")]', { groups: ['x', 1, 'service_role'] }, 'service_role'],
+      ['.groups[?(@ == "x")]', { groups: ['service_role'] }, 'anon'],
+      ['.app_metadata.role', {}, 'anon'],
+      ['.constructor.name', {}, 'anon'],
+      ['.groups[0]', { groups: { 0: 'service_role' } }, 'anon'],
+      ['no path', { role: 'service_role' }, 'anon'],
+      ['.role', {}, 'authenticated'],
+    ] as const) {
+      await set('jwt_role_claim_key', path)
+      assert.equal((await whoami(person(claims))).json().role, role, `${path} ${JSON.stringify(claims)}`)
+    }
+    await set('jwt_role_claim_key', '.as')
+    assert.equal(
+      (await get('/rpc/said?name=request.jwt.claims', person({ as: 'service_role' }))).json().includes('"role":"service_role"'),
+      true,
+    )
+    for (const as of ['', 'none', 7, 'of nobody', 'postgres', 'sovrabase_gateway']) {
+      const answer = await whoami(person({ as }))
+      assert.equal(answer.statusCode >= 401 && answer.statusCode <= 403, true, `${as} ${answer.body}`)
+    }
+  })
+
+  it('lets pages of its own origins read answers', async () => {
+    const allowed = async (origin: string) =>
+      (await get('/clients', { origin, 'x-allowed': '*' })).headers['access-control-allow-origin'] ?? null
+    assert.equal(await allowed('https://a.example'), '*')
+    await set('server_cors_allowed_origins', 'https://a.example, https://b.example')
+    assert.deepEqual([await allowed('https://a.example'), await allowed('https://c.example')], ['https://a.example', null])
+    const refused = await get('/clientz', { origin: 'https://c.example', 'x-allowed': '*' })
+    assert.deepEqual([refused.statusCode, refused.headers['access-control-allow-origin']], [404, undefined])
+    await set('server_cors_allowed_origins', '*')
+    assert.equal(await allowed('https://c.example'), '*')
+  })
+
+  it('does not look at time zones where it is told so', async () => {
+    await set('db_timezone_enabled', 'false')
+    const zone = await whoami({ prefer: 'timezone=America/Lima' })
+    assert.deepEqual([zone.json().zone === 'America/Lima', zone.headers['preference-applied']], [false, undefined])
+    assert.equal((await whoami({ prefer: 'handling=strict, timezone=America/Lima' })).json().code, 'PGRST122')
+  })
+})
+
 describe('what functions and roles set', () => {
   it('lifts a function’s settings into its transaction by a list of names', async () => {
     // Inside the function all of them hold: what runs before it tells what was lifted.

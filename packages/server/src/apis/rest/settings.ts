@@ -1,3 +1,5 @@
+import { type ClaimPath, parseClaimPath } from './claim-path.ts'
+
 /** What the dialect lets a project set: its `rest` section, and over it `alter role authenticator set pgrst.…`. */
 export interface RestSettings {
   /** Exposed schemas, the default first. */
@@ -31,6 +33,16 @@ export interface RestSettings {
   readonly traceHeader: string | null
   /** Errors say their code and message only. */
   readonly minimalErrors: boolean
+  /** Who a request without a credential is; null: `anon`. */
+  readonly anonRole: string | null
+  /** Whom tokens must be meant for; null: not looked at. */
+  readonly audience: string | null
+  /** Where tokens say their role; null: in `role`. */
+  readonly roleClaim: ClaimPath | null
+  /** Whose pages may read answers; null: whose the server says. */
+  readonly origins: ReadonlySet<string> | null
+  /** `Prefer: timezone=…` is obeyed. */
+  readonly timezones: boolean
   /** Where the root document says that the API is; null: its URL. */
   readonly proxyUrl: URL | null
 }
@@ -52,7 +64,20 @@ const REST_DEFAULTS: RestSettings = {
   serverTiming: false,
   traceHeader: null,
   minimalErrors: false,
+  anonRole: null,
+  audience: null,
+  roleClaim: null,
+  origins: null,
+  timezones: true,
   proxyUrl: null,
+}
+
+/** Of no claim: a path that is none gives nobody a role. */
+const NOWHERE: ClaimPath = ['']
+const DEFAULT_CLAIM = /^\$?\.role$/
+
+function roleClaim(text: string | null): ClaimPath | null {
+  return text === null || DEFAULT_CLAIM.test(text) ? null : (parseClaimPath(text) ?? NOWHERE)
 }
 
 const names = (text: string): string[] =>
@@ -92,6 +117,11 @@ function hoistedNames(text: string | undefined): ReadonlySet<string> {
   return given.length === 0 ? REST_DEFAULTS.hoisted : new Set(given)
 }
 
+function originsIn(text: string | undefined): ReadonlySet<string> | null {
+  const given = names(text ?? '')
+  return given.length === 0 || given.includes('*') ? null : new Set(given)
+}
+
 function stringList(value: unknown, fallback: readonly string[]): readonly string[] {
   if (typeof value === 'string') return names(value)
   return Array.isArray(value) && value.every((item) => typeof item === 'string') && value.length > 0 ? value : fallback
@@ -122,6 +152,11 @@ export function settingsInForce(section: object, database: Readonly<Record<strin
     serverTiming: isTrue(inDatabase('server_timing_enabled') ?? ''),
     traceHeader: headerName(inDatabase('server_trace_header')),
     minimalErrors: inDatabase('client_error_verbosity') === 'minimal',
+    anonRole: nameOrNull(inDatabase('db_anon_role')),
+    audience: nameOrNull(inDatabase('jwt_aud')),
+    roleClaim: roleClaim(nameOrNull(inDatabase('jwt_role_claim_key'))),
+    origins: originsIn(inDatabase('server_cors_allowed_origins')),
+    timezones: isTrue(inDatabase('db_timezone_enabled') ?? 'true'),
     proxyUrl: proxyUrl(inDatabase('openapi_server_proxy_uri')),
   }
 }

@@ -51,6 +51,7 @@ export interface BatchTrace {
   plan: Plan | null
   catalogue: Catalogue | null
   schema: string
+  caller?: { readonly role: string; readonly kind: string; readonly claimsJson: string }
 }
 
 /** Ends a transaction whose work is not to stay; carries what it answers. */

@@ -34,7 +34,7 @@ export const REFUSED_ON_THE_WIRE: ReadonlySet<string> = new Set([ADMIN, GATEWAY,
 /** NOTIFY channel of the DDL event triggers (payload always empty: one notification a transaction). */
 export const DDL_CHANNEL = 'sovrabase_ddl'
 
-/** In-database settings that `postgres` may set on `authenticator` (`alter role authenticator set pgrst.x = …`). `pgrst.jwt_*` is not honoured. */
+/** In-database settings that `postgres` may set on `authenticator` (`alter role authenticator set pgrst.x = …`). Who signs tokens is not for SQL to say: `pgrst.jwt_secret` is not among them. */
 export const PGRST_SETTINGS = [
   'pgrst.db_schemas',
   'pgrst.db_extra_search_path',
@@ -55,4 +55,6 @@ export const PGRST_SETTINGS = [
   'pgrst.server_timing_enabled',
   'pgrst.server_trace_header',
   'pgrst.client_error_verbosity',
+  'pgrst.jwt_aud',
+  'pgrst.jwt_role_claim_key',
 ] as const

@@ -68,7 +68,10 @@ describe('the workload of a cluster', () => {
   })
 
   it('grants the settings of PostgREST that names.ts lists', () => {
-    const granted = [...(readMigrations()[0]?.sql.matchAll(/'(pgrst\.\w+)'/g) ?? [])].map((match) => match[1])
+    const sql = readMigrations()
+      .map((migration) => migration.sql)
+      .join('\n')
+    const granted = [...sql.matchAll(/'(pgrst\.\w+)'|on parameter (pgrst\.\w+)/g)].map((match) => match[1] ?? match[2])
     assert.deepEqual(granted, [...PGRST_SETTINGS])
   })
 })
