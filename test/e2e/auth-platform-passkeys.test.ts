@@ -15,6 +15,8 @@ const PASSWORD = 'correct horse battery'
 let server: TestServer
 let browser: Browser
 let page: Page
+/** The authenticator is a new one: none takes a second passkey of one account. */
+let forget = async (): Promise<unknown> => undefined
 /** By its name: authenticators know no addresses. */
 let url = ''
 const cli = makeCli(() => server.dataDir)
@@ -39,7 +41,9 @@ before(async () => {
   const cdp = await page.context().newCDPSession(page)
   await cdp.send('WebAuthn.enable')
   const options = { protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true } as const
-  await cdp.send('WebAuthn.addVirtualAuthenticator', { options: { ...options, isUserVerified: true, automaticPresenceSimulation: true } })
+  const shown = { ...options, isUserVerified: true, automaticPresenceSimulation: true }
+  const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', { options: shown })
+  forget = () => cdp.send('WebAuthn.clearCredentials', { authenticatorId })
 })
 after(async () => {
   await browser?.close()
@@ -93,6 +97,20 @@ test('by a passkey; a token too; the page answers to this machine alone', { skip
   await page.goto(lured.address)
   await page.click('button')
   assert.equal((await lured.running.ended).code, 0)
+})
+
+test('made, listed and removed by the command line', { skip }, async () => {
+  await forget()
+  const { running } = await inBrowser(['passkeys', 'add', 'laptop'], `${PASSWORD}\n`)
+  const done = await running.ended
+  assert.deepEqual([done.code, done.out.trim()], [0, 'The passkey laptop is yours.'], done.err)
+  const listed = async () => JSON.parse((await cli.run(['passkeys', 'list', '--json'], { input: `${PASSWORD}\n` })).out)
+  const found = (await listed()) as { id: string; friendly_name: string }[]
+  const id = found.find(({ friendly_name }) => friendly_name === 'laptop')?.id ?? ''
+  const wrong = await cli.run(['passkeys', 'remove', id], { input: 'wrong\n' })
+  assert.notEqual(wrong.code, 0)
+  assert.equal((await cli.run(['passkeys', 'remove', id], { input: `${PASSWORD}\n` })).code, 0)
+  assert.equal((await listed()).length, found.length - 1)
 })
 
 test('a security key as the second factor of a password', { skip }, async () => {

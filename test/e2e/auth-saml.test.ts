@@ -293,10 +293,13 @@ describe('attacks', () => {
     const form = await idp.answer(service, await start(), somebody(saying))
     return fragment(await bring({ ...form, SAMLResponse: encode(change(decode(form))) }))
   }
-  const refused = (what: string, got: Record<string, string>) => {
+  const refused = (what: string, got: Record<string, string>, why = '') => {
     assert.equal(got.access_token, undefined, `${what} came in`)
     assert.equal(got.error_code, 'validation_failed', `${what}: ${got.error_code} ${got.error_description}`)
+    // Each of the defences is seen to be there: the others would hold too.
+    assert.ok(got.error_description?.includes(why), `${what}: ${got.error_description}`)
   }
+  const MORE = 'it has more than one assertion'
   const evil = (assertion: string) =>
     assertion
       .replace(/ID="_a/, 'ID="_evil')
@@ -329,16 +332,19 @@ describe('attacks', () => {
         },
         { signed: 'message' },
       ),
+      MORE,
     )
     refused(
       'XSW3: an evil assertion before',
       await forged((xml) => xml.replace(assertionIn(xml), evil(assertionIn(xml)) + assertionIn(xml))),
+      MORE,
     )
     refused(
       'XSW4: the signed one inside the evil one',
       await forged((xml) =>
         xml.replace(assertionIn(xml), evil(assertionIn(xml)).replace('</saml:Assertion>', `${assertionIn(xml)}</saml:Assertion>`)),
       ),
+      MORE,
     )
     refused(
       'XSW5: the evil one has the signature',
@@ -346,12 +352,14 @@ describe('attacks', () => {
         const signed = assertionIn(xml).replace(signatureIn(xml), '')
         return xml.replace(assertionIn(xml), evil(assertionIn(xml)).replace('<saml:Subject>', `${signatureIn(xml)}<saml:Subject>`) + signed)
       }),
+      MORE,
     )
     refused(
       'XSW7: in extensions',
       await forged((xml) =>
         xml.replace(assertionIn(xml), `<samlp:Extensions>${evil(assertionIn(xml))}</samlp:Extensions>${assertionIn(xml)}`),
       ),
+      MORE,
     )
     refused(
       'XSW8: in an object of the signature',
@@ -360,8 +368,23 @@ describe('attacks', () => {
         const signature = signatureIn(xml).replace('</ds:Signature>', `<ds:Object>${signed}</ds:Object></ds:Signature>`)
         return xml.replace(assertionIn(xml), evil(assertionIn(xml)).replace('<saml:Subject>', `${signature}<saml:Subject>`))
       }),
+      MORE,
     )
-    refused('one id twice', await forged((xml) => xml.replace(/<samlp:Status>/, `<samlp:Status ID="${/ID="(_a[^"]+)/.exec(xml)?.[1]}">`)))
+    refused(
+      'one id twice',
+      await forged((xml) => xml.replace(/<samlp:Status>/, `<samlp:Status ID="${/ID="(_a[^"]+)/.exec(xml)?.[1]}">`)),
+      'two of its elements have one id',
+    )
+    refused(
+      'the only one elsewhere',
+      await forged((xml) => xml.replace(assertionIn(xml), `<samlp:Extensions>${assertionIn(xml)}</samlp:Extensions>`)),
+      'its assertion is out of place',
+    )
+    refused(
+      'its signature elsewhere',
+      await forged((xml) => xml.replace(signatureIn(xml), '').replace('<samlp:Status>', `<samlp:Status>${signatureIn(xml)}`)),
+      'a signature is out of place',
+    )
   })
 
   test('comments, entities and instructions', async () => {

@@ -15,6 +15,7 @@ import { logs } from './commands/logs.ts'
 import { members } from './commands/members.ts'
 import { metadata } from './commands/metadata.ts'
 import { orgs } from './commands/orgs.ts'
+import { passkeys } from './commands/passkeys.ts'
 import { projects } from './commands/projects.ts'
 import { recover } from './commands/recover.ts'
 import { restore } from './commands/restore.ts'
@@ -57,6 +58,7 @@ const entries = [
   gen,
   auth,
   tokens,
+  passkeys,
   upgrade,
   backup,
   restore,

@@ -37,10 +37,11 @@ export interface Asking {
   readonly askCode: () => Promise<string>
   /** For a security key; `options`: WebAuthn's. */
   readonly askKey: (options: object) => Promise<Credential>
+  readonly makeKey: (options: object) => Promise<Credential>
 }
 
 /** One request to the auth API of the platform. */
-async function auth<T>(url: string, token: string | null, method: string, path: string, body?: unknown): Promise<T> {
+export async function auth<T>(url: string, token: string | null, method: string, path: string, body?: unknown): Promise<T> {
   const response = await fetch(`${url}/auth/v1${path}`, {
     method,
     headers: {
@@ -49,9 +50,10 @@ async function auth<T>(url: string, token: string | null, method: string, path: 
     },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   })
-  const answer = (await response.json()) as T & { error_code?: string; msg?: string }
+  const text = await response.text()
+  const answer = (text === '' ? null : JSON.parse(text)) as T & { error_code?: string; msg?: string }
   if (response.ok) return answer
-  throw new CliError({ code: answer.error_code ?? 'internal', message: answer.msg ?? 'The server refused.' }, response.status)
+  throw new CliError({ code: answer?.error_code ?? 'internal', message: answer?.msg ?? 'The server refused.' }, response.status)
 }
 
 /** The same session, after its second factor was shown. */
@@ -70,7 +72,7 @@ async function strengthen(url: string, token: string, { askCode, askKey }: Askin
 }
 
 /** The session of an address and a password. */
-async function sessionOf({ url, email, password }: Person): Promise<string> {
+export async function sessionOf({ url, email, password }: Person): Promise<string> {
   const stranger = makeClient({ name: url, url, token: null })
   return (await stranger.request<{ access_token: string }>('POST', '/session', { body: { email, password } })).access_token
 }
@@ -97,16 +99,16 @@ interface Wish extends Asking {
   readonly life: string | undefined
 }
 
-/** A personal access token, by a session that lives only for that: a token itself may not make others. */
-export async function makeTokenBy(url: string, session: string, { name, life, ...asking }: Wish): Promise<TokenWithText> {
+const WEAK: readonly string[] = ['mfa_required', 'insufficient_aal']
+
+/** Something that a token may not do, by a session that lives only for that. A second factor is asked for where the server wants one. */
+export async function whileSignedIn<R>(url: string, session: string, asking: Asking, work: (token: string) => Promise<R>): Promise<R> {
   let token = session
-  const make = () =>
-    makeClient({ name: url, url, token }).request<TokenWithText>('POST', '/tokens', { body: { name, ...(life ? { for: life } : {}) } })
   try {
-    return await make().catch(async (error: unknown) => {
-      if (!(error instanceof CliError) || error.shown.code !== 'mfa_required') throw error
+    return await work(token).catch(async (error: unknown) => {
+      if (!(error instanceof CliError) || !WEAK.includes(error.shown.code)) throw error
       token = await strengthen(url, token, asking)
-      return make()
+      return work(token)
     })
   } finally {
     await makeClient({ name: url, url, token })
@@ -114,3 +116,9 @@ export async function makeTokenBy(url: string, session: string, { name, life, ..
       .catch(() => undefined)
   }
 }
+
+/** A personal access token: a token itself may not make others. */
+export const makeTokenBy = (url: string, session: string, { name, life, ...asking }: Wish): Promise<TokenWithText> =>
+  whileSignedIn(url, session, asking, (token) =>
+    makeClient({ name: url, url, token }).request<TokenWithText>('POST', '/tokens', { body: { name, ...(life ? { for: life } : {}) } }),
+  )

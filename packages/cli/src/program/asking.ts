@@ -13,5 +13,6 @@ export const browsingOf = (context: Context, opens: boolean): Browsing => ({
 /** How somebody shows who they are besides a password. */
 export const askingOf = (url: string, browsing: Browsing): Asking => ({
   askCode: () => ask('Code of your second factor: '),
-  askKey: (options) => askAuthenticator(url, options, browsing),
+  askKey: (options) => askAuthenticator(url, 'get', options, browsing),
+  makeKey: (options) => askAuthenticator(url, 'create', options, browsing),
 })

@@ -28,6 +28,7 @@ const en = {
   signedIn: 'You are signed in.',
   authenticator: 'Passkey or security key',
   authenticatorIntro: 'A `sovra` command on this machine wants to sign you in. Go on only if you have just started it.',
+  authenticatorCreates: 'A `sovra` command on this machine wants to add a passkey to your account. Go on only if you have just started it.',
 }
 
 const fr: typeof en = {
@@ -68,6 +69,8 @@ const fr: typeof en = {
   signedIn: 'Vous êtes connecté.',
   authenticator: 'Clé d’accès ou clé de sécurité',
   authenticatorIntro: 'Une commande `sovra` de cette machine veut vous connecter. Ne continuez que si vous venez de la lancer.',
+  authenticatorCreates:
+    'Une commande `sovra` de cette machine veut ajouter une clé d’accès à votre compte. Ne continuez que si vous venez de la lancer.',
 }
 
 export type Texts = typeof en

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { isSovraError } from '../../base/errors.ts'
 import { eachRealm } from '../realm.testing.ts'
+import { readUser } from './account.ts'
 import { auditLog, createUser } from './admin.ts'
 import { demandCaptcha } from './captcha.ts'
 import { startReceiver, testRealm } from './realm.testing.ts'
@@ -96,6 +97,23 @@ eachRealm((_name, open) => {
     await endSessionOfUser(realm, user.id, null)
     assert.deepEqual(await sessionsOfUser(realm, user.id), [])
     assert.ok(realm.ended.includes(second.sessionId))
+  })
+
+  test('a token is good for its own session, and no longer than that', async () => {
+    const settings = { session_timebox: 600 }
+    const realm = testRealm(await open(), settings)
+    const enter = async (email: string) => {
+      await createUser(realm, { email, password: PASSWORD, email_confirm: true })
+      const { grant } = await signInByPassword(realm, { email, password: PASSWORD })
+      return { userId: grant.person.user.id, sessionId: grant.sessionId, aal: 'aal1' }
+    }
+    const [one, two] = [await enter('a@example.org'), await enter('b@example.org')]
+    assert.equal((await readUser(realm, one)).user.email, 'a@example.org')
+    await assert.rejects(readUser(realm, { ...one, sessionId: two.sessionId }), code('auth_session_not_found'), "another's")
+    realm.at += 600_000
+    await assert.rejects(readUser(realm, one), code('auth_session_not_found'), 'over')
+    await realm.transact((store) => store.deleteUser(two.userId))
+    await assert.rejects(readUser(realm, two), code('auth_user_gone'))
   })
 
   test('the log of the realm, searched', async () => {

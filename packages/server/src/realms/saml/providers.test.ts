@@ -51,6 +51,32 @@ eachRealm((_name, open) => {
     )
   })
 
+  test('the implicit flow ends in the browser that it began in', async () => {
+    const realm = testRealm(await open(), { saml: { enabled: true } })
+    const { id: providerId } = await createProvider(realm, { type: 'saml', metadata_xml: idp.metadata })
+    const begin = async () => {
+      const begun = await beginSaml(realm, serviceOf(realm, [KEY]), { providerId, domain: null, redirectTo: null, pkce: null })
+      return { cookie: begun.cookie!, relayState: new URL(begun.url).searchParams.get('RelayState') ?? '' }
+    }
+    const lured = await begin()
+    await assert.rejects(
+      landingOf(realm, lured.relayState, () => null),
+      code('auth_bad_oauth_state'),
+    )
+    await assert.rejects(
+      landingOf(realm, lured.relayState, () => lured.cookie.value),
+      code('auth_saml_relay_state_not_found'),
+      'used up',
+    )
+    const [mine, another] = [await begin(), await begin()]
+    await assert.rejects(
+      landingOf(realm, mine.relayState, () => another.cookie.value),
+      code('auth_bad_oauth_state'),
+    )
+    const landing = await landingOf(realm, another.relayState, (hash) => (hash === another.cookie.hash ? another.cookie.value : null))
+    assert.equal(landing.providerId, providerId)
+  })
+
   test('a relay state is good once, and goes with its flow and its provider', async () => {
     const realm = testRealm(await open(), {})
     const { id: providerId } = await createProvider(realm, { type: 'saml', metadata_xml: idp.metadata })
