@@ -185,6 +185,7 @@ describe('schemas and errors', () => {
         { additionalProperties: false },
       )
       app.post('/body', { schema: { body: Body } }, (request) => ({ name: request.body.name }))
+      app.post('/nothing', (request) => ({ body: request.body ?? null }))
       const Query = Type.Object({ limit: Type.Integer({ maximum: 10, default: 5 }), tag: Type.Optional(Type.Array(Type.String())) })
       app.get('/query', { schema: { querystring: Query } }, (request) => request.query)
       app.get('/params/:id', { schema: { params: Type.Object({ id: Type.Integer() }) } }, (request) => request.params)
@@ -257,6 +258,8 @@ describe('schemas and errors', () => {
     assert.equal((await post('/body', '<a/>', 'text/xml')).body.code, 'unsupported_media_type')
     assert.equal((await post('/body', `{"${CANARY}`)).body.code, 'invalid_json')
     assert.equal((await post('/body', '')).body.code, 'invalid_json')
+    assert.deepEqual((await post('/nothing', '')).body, { body: null })
+    assert.equal((await post('/nothing', '{')).body.code, 'invalid_json')
     const none = await call(`/nowhere?x=${CANARY}`)
     assert.equal(none.status, 404)
     assert.equal(none.body.code, 'not_found')

@@ -163,6 +163,12 @@ export function makeHttp(options: HttpOptions): Http {
     const unwatch = watchTls(options.tls, (pair) => (app.server as unknown as TlsServer).setSecureContext(pair), options.log)
     app.addHook('onClose', (_app, done) => done(void unwatch()))
   }
+  // Clients that name JSON as the type of every POST send it without a body too.
+  const parseJson = app.getDefaultJsonParser('error', 'error')
+  app.removeContentTypeParser('application/json')
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) =>
+    body === '' && request.routeOptions.schema?.body === undefined ? done(null) : parseJson(request, body as string, done),
+  )
   const missing = methodsOf(app as unknown as FastifyInstance, PARAMETER_LENGTH)
   app.decorate('missing', (request: FastifyRequest) => missing(request.method, request.url))
   app.setErrorHandler(answerError)

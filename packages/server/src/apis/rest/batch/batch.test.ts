@@ -86,6 +86,32 @@ describe('a batch', () => {
     assert.equal(results[2]?.headers['content-range'], '0-0/*')
   })
 
+  it('answers the rows of a write that a later request refers to', async () => {
+    const { status, text } = await send([
+      { method: 'POST', path: '/purchases', headers: { Prefer: 'count=exact' }, body: { note: 'referred' } },
+      { method: 'PATCH', path: '/purchases?id=eq.$0.id', body: { price: 3 } },
+      { method: 'GET', path: '/purchases?id=eq.%240.id&select=price' },
+      { method: 'POST', path: '/parts', body: { purchase: '$0.id', sku: 'literally $1.id' } },
+    ])
+    assert.equal(status, 200, text)
+    const results = JSON.parse(text) as Result[]
+    assert.deepEqual(
+      results.map((result) => [result.status, result.headers['preference-applied']]),
+      [
+        [201, 'return=representation, count=exact'],
+        [204, undefined],
+        [200, undefined],
+        [201, undefined],
+      ],
+    )
+    assert.deepEqual([results[1]?.body, results[2]?.body], [null, [{ price: 3 }]])
+    const said = await send([
+      { method: 'POST', path: '/purchases', headers: { Prefer: 'return=minimal' }, body: { note: 'kept to itself' } },
+      { method: 'GET', path: '/purchases?id=eq.$0.id' },
+    ])
+    assert.deepEqual([said.status, JSON.parse(said.text).code], [400, 'batch_reference'])
+  })
+
   const errors: readonly [what: string, list: unknown, status: number, code: string, index: number | null][] = [
     [
       'a failing statement',
@@ -132,7 +158,7 @@ describe('a batch', () => {
     [
       'a result without a body',
       [
-        { method: 'POST', path: '/purchases', body: {} },
+        { method: 'POST', path: '/purchases', headers: { Prefer: 'return=headers-only' }, body: {} },
         { method: 'GET', path: '/purchases?id=eq.$0.id' },
       ],
       400,

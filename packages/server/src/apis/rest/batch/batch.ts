@@ -15,7 +15,7 @@ import type { Space } from '../space.ts'
 import { claim, type Keyed, keep, keyedBy, oneByOne } from './answers.ts'
 import { type Made, printed, resultOf } from './print.ts'
 import { makeResolve, type Resolve } from './references.ts'
-import { BATCH_LIMITS, type BatchRequest, bodyOf, listOf, requestOf, valuesOf } from './request.ts'
+import { answeringRows, BATCH_LIMITS, type BatchRequest, bodyOf, listOf, requestOf, valuesOf } from './request.ts'
 
 /** A batch, all of whose requests have one caller. */
 export interface Batch {
@@ -71,10 +71,12 @@ export interface BatchAnswer {
 /** Runs the requests in their order in one transaction: all of them, or nothing of any. */
 export function runBatch(database: Database, catalogue: Catalogue, space: Space, batch: Batch, trace: BatchTrace): Promise<BatchAnswer> {
   trace.index = null
-  const requests = listOf(batch.text).map((item, index) => {
-    trace.index = index
-    return requestOf(item)
-  })
+  const requests = answeringRows(
+    listOf(batch.text).map((item, index) => {
+      trace.index = index
+      return requestOf(item)
+    }),
+  )
   trace.index = null
   return oneByOne(database.pool, batch.keyed, async () => {
     const attempt = (once: boolean) => transaction({ database, catalogue, space, batch, trace, once }, requests)

@@ -13,6 +13,12 @@ import { type Json, parseJson } from './json.ts'
 const WHOLE = /^\$(\d{1,4})(\.\$|(?:\.[\p{L}_][\p{L}\p{N}_]*|\."(?:[^"\\]|\\.)*"|\[\d{1,7}\]|\[\*\])+)$/u
 const STEP = /\.([\p{L}_][\p{L}\p{N}_]*)|\.("(?:[^"\\]|\\.)*")|\[(\d+)\]|(\[\*\])/gu
 
+/** The request that a text refers to as a whole; null: it is no reference. */
+export const referredBy = (text: string): number | null => {
+  const found = WHOLE.exec(text)
+  return found ? Number(found[1]) : null
+}
+
 /** What a request answered, as later ones may refer to it. */
 export interface Referable {
   /** Null: an answer without a body, or whose body is no JSON. */

@@ -2,7 +2,7 @@ import { fail } from '../../../base/errors.ts'
 import { mediaType } from '../parse/body.ts'
 import type { Verb } from '../prepare.ts'
 import { isRaw, type Json, mapTexts, parseJson } from './json.ts'
-import { type Resolve, unresolved } from './references.ts'
+import { type Resolve, referredBy, unresolved } from './references.ts'
 
 export const BATCH_TYPE = 'application/vnd.sovrabase.batch+json'
 
@@ -91,6 +91,41 @@ export function bodyOf({ body, headers }: BatchRequest, resolve: Resolve): Buffe
     return 'literal' in found ? found.literal : found.value
   })
   return Buffer.from(JSON.stringify(made))
+}
+
+/** Where a query says a reference: each is looked at once more, as a value, when it is bound. */
+const IN_QUERY = /\$(\d{1,4})[.[]/g
+
+/** Requests that this one refers to. */
+function referredTo({ url, headers, body }: BatchRequest): number[] {
+  const found = [...queryText(url).matchAll(IN_QUERY)].map(([, index]) => Number(index))
+  if (body === undefined || (typeof body === 'string' && !isJson(mediaType(headers['content-type'])))) return found
+  mapTexts(body, (text) => {
+    const index = referredBy(text)
+    if (index !== null) found.push(index)
+    return text
+  })
+  return found
+}
+
+function queryText(url: string): string {
+  try {
+    return decodeURIComponent(url)
+  } catch {
+    return url
+  }
+}
+
+/** A write to a table whose result a later request refers to answers its rows, unless it says itself what it answers. Pure. */
+export function answeringRows(requests: readonly BatchRequest[]): readonly BatchRequest[] {
+  const wanted = new Set(requests.flatMap(referredTo))
+  return requests.map((request, index) => {
+    const { prefer } = request.headers
+    const writes = !request.rpc && request.method !== 'GET' && request.method !== 'HEAD'
+    if (!writes || !wanted.has(index) || /(?:^|,)\s*return=/.test(prefer ?? '')) return request
+    const asked = 'return=representation'
+    return { ...request, headers: { ...request.headers, prefer: prefer ? `${prefer}, ${asked}` : asked } }
+  })
 }
 
 /** A value of the query string. What a reference gives is a value too, whatever it holds: the query was read before. */

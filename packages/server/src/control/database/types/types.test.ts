@@ -64,6 +64,8 @@ test('TypeScript: an unmodified supabase-js is typed with it', async () => {
     '__InternalSupabase: {',
   ])
     assert.ok(text.includes(part), `${part}\n${text}`)
+  // No client can embed what lies in another schema.
+  assert.ok(!text.includes('things_person_fkey'))
   // A type of a schema that is left out is written in place.
   assert.match(await types('ts'), /kind: "a" \| "b" \| null/)
 })

@@ -68,8 +68,10 @@ const writeLine =
 
 const list = (items: readonly string[]): string => `[${items.map(text).join(', ')}]`
 
-const relationships = ({ relationships: all }: ModelTable): string =>
-  all.length === 0
+/** Only what can be embedded: a table of another schema cannot, and one of the same name here would be taken for it. */
+const relationships = ({ schema: own, relationships: found }: ModelTable): string => {
+  const all = found.filter(({ schema }) => schema === own)
+  return all.length === 0
     ? 'Relationships: []'
     : `Relationships: [\n${all
         .map(({ name, columns, unique, relation, foreignColumns }) =>
@@ -84,6 +86,7 @@ const relationships = ({ relationships: all }: ModelTable): string =>
           ),
         )
         .join('\n')}\n]`
+}
 
 function relation(of: TypeOf, table: ModelTable, view: boolean): string {
   const row = [...table.columns.map(rowLine(of)), ...table.computed.map((field) => rowLine(of)({ ...field, nullable: true }))]
