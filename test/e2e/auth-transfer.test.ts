@@ -8,6 +8,7 @@ import { makeCli } from '../../packages/cli/src/cli.testing.ts'
 import { client } from '../auth.ts'
 import { startServer, type TestServer } from '../node.ts'
 import { createProject, type TestProject } from '../project.ts'
+import { until } from '../until.ts'
 
 let server: TestServer
 let project: TestProject
@@ -138,6 +139,33 @@ test('an export of Firebase with the parameters of its scrypt', async () => {
   const user = await enters('d@example.org', 'user1password')
   assert.deepEqual([user.app_metadata.firebase_uid, user.user_metadata.name], ['Ab[1]{', 'D "Q"'])
   assert.deepEqual(user.identities?.map(({ provider }) => provider).sort(), ['email', 'google'])
+})
+
+test('a row that is none is refused and the others come in; a file of another format is told; Ctrl-C, then again', async () => {
+  const target = await createProject(server, 'rows')
+  const row = (n: number) => JSON.stringify({ email: `row-${n}@example.org` })
+  const path = file('rows.ndjson', [row(1), '{"email": "torn', row(2), '[]', ''].join('\n'))
+  const done = await moved('import', target.ref, path)
+  assert.deepEqual([done.status, done.told.read, done.told.created, done.told.refused], [1, 4, 2, 2])
+  assert.deepEqual(
+    done.told.reasons.map(({ at }) => at),
+    ['line 2', 'line 4'],
+  )
+  const wrong = await sovra('auth', 'import', target.ref, file('x.csv', 'email\na@example.org\n'))
+  assert.match(wrong.stderr, /line 1: it is no object of JSON/)
+
+  const many = 15_000
+  const large = file('large.ndjson', Array.from({ length: many }, (_, n) => row(n + 10)).join('\n'))
+  const running = cli.start(['auth', 'import', target.ref, large, '--json'])
+  const count = async () => Number((await target.sql('select count(*)::int as n from auth.users'))[0]?.n)
+  await until(async () => (await count()) > 2)
+  running.child.kill('SIGINT')
+  const ended = await running.ended
+  const told = JSON.parse(ended.out) as { created: number; interrupted: boolean }
+  assert.deepEqual([ended.code, told.interrupted, told.created < many], [130, true, true], ended.err)
+  assert.equal(await count(), told.created + 2, 'what it says came in')
+  const again = await moved('import', target.ref, large)
+  assert.deepEqual([again.status, again.told.created, again.told.skipped], [0, many - told.created, told.created])
 })
 
 test('what goes out comes in elsewhere as it was', async () => {

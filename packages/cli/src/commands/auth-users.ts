@@ -32,16 +32,38 @@ async function* batches(rows: AsyncIterable<Read>): AsyncGenerator<Read[]> {
   if (batch.length > 0) yield batch
 }
 
+function refuse(tally: Tally, at: string, reason: string): void {
+  tally.refused++
+  if (tally.reasons.length < SHOWN) tally.reasons.push({ at, reason })
+}
+
 async function send(client: Client, ref: string, batch: readonly Read[], dryRun: boolean, tally: Tally): Promise<void> {
-  const body = { dry_run: dryRun, [batch[0]!.what]: batch.map(({ row }) => row) }
-  const { created, skipped, refused } = await client.request<Imported>('POST', `/projects/${ref}/auth/users/import`, { body })
   tally.read += batch.length
+  const good = batch.filter(({ bad }) => bad === undefined)
+  for (const { at, bad } of batch) if (bad !== undefined) refuse(tally, at, bad)
+  if (good.length === 0) return
+  const body = { dry_run: dryRun, [good[0]!.what]: good.map(({ row }) => row) }
+  const { created, skipped, refused } = await client.request<Imported>('POST', `/projects/${ref}/auth/users/import`, { body })
   tally.created += created
   tally.skipped += skipped
-  tally.refused += refused.length
-  for (const { index, reason } of refused)
-    if (tally.reasons.length < SHOWN) tally.reasons.push({ at: batch[index]?.at ?? String(index), reason })
+  for (const { index, reason } of refused) refuse(tally, good[index]?.at ?? String(index), reason)
 }
+
+/** Ctrl-C ends it after the batch under way, so that what came in is told; another one at once. */
+function interruption(): { readonly wanted: boolean; end(): void } {
+  let wanted = false
+  const interrupt = (): void => {
+    wanted = true
+  }
+  process.once('SIGINT', interrupt)
+  return {
+    get wanted() {
+      return wanted
+    },
+    end: () => void process.off('SIGINT', interrupt),
+  }
+}
+const INTERRUPTED = 130
 
 interface ImportOptions {
   readonly format: Format
@@ -67,18 +89,23 @@ export const importUsers = command<ImportOptions, [project: string, file: string
     const client = await context.client()
     const { ref } = await findProject(client, given)
     const tally: Tally = { read: 0, created: 0, skipped: 0, refused: 0, reasons: [] }
+    const interrupted = interruption()
     await context.spin('Reading', async (spinner) => {
       for await (const batch of batches(readUsers(file, format, hash))) {
         await send(client, ref, batch, dryRun, tally)
         spinner.say(`${tally.read} read, ${tally.created} ${dryRun ? 'would be created' : 'created'}, ${tally.refused} refused`)
+        if (interrupted.wanted) break
       }
     })
+    interrupted.end()
     const lines = [
+      ...(interrupted.wanted ? ['Interrupted. Run it again to go on: who came in is skipped.'] : []),
       `${tally.read} read: ${tally.created} ${dryRun ? 'would be created' : 'created'}, ${tally.skipped} known already, ${tally.refused} refused.`,
       ...tally.reasons.map(({ at, reason }) => `${at}: ${reason}`),
       ...(tally.refused > tally.reasons.length ? [`… and ${tally.refused - tally.reasons.length} more`] : []),
     ]
-    return { data: { ...tally, dry_run: dryRun }, text: lines.join('\n'), exit: tally.refused > 0 ? 1 : 0 }
+    const exit = interrupted.wanted ? INTERRUPTED : tally.refused > 0 ? 1 : 0
+    return { data: { ...tally, dry_run: dryRun, interrupted: interrupted.wanted }, text: lines.join('\n'), exit }
   },
 })
 

@@ -9,6 +9,8 @@ export interface Read {
   readonly row: Row
   /** Where it stands, for people. */
   readonly at: string
+  /** Why it is none. */
+  readonly bad?: string
 }
 
 export const FORMATS = ['sovrabase', 'supabase', 'firebase', 'csv'] as const
@@ -34,11 +36,29 @@ async function* linesOf(file: string): AsyncGenerator<string> {
   if (rest !== '') yield rest
 }
 
-function parsed(file: string, text: string, at: string): Row {
+/** Throws where it is none. */
+function parsed(text: string): Row {
+  const value: unknown = JSON.parse(text)
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error('it is no object')
+  return value as Row
+}
+
+/** One row, whatever it is. */
+function rowOf(what: Read['what'], at: string, make: () => Row): Read {
   try {
-    return Object(JSON.parse(text)) as Row
+    return { what, row: make(), at }
   } catch {
-    throw notReadable(file, `${at} is not JSON`)
+    return { what, row: {}, at, bad: 'it is no object of JSON' }
+  }
+}
+
+/** What cannot be read is one row that is refused; a file that begins so is of another format. */
+async function* wellBegun(file: string, rows: AsyncIterable<Read>): AsyncGenerator<Read> {
+  let begun = false
+  for await (const read of rows) {
+    if (read.bad !== undefined && !begun) throw notReadable(file, `${read.at}: ${read.bad}`)
+    begun = true
+    yield read
   }
 }
 
@@ -47,7 +67,7 @@ async function* ours(file: string): AsyncGenerator<Read> {
   let number = 0
   for await (const line of linesOf(file)) {
     number++
-    if (line.trim() !== '') yield { what: 'users', row: parsed(file, line, `line ${number}`), at: `line ${number}` }
+    if (line.trim() !== '') yield rowOf('users', `line ${number}`, () => parsed(line))
   }
 }
 
@@ -63,14 +83,14 @@ const JSON_COLUMNS: Readonly<Record<string, string>> = {
 }
 const BOOLEANS = new Set(['is_sso_user', 'is_anonymous'])
 
-function fromColumns(file: string, columns: readonly string[], line: string, at: string): Row {
+function fromColumns(columns: readonly string[], line: string): Row {
   const row: Record<string, unknown> = {}
   for (const [i, text] of line.split('\t').entries()) {
     const name = columns[i] ?? ''
     const value = field(text)
     if (value === null) continue
     const json = JSON_COLUMNS[name]
-    if (json !== undefined) row[json] = parsed(file, value, `${name} of ${at}`)
+    if (json !== undefined) row[json] = parsed(value)
     else row[name] = BOOLEANS.has(name) ? value === 't' : value
   }
   return row
@@ -92,9 +112,10 @@ async function* supabase(file: string): AsyncGenerator<Read> {
     } else if (line.startsWith('\\.')) open = null
     else {
       const at = `line ${number}`
-      const row = fromColumns(file, open.columns, line.replace(/\r$/, ''), at)
+      const { what, columns } = open
+      const read = rowOf(what, at, () => fromColumns(columns, line.replace(/\r$/, '')))
       // Soft-deleted people have nothing left to bring. Identities come in their own table.
-      if (row.deleted_at === undefined) yield { what: open.what, row: open.what === 'users' ? { ...row, identities: [] } : row, at }
+      if (read.row.deleted_at === undefined) yield what === 'users' ? { ...read, row: { ...read.row, identities: [] } } : read
     }
   }
 }
@@ -199,12 +220,20 @@ function fromFirebase(user: Row, hash: FirebaseHash | null): Row {
   }
 }
 
+function hashOf(file: string): FirebaseHash {
+  try {
+    return parsed(readFileSync(file, 'utf8')) as unknown as FirebaseHash
+  } catch (cause) {
+    throw notReadable(file, (cause as Error).message)
+  }
+}
+
 async function* firebase(file: string, hashFile: string | undefined): AsyncGenerator<Read> {
-  const hash = hashFile === undefined ? null : (parsed(hashFile, readFileSync(hashFile, 'utf8'), hashFile) as unknown as FirebaseHash)
+  const hash = hashFile === undefined ? null : hashOf(hashFile)
   let number = 0
   for await (const text of objectsOf(file)) {
     const at = `user ${++number}`
-    yield { what: 'users', row: fromFirebase(parsed(file, text, at), hash), at }
+    yield rowOf('users', at, () => fromFirebase(parsed(text), hash))
   }
 }
 
@@ -281,6 +310,6 @@ async function* csv(file: string): AsyncGenerator<Read> {
 /** The users of a file, one by one: it is never held whole. */
 export function readUsers(file: string, format: Format, hashFile?: string): AsyncGenerator<Read> {
   if (format === 'csv') return csv(file)
-  if (format === 'firebase') return firebase(file, hashFile)
-  return format === 'supabase' ? supabase(file) : ours(file)
+  if (format === 'firebase') return wellBegun(file, firebase(file, hashFile))
+  return wellBegun(file, format === 'supabase' ? supabase(file) : ours(file))
 }
