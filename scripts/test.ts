@@ -1,22 +1,26 @@
-import { spawn } from 'node:child_process'
-import { globSync } from 'node:fs'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { availableParallelism, tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { dirname, join, relative, resolve } from 'node:path'
+import { type EventData, run } from 'node:test'
+import { spec } from 'node:test/reporters'
 import { mariadbMissing, type ServerName, SHARED, server } from '../test/engines.ts'
+import { SEED } from '../test/seed.ts'
+import { makeSeed, makeWorkspace } from '../test/workspace.ts'
 
-/** Everything that is a test; end-to-end ones last, since they load the machine. */
+const ROOT = resolve(import.meta.dirname, '..')
 const ALL = ['packages/**/*.test.ts', 'test/*.test.ts', 'test/**/*.test.ts']
 /** Files at once: they wait for engines half of the time. */
-const FILES_PER_CORE = 1.5
+const FILES_PER_CORE = 2
 /** ms of one test or suite: generous, since CI's machine is shared. */
-const TEST_LIMIT = '400000'
+const TEST_LIMIT = 400_000
+/** From so many files that start servers on, what each of these would make anew is made once. */
+const WORTH_A_SEED = 3
+/** ms that each file took when it ran last: a hint for the order, nothing depends on it. */
+const TIMES = join(ROOT, '.cache/test-times.json')
+/** ms of a file that was not measured, and for each server that it starts. */
+const GUESS = { file: 1_000, server: 5_000 }
 
-interface Counts {
-  readonly passed: number
-  readonly failed: number
-  readonly skipped: number
-}
+type Times = Record<string, number>
 
 /** One server of each kind for the whole run: starting them for each file would cost more than the tests. */
 async function startEngines(): Promise<string> {
@@ -29,38 +33,70 @@ function select(args: readonly string[]): { options: string[]; files: string[] }
   const options = args.filter((arg) => arg.startsWith('-'))
   const wanted = args.filter((arg) => !arg.startsWith('-'))
   const found = (wanted.length > 0 ? wanted : ALL).flatMap((glob) => globSync(glob, { exclude: (path) => path.includes('node_modules') }))
-  return { options, files: [...new Set(found)] }
+  return { options, files: [...new Set(found.map((file) => resolve(file)))] }
 }
 
-async function run(options: readonly string[], files: readonly string[], summary: string): Promise<number> {
-  const report = resolve(import.meta.dirname, '../test/summary.ts')
-  const cores = Math.max(2, Math.round(availableParallelism() * FILES_PER_CORE))
-  const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout', `--test-reporter=${report}`]
-  const args = [
-    '--test',
-    `--test-concurrency=${cores}`,
-    `--test-timeout=${TEST_LIMIT}`,
-    ...reporters,
-    `--test-reporter-destination=${summary}`,
-  ]
-  const env = { ...process.env, [SHARED]: await startEngines() }
-  const child = spawn(process.execPath, [...args, ...options, ...files], { stdio: 'inherit', env })
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
-  return new Promise((done) => child.on('exit', (code, signal) => done(signal ? 1 : (code ?? 1))))
+function measured(): Times {
+  try {
+    return JSON.parse(readFileSync(TIMES, 'utf8')) as Times
+  } catch {
+    return {}
+  }
+}
+
+const keyOf = (file: string): string => relative(ROOT, file)
+const serversIn = (file: string): number => readFileSync(file, 'utf8').match(/\b(startServer|runServer)\(/g)?.length ?? 0
+
+/** The longest first: one that began last would run on alone. */
+function ordered(files: readonly string[], times: Times): string[] {
+  const weight = (file: string): number => times[keyOf(file)] ?? GUESS.file + GUESS.server * serversIn(file)
+  const weights = new Map(files.map((file) => [file, weight(file)]))
+  return files.toSorted((a, b) => (weights.get(b) ?? 0) - (weights.get(a) ?? 0))
+}
+
+/** What the files find in their environment. */
+async function prepare(files: readonly string[], workspace: string): Promise<void> {
+  const many = files.filter((file) => serversIn(file) > 0).length >= WORTH_A_SEED
+  const [engines, seed] = await Promise.all([startEngines(), many ? makeSeed(workspace) : undefined])
+  Object.assign(process.env, { [SHARED]: engines }, seed === undefined ? {} : { [SEED]: seed })
+}
+
+type Counts = EventData.TestSummary['counts']
+
+/** Runs them, and notes how long each took; answers the counts of the whole run. */
+async function runFiles(options: readonly string[], files: readonly string[], times: Times): Promise<Counts | undefined> {
+  let counts: Counts | undefined
+  const concurrency = Math.max(2, Math.round(availableParallelism() * FILES_PER_CORE))
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop.abort())
+  const events = run({ files: ordered(files, times), concurrency, timeout: TEST_LIMIT, execArgv: options, signal: stop.signal })
+  // A file is itself a test of its name.
+  events.on('test:complete', ({ name, details }) => {
+    if (files.includes(name)) times[keyOf(name)] = Math.round(details.duration_ms)
+  })
+  // One such event a file, and a last one of the run, which names no file.
+  events.on('test:summary', (data) => {
+    if (data.file === undefined) counts = data.counts
+  })
+  for await (const text of events.compose(new spec())) process.stdout.write(text as string)
+  return counts
+}
+
+function conclude(counts: Counts | undefined): number {
+  const { tests = 0, passed = 0, skipped = 0, todo = 0 } = counts ?? {}
+  const failed = tests - passed - skipped - todo
+  console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
+  return failed > 0 || passed === 0 ? 1 : 0
 }
 
 const { options, files } = select(process.argv.slice(2))
-const dir = await mkdtemp(join(tmpdir(), 'sovra-run-'))
-const summary = join(dir, 'summary.json')
-let code = 1
-try {
-  if (files.length > 0) code = await run(options, files, summary)
-  const counts = JSON.parse(await readFile(summary, 'utf8').catch(() => '{"passed":0,"failed":0,"skipped":0}')) as Counts
-  const { failed } = counts
-  console.log(`${counts.passed} passed, ${failed} failed${counts.skipped > 0 ? `, ${counts.skipped} skipped` : ''}`)
-  if (failed > 0 || counts.passed === 0) code = code || 1
-} finally {
-  await rm(dir, { recursive: true, force: true })
-}
-// The engines are children of this process: they end with it.
+const workspace = makeWorkspace()
+process.env.TMPDIR = workspace
+// The engines are children of this process and end with it; what they leave is removed before.
+process.on('exit', () => rmSync(workspace, { recursive: true, force: true, maxRetries: 20, retryDelay: 20 }))
+await prepare(files, workspace)
+const times = measured()
+const code = conclude(await runFiles(options, files, times))
+mkdirSync(dirname(TIMES), { recursive: true })
+writeFileSync(TIMES, JSON.stringify(times, null, 1))
 process.exit(code)

@@ -1,8 +1,8 @@
 /** Starts a real server for a test file: own data directory, free ports, gone with the test process. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { newDataDir } from './seed.ts'
 import { until } from './until.ts'
 
 const root = resolve(import.meta.dirname, '..')
@@ -89,7 +89,7 @@ export function runServer(
 }
 
 export async function startServer(options: StartOptions = {}): Promise<TestServer> {
-  const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'sovra-test-'))
+  const dataDir = options.dataDir ?? newDataDir()
   let text = ''
   const env = {
     ...process.env,

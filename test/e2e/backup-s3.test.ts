@@ -11,6 +11,7 @@ import { newIdentity } from '../../packages/server/src/base/archive/seal.ts'
 import { startServer, type TestServer } from '../node.ts'
 import { createProject, metric, ORGANISATION, openProject, type ProjectBody, type TestProject } from '../project.ts'
 import { ACCESS, type S3Server, startS3 } from '../s3.ts'
+import { newDataDir } from '../seed.ts'
 import { until } from '../until.ts'
 
 const PATIENCE = 120_000
@@ -88,7 +89,7 @@ describe('backups and archives in S3', () => {
     const elsewhere = join(home, 'elsewhere')
     const done = await cli.run(['restore', made.place, '--data-dir', elsewhere, '--identity-file', identityFile()], { env: env() })
     assert.equal(done.code, 0, done.err)
-    const second = await startServer({ dataDir: elsewhere, env: common })
+    const second = await startServer({ dataDir: newDataDir(elsewhere), env: common })
     try {
       const url = shop.url.replace(/^http:\/\/[^/]+/, second.url)
       const client = createClient(url, shop.anon, { auth: { persistSession: false } })

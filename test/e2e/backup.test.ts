@@ -20,6 +20,7 @@ import { type Cli, makeCli } from '../../packages/cli/src/cli.testing.ts'
 import { newIdentity } from '../../packages/server/src/base/archive/seal.ts'
 import { startServer, type TestServer } from '../node.ts'
 import { createProject, openProject, type ProjectBody, rest, type TestProject } from '../project.ts'
+import { newDataDir } from '../seed.ts'
 import { until } from '../until.ts'
 
 const PASSPHRASE = 'correct horse battery staple'
@@ -203,7 +204,7 @@ describe('backup and restore', () => {
       [],
     )
     dataDir = elsewhere
-    server = await startServer({ dataDir: elsewhere, env: { SOVRABASE_DEMO: 'off' } })
+    server = await startServer({ dataDir: newDataDir(elsewhere), env: { SOVRABASE_DEMO: 'off' } })
     for (const project of [awake, asleep]) {
       const url = project.url.replace(/^http:\/\/[^/]+/, server.url)
       const client = createClient(url, project.anon, { auth: { persistSession: false } })

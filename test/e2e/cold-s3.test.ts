@@ -1,20 +1,20 @@
 /** Packed projects in a real S3 server: killed in the middle of each way, a store that is away, a pack that is damaged. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { makeCli } from '../../packages/cli/src/cli.testing.ts'
 import { startServer, type TestServer } from '../node.ts'
 import { createProject, openProject, type TestProject } from '../project.ts'
 import { ACCESS, type S3Server, startS3 } from '../s3.ts'
+import { newDataDir } from '../seed.ts'
 import { type SlowWay, slowWay } from '../slow-way.ts'
 import { until } from '../until.ts'
 
 const PATIENCE = 150_000
 /** Less than a pack, more than what is said around it. */
 const MIDDLE = 300_000
-const dataDir = mkdtempSync(join(tmpdir(), 'sovra-test-'))
+const dataDir = newDataDir()
 const cli = makeCli(() => dataDir)
 let s3: S3Server
 let way: SlowWay

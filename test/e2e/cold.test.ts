@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { copyFileSync, existsSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { startServer, type TestServer } from '../node.ts'
 import { createProject, openProject, type TestProject } from '../project.ts'
+import { newDataDir } from '../seed.ts'
 import { until } from '../until.ts'
 
-const dataDir = mkdtempSync(join(tmpdir(), 'sovra-test-'))
+const dataDir = newDataDir()
 const cold = join(dataDir, 'cold')
 const projects = join(dataDir, 'projects')
 const env = { SOVRABASE_DEMO: 'off', SOVRABASE_DISK_COLD_AFTER: '1s', SOVRABASE_SLEEP_AFTER: 'off' }

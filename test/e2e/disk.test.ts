@@ -1,14 +1,13 @@
 /** What takes the disk; and a disk that is nearly full. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rmSync } from 'node:fs'
 import { after, test } from 'node:test'
 import { makeCli } from '../../packages/cli/src/cli.testing.ts'
 import { startServer, type TestServer } from '../node.ts'
 import { createProject, metric, organisation, rest, type TestProject } from '../project.ts'
+import { newDataDir } from '../seed.ts'
 
-const dataDir = mkdtempSync(join(tmpdir(), 'sovra-disk-'))
+const dataDir = newDataDir()
 const cli = makeCli(() => dataDir)
 let server: TestServer
 let project: TestProject

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { makeCli } from '../../packages/cli/src/cli.testing.ts'
 import { startServer, type TestServer } from '../node.ts'
 import { createProject, openProject } from '../project.ts'
+import { newDataDir } from '../seed.ts'
 import { until } from '../until.ts'
 
 /** What a collector got. */
@@ -19,7 +18,7 @@ const collector = createServer((request, response) => {
   request.on('end', () => response.writeHead(200, { 'content-type': 'application/json' }).end('{}'))
 })
 await new Promise<void>((resolve) => collector.listen(0, '127.0.0.1', resolve))
-const dataDir = mkdtempSync(join(tmpdir(), 'sovra-test-'))
+const dataDir = newDataDir()
 const env = {
   SOVRABASE_DEMO: 'off',
   SOVRABASE_LOG_OTLP_URL: `http://127.0.0.1:${(collector.address() as AddressInfo).port}/v1/logs`,

@@ -1,13 +1,13 @@
 /** Projects of the former major of PostgreSQL under this version, and their way to the current one: on real clusters, by pg_upgrade. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { Service } from '@sovrabase/contract/service'
 import { makeCli } from '../../packages/cli/src/cli.testing.ts'
 import { startServer, type TestServer } from '../node.ts'
 import { createProject, openProject, type ProjectBody, rest, type TestProject } from '../project.ts'
+import { newDataDir } from '../seed.ts'
 import { until } from '../until.ts'
 
 const TOOLS = process.env.SOVRA_TOOLS_DIR || resolve(import.meta.dirname, '../../.cache/tools')
@@ -22,7 +22,7 @@ const FACTS = `select current_setting('data_checksums') as checksums, current_se
   (select count(*)::int from pg_collation where collprovider = 'c' and collname not in ('C', 'POSIX')) as collations,
   (select tags -> 'n' from public.notes where id = 7) as tag, (select datlocprovider::text from pg_database where datname = 'postgres') as provider`
 
-const dataDir = mkdtempSync(join(tmpdir(), 'sovra-major-'))
+const dataDir = newDataDir()
 const cli = makeCli(() => dataDir)
 let server: TestServer
 let current = ''

@@ -11,6 +11,7 @@ import { openDatabase } from '../../packages/server/src/base/db/database.ts'
 import { type Engine, startPostgres } from '../engines.ts'
 import { runServer, startServer, type TestServer } from '../node.ts'
 import { createProject, type TestProject } from '../project.ts'
+import { newDataDir } from '../seed.ts'
 import { until } from '../until.ts'
 
 const PASSPHRASE = { SOVRABASE_BACKUP_PASSPHRASE: 'correct horse battery staple' }
@@ -86,7 +87,7 @@ describe('metadata on a PostgreSQL', () => {
     assert.match(again.err, /metadata_used/)
     const absent = await cli.run(['metadata', 'import', join(home, 'nowhere')], { env })
     assert.deepEqual([absent.code, /copy_unreadable|nowhere/.test(absent.err)], [1, true], absent.err)
-    server = await startServer({ dataDir: restored, env: on('two') })
+    server = await startServer({ dataDir: newDataDir(restored), env: on('two') })
     assert.deepEqual(await titles(server), [{ title: 'mine' }])
     assert.equal((await createProject(server, 'more')).ref.length, 20)
     const busy = await cli.run(['metadata', 'import'], { env })
@@ -97,7 +98,7 @@ describe('metadata on a PostgreSQL', () => {
   test('or from the file, without a database server', async () => {
     const restored = join(home, 'plain')
     assert.equal((await cli.run(['restore', backup, '--data-dir', restored], { env: PASSPHRASE })).code, 0)
-    server = await startServer({ dataDir: restored, env: { SOVRABASE_DEMO: 'off' } })
+    server = await startServer({ dataDir: newDataDir(restored), env: { SOVRABASE_DEMO: 'off' } })
     assert.deepEqual(await titles(server), [{ title: 'mine' }])
   })
 })

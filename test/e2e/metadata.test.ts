@@ -8,6 +8,7 @@ import { mariadbMissing } from '../engines.ts'
 import { databaseFor } from '../metadata-database.ts'
 import { startServer } from '../node.ts'
 import { createProject, openProject, rest } from '../project.ts'
+import { newDataDir } from '../seed.ts'
 
 for (const name of ['sqlite', 'postgresql', 'mariadb'] as const) {
   const skip = name === 'mariadb' && process.env.CI !== 'true' ? (mariadbMissing() ?? false) : false
@@ -16,7 +17,7 @@ for (const name of ['sqlite', 'postgresql', 'mariadb'] as const) {
     t.after(() => rmSync(parent, { recursive: true, force: true }))
     const { env, remove } = await databaseFor(name)
     t.after(remove)
-    const options = { dataDir: join(parent, 'data'), env: { SOVRABASE_DEMO: 'off', ...env } }
+    const options = { dataDir: newDataDir(join(parent, 'data')), env: { SOVRABASE_DEMO: 'off', ...env } }
 
     const first = await startServer(options)
     t.after(() => first.kill())

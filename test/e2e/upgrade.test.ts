@@ -9,6 +9,7 @@ import { makeCli } from '../../packages/cli/src/cli.testing.ts'
 import { FIXTURES, type FixtureProject, ROWS, unpackFixture } from '../fixtures/data.ts'
 import { runServer, startServer, type TestServer } from '../node.ts'
 import { openProject, type ProjectBody, rest } from '../project.ts'
+import { newDataDir } from '../seed.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 const SYSTEM = join(root, 'packages/server/src/runtime/engines/postgres/system')
@@ -38,7 +39,7 @@ describe('data of a former version', () => {
     test(`${fixture} boots, migrates and serves: same keys, same passwords, every row`, async (t) => {
       const dataDir = join(parent, fixture)
       const projects = await unpackFixture(fixture, dataDir)
-      const server = await startServer({ dataDir, env: ENV })
+      const server = await startServer({ dataDir: newDataDir(dataDir), env: ENV })
       t.after(() => server.kill())
       assert.ok(readdirSync(join(dataDir, 'snapshots')).some((name) => name.includes('-before-')))
       for (const { ref, service, anon, password } of projects) {
@@ -69,7 +70,7 @@ describe('upgrades that fail', () => {
     const dataDir = join(parent, 'metadata')
     const [project] = await unpackFixture(fixture, dataDir)
     assert.ok(project)
-    const before = await startServer({ dataDir, env: ENV })
+    const before = await startServer({ dataDir: newDataDir(dataDir), env: ENV })
     assert.equal(await before.kill(), 0)
     const newer = nextVersion('throws', (source) => {
       const file = join(source, 'metadata/migrations/index.ts')
@@ -86,7 +87,7 @@ describe('upgrades that fail', () => {
     assert.equal(failed.code, 2, failed.output)
     assert.match(failed.output, /zz_throws/)
     assert.match(failed.output, /the metadata is as it was before/)
-    const server = await startServer({ dataDir, env: ENV })
+    const server = await startServer({ dataDir: newDataDir(dataDir), env: ENV })
     t.after(() => server.kill())
     const again = await openProject(server, project.ref)
     assert.equal((await rest(again, project.service, 'GET', '/notes')).status, 200)
@@ -97,7 +98,7 @@ describe('upgrades that fail', () => {
     const dataDir = join(parent, 'system')
     const [shop, diary] = await unpackFixture(fixture, dataDir)
     assert.ok(shop && diary)
-    const before = await startServer({ dataDir, env: ENV })
+    const before = await startServer({ dataDir: newDataDir(dataDir), env: ENV })
     await (await openProject(before, shop.ref)).sql('create table public.marked (id int)')
     assert.equal(await before.kill(), 0)
     const number = String(VERSION + 1).padStart(4, '0')
