@@ -113,6 +113,25 @@ export const DIALECT: readonly Case[] = [
     status: 400,
     error: { code: 'PGRST102', message: 'Empty or invalid csv' },
   },
+  {
+    request: 'GET /notes?select=id,clients(*)',
+    status: 400,
+    // Two letters are like those of "notes_labels", but none of them are next to each other.
+    error: { code: 'PGRST200', hint: null },
+  },
+  {
+    request: 'GET /clients',
+    headers: { accept: 'application/vnd.pgrst.plan; options=wal|analyze, text/odd;q=0.5' },
+    status: 406,
+    error: {
+      code: 'PGRST107',
+      message:
+        'None of these media types are available: application/vnd.pgrst.plan+text; for="application/json"; options=analyze|wal, text/odd',
+    },
+  },
+  // and orders and filters
+  { request: 'GET /rpc/many?n=3&order=pgrst_scalar.desc&pgrst_scalar=gt.1', status: 200, json: [3, 2] },
+  { request: 'GET /rpc/add_them?a=1&limit=0', status: 200, json: 11 },
   // names that hide others
   {
     request: 'POST /letters?select=e,same_letters(letters)',

@@ -50,8 +50,33 @@ export function negotiate(accept: string | undefined, openapi = false, producer:
     if (media !== null) return media
   }
   throw fail('PGRST107', {
-    types: asked.map(({ type, parameters }) => [type, ...parameters.filter((text) => !text.startsWith('q='))].join(';')).join(', '),
+    types: asked
+      .map(({ type, parameters }) =>
+        shownType(
+          type,
+          parameters.filter((text) => !text.startsWith('q=')),
+        ),
+      )
+      .join(', '),
   })
+}
+
+/** A type as the reference names it where it cannot be made: its own as it understood them, any other as it came. */
+function shownType(type: string, parameters: readonly string[]): string {
+  const own = /^application\/vnd\.pgrst\.(object|array|plan)(?:\+(json|text))?$/.exec(type)
+  if (own === null) return [type, ...parameters].join(';')
+  const stripped = parameters.includes('nulls=stripped') ? ';nulls=stripped' : ''
+  switch (own[1]) {
+    case 'object':
+      return `application/vnd.pgrst.object+json${stripped}`
+    case 'array':
+      return stripped === '' ? 'application/json' : `application/vnd.pgrst.array+json${stripped}`
+    default: {
+      const { of, options } = planParameters(parameters)
+      const [base = '', ...more] = of.split(';')
+      return planType(own[2] === 'json' ? 'json' : 'text', shownType(base, more), options)
+    }
+  }
 }
 
 function dataMedia(type: string, parameters: readonly string[], producer: Producer): Media | null {
@@ -86,12 +111,24 @@ function dataMedia(type: string, parameters: readonly string[], producer: Produc
 
 const PLAN_OPTIONS = ['analyze', 'verbose', 'settings', 'buffers', 'wal'] as const
 
-function planMedia(format: 'json' | 'text', parameters: readonly string[], producer: Producer): Media | null {
+function planParameters(parameters: readonly string[]): { readonly of: string; readonly options: readonly string[] } {
   const parameter = (name: string) => parameters.find((text) => text.startsWith(name))?.slice(name.length)
-  const [type = '', ...more] = (parameter('for=') ?? 'application/json').replaceAll('"', '').split(';')
-  const of = dataMedia(type, more, { ...producer, plans: false })
   const asked = (parameter('options=') ?? '').split('|')
-  return of === null ? null : { kind: 'plan', of, format, options: PLAN_OPTIONS.filter((option) => asked.includes(option)) }
+  return {
+    of: (parameter('for=') ?? 'application/json').replaceAll('"', ''),
+    options: PLAN_OPTIONS.filter((option) => asked.includes(option)),
+  }
+}
+
+function planMedia(format: 'json' | 'text', parameters: readonly string[], producer: Producer): Media | null {
+  const { of, options } = planParameters(parameters)
+  const [type = '', ...more] = of.split(';')
+  const media = dataMedia(type, more, { ...producer, plans: false })
+  return media === null ? null : { kind: 'plan', of: media, format, options }
+}
+
+function planType(format: string, of: string, options: readonly string[]): string {
+  return `application/vnd.pgrst.plan+${format}; for="${of}"${options.length === 0 ? '' : `; options=${options.join('|')}`}`
 }
 
 /** 2.0 is what PostgREST's clients read; 3.1 is answered to who asks for it. */
@@ -135,9 +172,7 @@ function bareType(media: Media): string {
       return media.type
     case 'custom':
       return media.handler.type
-    case 'plan': {
-      const options = media.options.length === 0 ? '' : `; options=${media.options.join('|')}`
-      return `application/vnd.pgrst.plan+${media.format}; for="${bareType(media.of)}"${options}`
-    }
+    case 'plan':
+      return planType(media.format, bareType(media.of), media.options)
   }
 }

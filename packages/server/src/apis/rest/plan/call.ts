@@ -6,7 +6,7 @@ import { appliedPreferences } from './applied.ts'
 import { nearest } from './nearest.ts'
 import { explainStatement, readNeeds, totalSql } from './read.ts'
 import { askedSql, bodySql, guardedResponseSql, guardSql, ROWS, responseSql, shownMedia, withinSql } from './result.ts'
-import { type SelectOptions, selectSql, windowSql } from './select.ts'
+import { type SelectOptions, selectSql } from './select.ts'
 import { ident, Params, qualified } from './sql.ts'
 import { buildTree } from './tree.ts'
 import type { BodyShape, Plan, PlanInput } from './types.ts'
@@ -31,8 +31,8 @@ export function planCall(input: PlanInput, routine: Routine, body: BodyShape | n
   const call = callSql(input, routine, body, params, scalar)
   const readOnly = body === null || routine.volatility !== 'volatile'
   const options: SelectOptions = { maxRows: input.maxRows, source: SOURCE, bare: false }
-  const window = scalar && routine.returnsSet ? windowSql(root, params, input.maxRows) : ''
-  const rows = scalar ? `select * from ${SOURCE}${window === '' ? '' : ` ${window}`}` : selectSql(root, params, options)
+  // Of one value there is nothing to choose from; a set of values is cut and ordered as rows are.
+  const rows = scalar && !routine.returnsSet ? `select * from ${SOURCE}` : selectSql(root, params, options)
   const counted = totalSql(root, params, options, prefer.count) ?? 'null'
   // Past the end is an error, which must leave nothing written.
   const total = readOnly || root.offset === null || counted === 'null' ? counted : withinSql(counted, params.value(root.offset))

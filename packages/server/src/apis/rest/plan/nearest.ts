@@ -1,11 +1,21 @@
-/** The candidate that is most like a name, if alike enough (0 … 1): for "Perhaps you meant …". Pure. */
+/**
+ * The candidate that is most like a name, if alike enough (0 … 1): for "Perhaps you meant …". As the reference does, only candidates that
+ * share three characters in a row with the name are compared; only if none of those will do, those that share two. Pure.
+ */
 export function nearest(name: string, candidates: Iterable<string>, least: number): string | null {
+  const all = [...candidates]
+  return closest(name, all, least, 3) ?? closest(name, all, least, 2)
+}
+
+function closest(name: string, candidates: readonly string[], least: number, size: number): string | null {
+  const grams = gramsOf(name, size)
   let best: string | null = null
   let score = least
   for (const candidate of candidates) {
     const longer = Math.max(name.length, candidate.length)
     // Not worth computing where the lengths alone decide.
     if (longer === 0 || longer > MAX_LENGTH || Math.min(name.length, candidate.length) / longer < score) continue
+    if (grams.isDisjointFrom(gramsOf(candidate, size))) continue
     const alike = 1 - distance(name.toLowerCase(), candidate.toLowerCase()) / longer
     if (alike > score || (alike === score && best === null)) {
       best = candidate
@@ -13,6 +23,12 @@ export function nearest(name: string, candidates: Iterable<string>, least: numbe
     }
   }
   return best
+}
+
+/** Runs of letters and digits; where the name begins and ends counts as one. */
+function gramsOf(name: string, size: number): Set<string> {
+  const letters = `-${name.toLowerCase().replaceAll(/[^\p{L}\p{N} ,]/gu, '')}-`
+  return new Set(Array.from({ length: Math.max(letters.length - size + 1, 1) }, (_, i) => letters.slice(i, i + size)))
 }
 
 const MAX_LENGTH = 128
