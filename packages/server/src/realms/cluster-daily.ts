@@ -45,8 +45,9 @@ const ENTRY = (n: number): string => `insert into auth.audit_log_entries (id, pa
   values ($${n}::uuid, $${n + 1}::json, $${n + 2}::timestamptz, $${n + 3})`
 const entryOf = ({ id, payload, createdAt, ip }: AuditEntry): Param[] => [id, JSON.stringify(payload), at(createdAt), ip]
 
-const ROTATE = `with used as (update auth.refresh_tokens set revoked = true, updated_at = $1::timestamptz where token = $2 and revoked = false),
-  gone_on as (update auth.sessions set refreshed_at = $1::timestamptz, updated_at = $1::timestamptz where id = $3::uuid),
+// The session before its tokens, as whoever removes a session locks them: the other way round they would wait for each other.
+const ROTATE = `with gone_on as (update auth.sessions set refreshed_at = $1::timestamptz, updated_at = $1::timestamptz where id = $3::uuid returning id),
+  used as (update auth.refresh_tokens set revoked = true, updated_at = $1::timestamptz from gone_on where token = $2 and revoked = false),
   next as (insert into auth.refresh_tokens (token, user_id, session_id, parent, created_at, updated_at, revoked)
     values ($4, $5, $3::uuid, $6, $7::timestamptz, $7::timestamptz, false))
   ${ENTRY(8)}`
@@ -74,9 +75,9 @@ const BEGIN = (entry: boolean): string => `with begun as (insert into auth.sessi
   proof as (insert into auth.mfa_amr_claims (id, session_id, authentication_method, created_at, updated_at)
     values (gen_random_uuid(), $2::uuid, $9, $1::timestamptz, $1::timestamptz)),
   entered as (update auth.users set last_sign_in_at = $1::timestamptz, updated_at = $1::timestamptz,
-    encrypted_password = coalesce($10, encrypted_password) where id = $3::uuid),
-  touched as (update auth.identities set last_sign_in_at = $1::timestamptz, updated_at = $1::timestamptz
-    where user_id = $3::uuid and provider = 'email' returning *),
+    encrypted_password = coalesce($10, encrypted_password) where id = $3::uuid returning id),
+  touched as (update auth.identities i set last_sign_in_at = $1::timestamptz, updated_at = $1::timestamptz
+    from entered where i.user_id = entered.id and i.provider = 'email' returning i.*),
   forgiven as (delete from sovrabase.auth_rates where id = any ($11::text[]))${entry ? `, entry as (${ENTRY(12)})` : ''}
   select ${IDENTITIES.list(
     `(select * from touched union all select * from auth.identities where user_id = $3::uuid and provider <> 'email') x`,

@@ -13,6 +13,7 @@ import { fail } from '../base/errors.ts'
 import type { Tables } from '../metadata/tables.ts'
 import { asSystem } from '../runtime/engines/postgres/as-role.ts'
 import type { Cluster } from '../runtime/engines/postgres/cluster.ts'
+import { fieldsOfError } from '../runtime/engines/postgres/wire/errors.ts'
 import type { Param } from '../runtime/engines/postgres/wire/protocol.ts'
 import type { Result } from '../runtime/engines/postgres/wire/result.ts'
 import type { Transaction } from '../runtime/engines/postgres/wire/transaction.ts'
@@ -118,9 +119,22 @@ function storeOver(tx: Transaction): RealmStore {
   }) as RealmStore
 }
 
+const MOST_ATTEMPTS = 4
+/** Deadlock, serialisation failure: all of it was rolled back. */
+const CONFLICTS = new Set(['40P01', '40001'])
+const isConflict = (error: unknown): boolean => CONFLICTS.has(fieldsOfError(error)?.sqlstate ?? '')
+
 /**
  * Runs `fn` in one transaction of a project's cluster, as the role that owns `auth.*`: people's triggers and foreign keys on it work, and
- * nobody's row-level security stands in the way. Errors as `PipelinePool.transaction`.
+ * nobody's row-level security stands in the way. After a deadlock `fn` runs again from its beginning, as over metadata. Errors as
+ * `PipelinePool.transaction`.
  */
-export const clusterTransaction = <R>({ pool }: Pick<Cluster, 'pool'>, fn: (store: RealmStore) => Promise<R>): Promise<R> =>
-  asSystem(pool, OWNER, 'auth', (tx) => fn(storeOver(tx)))
+export async function clusterTransaction<R>({ pool }: Pick<Cluster, 'pool'>, fn: (store: RealmStore) => Promise<R>): Promise<R> {
+  for (let tried = 1; ; tried++) {
+    try {
+      return await asSystem(pool, OWNER, 'auth', (tx) => fn(storeOver(tx)))
+    } catch (error) {
+      if (!isConflict(error) || tried >= MOST_ATTEMPTS) throw error
+    }
+  }
+}

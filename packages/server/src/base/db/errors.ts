@@ -12,9 +12,11 @@ interface DatabaseError {
 const SQLITE_BUSY = 5
 const SQLITE_UNIQUE = 2067
 const SQLITE_PRIMARY_KEY = 1555
+const SQLITE_FOREIGN_KEY = 787
 const SQLITE_PRIMARY_CODE = 0xff
 
 const UNIQUE = new Set<unknown>(['23505', 'ER_DUP_ENTRY'])
+const FOREIGN = new Set<unknown>(['23503', 'ER_NO_REFERENCED_ROW_2'])
 // Serialisation failure, deadlock, lock time-out: the transaction is rolled back as a whole and may be run again.
 const CONFLICTS = new Set<unknown>(['40001', '40P01', '55P03', 'ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT', 'ER_CHECKREAD'])
 const LOST = new Set<unknown>([
@@ -53,6 +55,10 @@ function some(error: unknown, test: (link: DatabaseError) => boolean): boolean {
 /** A row with this key exists already; true on all three databases. */
 export const isUniqueViolation = (error: unknown): boolean =>
   some(error, (e) => UNIQUE.has(e.code) || e.errcode === SQLITE_UNIQUE || e.errcode === SQLITE_PRIMARY_KEY)
+
+/** The row that this one belongs to is not there (any more); true on all three databases. */
+export const isForeignKeyViolation = (error: unknown): boolean =>
+  some(error, (e) => FOREIGN.has(e.code) || e.errcode === SQLITE_FOREIGN_KEY)
 
 /** Deadlock, serialisation failure or lock time-out: the whole transaction may be run again. */
 export const isConflict = (error: unknown): boolean => some(error, (e) => CONFLICTS.has(e.code))

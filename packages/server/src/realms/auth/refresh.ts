@@ -1,5 +1,6 @@
 import { fail } from '../../base/errors.ts'
 import { endOf } from '../sessions.ts'
+import { isGone } from '../store/gone.ts'
 import type { RealmStore } from '../store/types.ts'
 import { mayEnter } from '../users.ts'
 import { type Draft, draftFor, endSessions, type Grant, granted, sessionRules } from './grants.ts'
@@ -14,7 +15,13 @@ export async function refresh(realm: Realm, text: unknown): Promise<Grant> {
   // The count of an address is one row: no code of the project's own is waited for while it is held.
   const apart = hasHook(realm, 'custom_access_token')
   if (apart) await limitAddress(realm, 'refreshes')
-  const outcome = await realm.transact((store) => exchange(realm, store, text, !apart))
+  const outcome = await realm
+    .transact((store) => exchange(realm, store, text, !apart))
+    .catch((error: unknown): Outcome => {
+      // Signed out after we looked: the same as just before.
+      if (isGone(error)) return 'unknown'
+      throw error
+    })
   if (typeof outcome === 'number') throw tooMany(outcome)
   if (typeof outcome === 'object') return granted(realm, outcome)
   if (outcome === 'reused') throw fail('auth_refresh_token_already_used')

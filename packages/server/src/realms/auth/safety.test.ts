@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test'
 import { isSovraError } from '../../base/errors.ts'
 import { eachRealm } from '../realm.testing.ts'
 import { readUser } from './account.ts'
-import { auditLog, createUser } from './admin.ts'
+import { auditLog, createUser, deleteUser } from './admin.ts'
 import { demandCaptcha } from './captcha.ts'
 import { startReceiver, testRealm } from './realm.testing.ts'
 import { refresh } from './refresh.ts'
@@ -180,5 +180,29 @@ eachRealm((_name, open) => {
     await assert.rejects(ask('solved'), code('auth_captcha_unreachable'))
     await demandCaptcha(realm.like({ captcha }, { administers: true }), {})
     await demandCaptcha(realm.like({}), {})
+  })
+
+  test('who is signed out or removed in the midst of a sign-in or a refresh is told so, like anybody who was before', async () => {
+    const realm = testRealm(await open(), { rates: { sign_ins: 1000, refreshes: 1000 } })
+    const outcome = (work: Promise<unknown>) =>
+      work.then(
+        () => 'done',
+        (error: unknown) => (isSovraError(error) ? error.code : String(error)),
+      )
+    const refreshes = new Set<string>()
+    const signIns = new Set<string>()
+    for (let i = 0; i < 6; i++) {
+      const given = { email: `p${i}@example.org`, password: PASSWORD }
+      const person = await createUser(realm, { ...given, email_confirm: true })
+      const { grant } = await signInByPassword(realm, given)
+      const again = () => outcome(refresh(realm, grant.refreshToken)).then((said) => refreshes.add(said))
+      await Promise.all([again(), again(), endSessionOfUser(realm, person.user.id, null), again(), again()])
+      const enter = () => outcome(signInByPassword(realm, given)).then((said) => signIns.add(said))
+      await Promise.all([enter(), enter(), deleteUser(realm, person.user.id, false), enter()])
+    }
+    refreshes.delete('done')
+    signIns.delete('done')
+    assert.deepEqual([...refreshes], ['auth_refresh_token_not_found'])
+    assert.deepEqual([...signIns], ['auth_invalid_credentials'])
   })
 })

@@ -1,5 +1,6 @@
 import { fail } from '../../base/errors.ts'
 import { budgetKey } from '../../base/proxies.ts'
+import { isGone } from '../store/gone.ts'
 import type { Knock, RealmUser } from '../store/types.ts'
 import { mayEnter } from '../users.ts'
 import { endSessionsOf, type Grant, granted, signIn } from './grants.ts'
@@ -78,7 +79,10 @@ export async function signInByPassword(realm: Realm, given: PasswordSignIn): Pro
   const passwordHash = verdict.outdated ? await hashed(realm, password) : null
   const entry = entryOf(realm, 'login', user, { provider })
   const besides = { full: [failures, attempts], passwordHash, entry, last: true }
-  const draft = await realm.transact((store) => signIn(realm, store, user, 'password', besides))
+  const draft = await realm
+    .transact((store) => signIn(realm, store, user, 'password', besides))
+    // Removed while the password was looked at.
+    .catch((error: unknown) => Promise.reject(isGone(error) ? fail('auth_invalid_credentials') : error))
   return { grant: await granted(realm, draft), weakness: await weakness(realm, password) }
 }
 
