@@ -133,6 +133,25 @@ test('SIGKILL of the keeper ends the server and every cluster; the next start re
   for (const pid of again.pids) assert.ok(!lives(pid))
 })
 
+test('a server whose keeper is gone ends before it takes that for an answer', async () => {
+  // We are its keeper, and never answer.
+  const dir = fresh()
+  const places = { dataDir: dir, shownDataDir: dir, runtimeDir: dir, used: false, app: dir }
+  const seat = JSON.stringify({ ...places, keeper: process.pid, heir: false, isolation: 'full', limits: 'rlimit' })
+  const child = spawn(process.execPath, [SCRIPT, dir], {
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    env: { ...process.env, SOVRABASE_SEAT: seat },
+  })
+  started.push(child)
+  let said = ''
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (said += text))
+  const ended = new Promise<NodeJS.Signals | null>((done) => child.once('exit', (_code, signal) => done(signal)))
+  await new Promise((asked) => child.once('message', asked))
+  child.disconnect()
+  assert.equal(await ended, 'SIGKILL')
+  assert.equal(said, '')
+})
+
 test('a signal to the process group reaches the keeper only, which drains', needsRoot, async () => {
   const one = start(data, ['a'], { before: ['setsid', '--wait'] })
   const ready = await one.ready()

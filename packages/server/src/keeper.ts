@@ -271,6 +271,9 @@ async function seatUnderKeeper(rehearse: Rehearse): Promise<Seat> {
   delete process.env[SEAT]
   // Killed between our start and the death signal: nobody would end us.
   if (process.ppid !== keeper) process.exit(1)
+  // The channel may end some ms before the death signal comes. What was asked of the keeper is broken off, it has not failed: nothing of it may be written.
+  let leaving = false
+  process.once('disconnect', () => void (leaving || process.kill(process.pid, 'SIGKILL')))
   const channel: Channel = {
     send: (message) => void process.send?.(message as object, undefined, undefined, () => {}),
     on: (listener) => void process.on('message', listener),
@@ -293,7 +296,10 @@ async function seatUnderKeeper(rehearse: Rehearse): Promise<Seat> {
     announce: (url) => channel.send({ announce: url }),
     onStop: stop.listen,
     onHandOver: handOver.listen,
-    close: async () => process.disconnect?.(),
+    async close() {
+      leaving = true
+      process.disconnect?.()
+    },
   }
 }
 
