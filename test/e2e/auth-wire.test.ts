@@ -306,8 +306,12 @@ test('administration', async () => {
   const log = (await auth(project, 'GET', '/admin/audit?query=author:service_role', admin())).body as unknown as {
     payload: { action: string; actor_id: string; traits: { user_email: string } }
   }[]
-  const entry = log.find(({ payload }) => payload.action === 'user_signedup')?.payload
+  const entry = log.find(({ payload }) => payload.action === 'user_signedup' && payload.traits.user_email === email)?.payload
   assert.deepEqual([entry?.actor_id, entry?.traits.user_email], ['00000000-0000-0000-0000-000000000000', email])
+  assert.ok(
+    log.some(({ payload }) => payload.action === 'user_recovery_requested'),
+    'a link that lets somebody in is told',
+  )
 
   // What an administrator sets counts at once, and is found.
   const moved = await auth(project, 'PUT', `/admin/users/${id}`, {

@@ -76,6 +76,7 @@ const recovery =
     if (!found && type === 'magiclink') return MAKERS.signup!(realm, store, email, wish, null)
     const user = found ?? (await known(store, email))
     await store.updateUser(user.id, { recoverySentAt: realm.now() }, realm.now())
+    await auditOf(realm, store, 'user_recovery_requested', user)
     return { user, sent: await sendToken(realm, store, user, 'recovery_token', email), type }
   }
 
@@ -89,6 +90,7 @@ const change =
     const now = realm.now()
     const again = user.emailChange === newEmail
     await store.updateUser(user.id, { emailChange: newEmail, emailChangeSentAt: now, ...(again ? {} : { emailChangeStatus: 0 }) }, now)
+    await auditOf(realm, store, 'user_modified', user)
     const address = kind === 'email_change_token_new' ? newEmail : email
     return { user, sent: await sendToken(realm, store, user, kind, address), type: 'email_change' }
   }
@@ -102,6 +104,7 @@ const MAKERS: Readonly<Record<string, Maker>> = {
     const user = found ?? (await insertPerson(store, { email, passwordHash, metadata, confirmedAt: null }, now))
     const patch = { userMetadata: metadata, confirmationSentAt: now }
     await store.updateUser(user.id, patch, now)
+    await auditOf(realm, store, found ? 'user_confirmation_requested' : 'user_signedup', user)
     return { user: { ...user, ...patch }, sent: await sendToken(realm, store, user, 'confirmation_token', email), type: 'signup' }
   },
   async invite(realm, store, email, wish) {
@@ -130,6 +133,8 @@ export async function generateLink(realm: Realm, wish: LinkWish): Promise<MadeLi
   const passwordHash = wish.type === 'signup' ? await firstPassword(realm, email, wish.password) : null
   if (wish.type === 'email_change_current' && !realm.rules.secure_email_change)
     throw fail('auth_validation_failed', { reason: 'Enable secure email change to generate link for current email' })
+  // These make somebody who is not there, whom the project's own code looks at as at any other.
+  if (['signup', 'invite', 'magiclink'].includes(String(wish.type))) await askBefore(realm, email, mergedMetadata({}, wish.data))
   return realm.transact(async (store) => {
     const { user, sent, type } = await maker(realm, store, email, wish, passwordHash)
     return {

@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test'
 import { isSovraError } from '../../base/errors.ts'
 import { eachRealm } from '../realm.testing.ts'
 import { createUser } from './admin.ts'
+import { generateLink, invite } from './admin-links.ts'
 import { verifyFactor } from './factor-verify.ts'
 import { challenge, enroll } from './factors.ts'
 import { sendOtp } from './otp.ts'
@@ -97,14 +98,22 @@ eachRealm((_name, open) => {
     )
     await assert.rejects(signInAnonymously(realm, {}), refused)
     await assert.rejects(sendOtp(realm, { email: 'd@example.org', data: {}, createUser: true, redirectTo: null, pkce: null }), refused)
+    const link = (type: string) =>
+      generateLink(realm, { type, email: 'e@example.org', newEmail: null, password: PASSWORD, data: {}, redirectTo: null })
+    for (const type of ['signup', 'invite', 'magiclink']) await assert.rejects(link(type), refused)
+    await assert.rejects(invite(realm, { email: 'f@example.org', data: {}, redirectTo: null }), refused)
     assert.equal(await transact((store) => store.countUsers()), 0)
     const [first] = receiver.calls
-      .slice(-3)
+      .slice(-7)
       .map(({ body }) => JSON.parse(body) as { metadata: { name: string }; user: { email: string; user_metadata: object } })
     assert.deepEqual(
       [first?.metadata.name, first?.user.email, first?.user.user_metadata],
       ['before-user-created', 'c@example.org', { a: 1 }],
     )
+    const calls = receiver.calls.length
+    await createUser(realm, { email: 'e@example.org', password: PASSWORD, email_confirm: true })
+    assert.equal((await link('magiclink')).type, 'magiclink')
+    assert.equal(receiver.calls.length, calls, 'not for whom an administrator makes, nor for whom there is')
     receiver.answer = () => ({ body: {} })
     assert.ok('person' in (await signUp(realm, { email: 'c@example.org', password: PASSWORD, data: {}, redirectTo: null, pkce: null })))
   })
