@@ -4,6 +4,7 @@ import { renderError } from './errors.ts'
 import { grantHint } from './hints.ts'
 import type { RestOptions } from './options.ts'
 import { narrowOrigins } from './origins.ts'
+import { header } from './prepare.ts'
 import { spaceOf } from './space.ts'
 import { repeatTraceHeader } from './trace-header.ts'
 
@@ -19,6 +20,10 @@ export function render(options: RestOptions, error: SovraError, request: Fastify
   const { trace } = request
   if (error.code === 'not_found' && !METHODS.has(request.method)) {
     return render(options, fail('PGRST117', { method: request.method }), request, reply)
+  }
+  if (error.code === 'unsupported_media_type') {
+    const reason = `Content-Type not acceptable: ${header(request, 'content-type') ?? ''}`
+    return render(options, fail('PGRST102', { reason }), request, reply)
   }
   const principal = trace ? (trace.caller ?? options.principal(request)) : null
   const role = principal?.role ?? 'anon'

@@ -132,6 +132,20 @@ export const DIALECT: readonly Case[] = [
   // and orders and filters
   { request: 'GET /rpc/many?n=3&order=pgrst_scalar.desc&pgrst_scalar=gt.1', status: 200, json: [3, 2] },
   { request: 'GET /rpc/add_them?a=1&limit=0', status: 200, json: 11 },
+  {
+    request: 'POST /clients',
+    headers: { 'content-type': 'csv' },
+    body: 'x',
+    status: 400,
+    error: { code: 'PGRST102', message: 'Content-Type not acceptable: csv' },
+  },
+  {
+    request: 'GET /clients',
+    headers: { authorization: 'Bearer' },
+    status: 401,
+    error: { code: 'PGRST301', message: 'Empty JWT is sent in Authorization header' },
+    answers: { 'www-authenticate': 'Bearer error="invalid_token", error_description="Empty JWT is sent in Authorization header"' },
+  },
   // names that hide others
   {
     request: 'POST /letters?select=e,same_letters(letters)',

@@ -118,7 +118,7 @@ async function handleBatch(options: RestOptions, request: FastifyRequest, reply:
     const { database } = hold
     const { body, replayed } = await withFreshCatalogue(database.catalogue, (catalogue) => {
       const space = spaceFor(options, request, reply, catalogue)
-      trace.caller = callerOf(options.principal(request), space.settings)
+      trace.caller = callerOf(options, request, space.settings)
       const batch = batchOf(request, trace.caller, space, () => new ClientGone(reply))
       return runBatch(database, catalogue, space, batch, trace)
     })
@@ -161,7 +161,7 @@ async function attempt(
   const { schema, profile } = schemaOf(request, space)
   trace.catalogue = catalogue
   trace.schema = schema
-  const caller = callerOf(options.principal(request), space.settings)
+  const caller = callerOf(options, request, space.settings)
   trace.caller = caller
   const timing = space.settings.serverTiming ? new Timing(reply.elapsedTime) : null
   const { plan, values, body } = prepare(request, call, space, catalogue, schema, timing)
@@ -203,7 +203,7 @@ async function root(options: RestOptions, request: FastifyRequest, reply: Fastif
     const space = spaceFor(options, request, reply, catalogue)
     const { rootSpec } = space.settings
     if (rootSpec !== null) return await handle(options, request, reply, { method: 'GET', name: rootSpec, rpc: true })
-    const answer = describe(request, space, catalogue, callerOf(options.principal(request), space.settings).role, options.url(request))
+    const answer = describe(request, space, catalogue, callerOf(options, request, space.settings).role, options.url(request))
     return send(reply, answer, request.method === 'HEAD')
   } finally {
     hold.release()
@@ -218,7 +218,7 @@ async function allowed(options: RestOptions, request: FastifyRequest, reply: Fas
     return await withFreshCatalogue(hold.database.catalogue, async (catalogue) => {
       const space = spaceFor(options, request, reply, catalogue)
       const { schema } = schemaOf(request, space)
-      const { role } = callerOf(options.principal(request), space.settings)
+      const { role } = callerOf(options, request, space.settings)
       const name = nameOf(request)
       return allow(reply, rpc ? routineMethods(catalogue, schema, name, role) : tableMethods(findTable(catalogue, schema, name), role))
     })
