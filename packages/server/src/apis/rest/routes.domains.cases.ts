@@ -17,6 +17,11 @@ export const DOMAINS: readonly Case[] = [
   { request: 'GET /paints?select=shade&shade=eq.%2300FF00', status: 200, json: [{ shade: '#00FF00' }] },
   { request: 'GET /paints?select=id&shade=in.(%2300FF00,%230000FF)&order=id', status: 200, json: [{ id: 1 }, { id: 2 }] },
   { request: 'GET /paints?select=id&or=(shade.gt.%230000FF,id.eq.3)&order=id', status: 200, json: [{ id: 2 }, { id: 3 }] },
+  {
+    request: 'GET /paints?shade=ilike.%2300*',
+    status: 404,
+    error: { code: '42883', message: 'operator does not exist: colour ~~* unknown' },
+  },
   { request: 'GET /paints?select=shade::int&id=eq.1', status: 200, json: [{ shade: 255 }] },
   { request: 'GET /paints?select=shade::text&id=eq.1', status: 200, json: [{ shade: '"#0000FF"' }] },
   {

@@ -58,15 +58,21 @@ export function fieldName(field: Field): string {
   return field.name
 }
 
+/** The cast that a value is given through where the column is of a domain with one; a pattern is not a value. */
+function castOf({ field, operation }: Filter, table: Table | null): string | null {
+  if (field.path.length > 0 || (operation.kind === 'compare' && /^i?like$/.test(operation.operator))) return null
+  return table?.columns.get(field.name)?.casts?.fromText ?? null
+}
+
 /** A value of the query string, through the cast of a domain where the column is of one. */
 function valueSql(filter: Filter, value: string, table: Table | null): string {
-  const parse = filter.field.path.length === 0 ? table?.columns.get(filter.field.name)?.casts?.fromText : null
+  const parse = castOf(filter, table)
   return parse ? `${parse}(${value}::text)` : value
 }
 
 /** The same for each of an array. */
 function valuesSql(filter: Filter, values: string, table: Table | null): string {
-  const parse = filter.field.path.length === 0 ? table?.columns.get(filter.field.name)?.casts?.fromText : null
+  const parse = castOf(filter, table)
   return parse ? `array(select ${parse}("_sovra_v") from unnest(${values}::text[]) as "_sovra_v")` : values
 }
 
