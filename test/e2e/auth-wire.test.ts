@@ -366,3 +366,28 @@ test('two at once: one account, one use of a code, two tokens of a refresh', asy
     [200, 200],
   )
 })
+
+test('each door has its rate, by address; administrators have none', async () => {
+  const rates = { sign_ups: 1, anonymous: 1, sign_ins: 1, refreshes: 1, otps: 1, verifications: 1 }
+  await settings(server, project, { anonymous_users: true, rates })
+  const email = 'rates@example.org'
+  const doors: [path: string, body: object][] = [
+    ['/signup', { email, password: PASSWORD }],
+    ['/signup', {}],
+    ['/token?grant_type=password', { email, password: 'x' }],
+    ['/token?grant_type=refresh_token', { refresh_token: 'x' }],
+    ['/token?grant_type=pkce', { auth_code: 'x', code_verifier: 'x' }],
+    ['/otp', { email }],
+    ['/recover', { email }],
+    ['/resend', { type: 'signup', email }],
+    ['/verify', { type: 'email', email, token: '000000' }],
+  ]
+  for (const [path, body] of doors) {
+    await auth(project, 'POST', path, { body })
+    const answer = await auth(project, 'POST', path, { body, headers: NEW })
+    const said = `${path} ${JSON.stringify(body)}`
+    assert.deepEqual([answer.status, answer.body], [429, { code: 'over_request_rate_limit', message: 'Request rate limit reached' }], said)
+    assert.match(answer.headers.get('retry-after') ?? '', /^[1-9]\d*$/, said)
+  }
+  for (const _ of [1, 2, 3]) assert.equal((await auth(project, 'GET', '/admin/users', admin())).status, 200)
+})
