@@ -30,12 +30,9 @@ const invalid = (reason: string) => fail('auth_validation_failed', { reason })
 /** When the ban ends, ms; null for `none` and for no time at all. */
 function banEnd(text: unknown, now: number): number | null {
   if (text === 'none') return null
-  try {
-    const ms = goDuration(String(text))
-    return ms === 0 ? null : now + ms
-  } catch (cause) {
-    throw invalid(`invalid format for ban duration: ${(cause as Error).message}`)
-  }
+  const ms = goDuration(String(text))
+  if (typeof ms === 'string') throw invalid(`invalid format for ban duration: ${ms}`)
+  return ms === 0 ? null : now + ms
 }
 
 function objectOf(value: unknown, name: string): Json | undefined {

@@ -31,5 +31,5 @@ test('durations as the dialect writes them', () => {
     '1.2.3h': 'time: missing unit in duration "1.2.3h"',
     '2562048h': 'time: invalid duration "2562048h"',
   }
-  for (const [text, message] of Object.entries(bad)) assert.throws(() => goDuration(text), { message }, text)
+  for (const [text, message] of Object.entries(bad)) assert.equal(goDuration(text), message, text)
 })

@@ -3,23 +3,23 @@ const MS: Readonly<Record<string, number>> = { ns: 1e-6, us: 1e-3, µs: 1e-3, μ
 /** What a signed count of nanoseconds in 64 bits holds, some 292 years. */
 const MOST = 2 ** 63 / 1e6
 
-/** ms. Throws an Error in the words that clients of the dialect know. */
-export function goDuration(text: string): number {
+/** ms; a text: why it is none, in the words that clients of the dialect know. */
+export function goDuration(text: string): number | string {
   const shown = JSON.stringify(text.slice(0, 40))
-  const invalid = new Error(`time: invalid duration ${shown}`)
+  const invalid = `time: invalid duration ${shown}`
   const [, sign = '', rest = ''] = /^([+-]?)(.*)$/s.exec(text) ?? []
   if (rest === '0') return 0
-  if (rest === '') throw invalid
+  if (rest === '') return invalid
   let ms = 0
   for (let at = 0; at < rest.length; ) {
     const [part = '', number = '', unit = ''] = /^(\d+\.?\d*|\.\d+)([^\d.]*)/.exec(rest.slice(at)) ?? []
-    if (part === '') throw invalid
-    if (unit === '') throw new Error(`time: missing unit in duration ${shown}`)
+    if (part === '') return invalid
+    if (unit === '') return `time: missing unit in duration ${shown}`
     const of = Object.hasOwn(MS, unit) ? MS[unit] : undefined
-    if (of === undefined) throw new Error(`time: unknown unit ${JSON.stringify(unit)} in duration ${shown}`)
+    if (of === undefined) return `time: unknown unit ${JSON.stringify(unit)} in duration ${shown}`
     ms += Number(number) * of
     at += part.length
   }
-  if (ms >= MOST) throw invalid
+  if (ms >= MOST) return invalid
   return sign === '-' ? -Math.trunc(ms) : Math.trunc(ms)
 }
