@@ -16,6 +16,7 @@ import type { PlatformRealm } from './realms/platform.ts'
 import { platformStore } from './realms/platform-store.ts'
 import { samlKeys } from './realms/saml/keys.ts'
 import { keepingAddresses } from './realms/store/addresses.ts'
+import { unraced } from './realms/store/raced.ts'
 import type { RealmUser, SsoProvider } from './realms/store/types.ts'
 
 interface PlatformAuthParts
@@ -104,14 +105,16 @@ export async function platformAuthApi(parts: PlatformAuthParts): Promise<AuthApi
       audience: signing.audience,
       hashRefreshToken: signing.hashRefreshToken,
       transact: <R>(fn: (store: ReturnType<typeof platformStore>) => Promise<R>): Promise<R> =>
-        change(actor, async (c) => {
-          open = c
-          try {
-            return await fn(keepingAddresses(platformStore(c.trx), foundation.keepAddress))
-          } finally {
-            open = null
-          }
-        }),
+        unraced(() =>
+          change(actor, async (c) => {
+            open = c
+            try {
+              return await fn(keepingAddresses(platformStore(c.trx), foundation.keepAddress))
+            } finally {
+              open = null
+            }
+          }),
+        ),
       ofSso: asMember,
       isInvited: async (email: string) => open !== null && (await invitationsFor(open.trx, email, open.now)).length > 0,
       async welcome(user: RealmUser) {

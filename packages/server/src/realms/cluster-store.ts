@@ -13,13 +13,13 @@ import { fail } from '../base/errors.ts'
 import type { Tables } from '../metadata/tables.ts'
 import { asSystem } from '../runtime/engines/postgres/as-role.ts'
 import type { Cluster } from '../runtime/engines/postgres/cluster.ts'
-import { fieldsOfError } from '../runtime/engines/postgres/wire/errors.ts'
 import type { Param } from '../runtime/engines/postgres/wire/protocol.ts'
 import type { Result } from '../runtime/engines/postgres/wire/result.ts'
 import type { Transaction } from '../runtime/engines/postgres/wire/transaction.ts'
 import { clusterDaily } from './cluster-daily.ts'
 import { millis } from './cluster-rows.ts'
 import { CLUSTER } from './store/fields.ts'
+import { unraced } from './store/raced.ts'
 import { sqlStore } from './store/sql-store.ts'
 import type { RealmStore } from './store/types.ts'
 
@@ -119,22 +119,10 @@ function storeOver(tx: Transaction): RealmStore {
   }) as RealmStore
 }
 
-const MOST_ATTEMPTS = 4
-/** Deadlock, serialisation failure: all of it was rolled back. */
-const CONFLICTS = new Set(['40P01', '40001'])
-const isConflict = (error: unknown): boolean => CONFLICTS.has(fieldsOfError(error)?.sqlstate ?? '')
-
 /**
  * Runs `fn` in one transaction of a project's cluster, as the role that owns `auth.*`: people's triggers and foreign keys on it work, and
- * nobody's row-level security stands in the way. After a deadlock `fn` runs again from its beginning, as over metadata. Errors as
+ * nobody's row-level security stands in the way. Raced by another (a deadlock, a key), `fn` runs again from its beginning. Errors as
  * `PipelinePool.transaction`.
  */
-export async function clusterTransaction<R>({ pool }: Pick<Cluster, 'pool'>, fn: (store: RealmStore) => Promise<R>): Promise<R> {
-  for (let tried = 1; ; tried++) {
-    try {
-      return await asSystem(pool, OWNER, 'auth', (tx) => fn(storeOver(tx)))
-    } catch (error) {
-      if (!isConflict(error) || tried >= MOST_ATTEMPTS) throw error
-    }
-  }
-}
+export const clusterTransaction = <R>({ pool }: Pick<Cluster, 'pool'>, fn: (store: RealmStore) => Promise<R>): Promise<R> =>
+  unraced(() => asSystem(pool, OWNER, 'auth', (tx) => fn(storeOver(tx))))

@@ -3,6 +3,7 @@ import { eachMetadata } from '../../../../test/databases.ts'
 import { type Awake, openWorkshop, type Workshop } from '../runtime/engines/postgres/cluster.testing.ts'
 import { clusterTransaction } from './cluster-store.ts'
 import { platformStore } from './platform-store.ts'
+import { unraced } from './store/raced.ts'
 import type { RealmStore } from './store/types.ts'
 
 /** Runs `fn` in one transaction of the realm. */
@@ -16,7 +17,7 @@ export function eachRealm(body: (name: string, open: () => Promise<Transact>) =>
   eachMetadata((name, open) => {
     body(`metadata on ${name}`, async () => {
       const { metadata } = await open()
-      return (fn) => metadata.transaction((trx) => fn(platformStore(trx)))
+      return (fn) => unraced(() => metadata.transaction((trx) => fn(platformStore(trx))))
     })
   })
   describe('a project’s cluster', () => {

@@ -4,7 +4,7 @@ import { linkOf, write } from './mails.ts'
 import { type Sent, sendToken, type TokenKind } from './one-time.ts'
 import { demandPassword, hashedNew } from './passwords.ts'
 import { emailOf, insertPerson, mergedMetadata, type Person, personOf } from './people.ts'
-import { auditOf, type Realm } from './realm.ts'
+import { auditOf, newcomer, type Realm } from './realm.ts'
 import { redirectOf } from './redirects.ts'
 import { askBefore } from './sign-up.ts'
 
@@ -32,7 +32,7 @@ export async function invite(realm: Realm, given: { email: unknown; data: unknow
   const email = emailOf(given.email)
   const metadata = mergedMetadata({}, given.data)
   await askBefore(realm, email, metadata)
-  const person = await realm.transact(async (store) => {
+  const person = await newcomer(realm, async (store) => {
     const user = await invited(realm, store, email, metadata)
     const sent = await sendToken(realm, store, user, 'confirmation_token', email)
     await write(realm, store, { kind: 'invite', user, address: email, sent, type: 'invite', redirectTo: given.redirectTo })
@@ -135,7 +135,7 @@ export async function generateLink(realm: Realm, wish: LinkWish): Promise<MadeLi
     throw fail('auth_validation_failed', { reason: 'Enable secure email change to generate link for current email' })
   // These make somebody who is not there, whom the project's own code looks at as at any other.
   if (['signup', 'invite', 'magiclink'].includes(String(wish.type))) await askBefore(realm, email, mergedMetadata({}, wish.data))
-  return realm.transact(async (store) => {
+  return newcomer(realm, async (store) => {
     const { user, sent, type } = await maker(realm, store, email, wish, passwordHash)
     return {
       // As the link left them.

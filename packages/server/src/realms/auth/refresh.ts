@@ -1,6 +1,6 @@
 import { fail } from '../../base/errors.ts'
 import { endOf } from '../sessions.ts'
-import { isGone } from '../store/gone.ts'
+import { isGone } from '../store/raced.ts'
 import type { RealmStore } from '../store/types.ts'
 import { mayEnter } from '../users.ts'
 import { type Draft, draftFor, endSessions, type Grant, granted, sessionRules } from './grants.ts'

@@ -5,7 +5,9 @@ import { isSovraError } from '../../base/errors.ts'
 import { eachRealm } from '../realm.testing.ts'
 import { readUser } from './account.ts'
 import { auditLog, createUser, deleteUser } from './admin.ts'
+import { generateLink, invite } from './admin-links.ts'
 import { demandCaptcha } from './captcha.ts'
+import { recover } from './otp.ts'
 import { startReceiver, testRealm } from './realm.testing.ts'
 import { refresh } from './refresh.ts'
 import { endOwnSession, endSessionOfUser, ownSessions, sessionsOfUser } from './sessions.ts'
@@ -204,5 +206,21 @@ eachRealm((_name, open) => {
     signIns.delete('done')
     assert.deepEqual([...refreshes], ['auth_refresh_token_not_found'])
     assert.deepEqual([...signIns], ['auth_invalid_credentials'])
+  })
+
+  test('several at once for one address: each is answered as if they came one by one', async () => {
+    const realm = testRealm(await open(), { mail_interval: 0, rates: { sign_ups: 1000, otps: 1000, mails: 1000 } })
+    const each = async (work: () => Promise<unknown>) => {
+      const ended = await Promise.allSettled(Array.from({ length: 4 }, work))
+      return ended.map((one) => (one.status === 'fulfilled' ? 'done' : String(one.reason)))
+    }
+    const done = ['done', 'done', 'done', 'done']
+    for (let i = 0; i < 3; i++) {
+      const wish = { type: 'magiclink', email: `g${i}@example.org`, newEmail: null, password: null, data: {}, redirectTo: null }
+      assert.deepEqual(await each(() => generateLink(realm, wish)), done)
+      assert.deepEqual(await each(() => invite(realm, { email: `i${i}@example.org`, data: {}, redirectTo: null })), done)
+      await createUser(realm, { email: `r${i}@example.org`, password: PASSWORD, email_confirm: true })
+      assert.deepEqual(await each(() => recover(realm, { email: `r${i}@example.org`, redirectTo: null, pkce: null })), done)
+    }
   })
 })

@@ -1,6 +1,6 @@
 import { fail } from '../../base/errors.ts'
 import { budgetKey } from '../../base/proxies.ts'
-import { isGone } from '../store/gone.ts'
+import { isGone } from '../store/raced.ts'
 import type { Knock, RealmUser } from '../store/types.ts'
 import { mayEnter } from '../users.ts'
 import { endSessionsOf, type Grant, granted, signIn } from './grants.ts'
