@@ -30,7 +30,15 @@ const REQUEST_HEADERS = [
 ].join(', ')
 
 const EXPOSED = [
+  // what the reference of the data API lets pages read
+  'content-encoding',
+  'content-location',
   'content-range',
+  'content-type',
+  'date',
+  'server',
+  'transfer-encoding',
+  'range-unit',
   'x-supabase-api-version',
   'x-total-count',
   'link',
