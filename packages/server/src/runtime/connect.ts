@@ -234,7 +234,8 @@ export class Connector {
     const copy = async (copied: Service) => {
       const { source, volume } = copied
       if (await this.#options.copy?.(copied)) return
-      if (source) await this.still(source.service, () => driver.copy(source.volume, volume), { drain: this.#options.drain })
+      // Its volume of now: since the copy was asked for it may have been moved to another.
+      if (source) await this.still(source.service, (from) => driver.copy(from.volume, volume), { drain: this.#options.drain })
     }
     return { engine: this.#options.engine(service.engine), driver, copy, copied: this.#options.copied, log: this.#options.log }
   }

@@ -46,9 +46,11 @@ export function makeReconciler(options: ReconcilerOptions) {
   async function remove(service: Service): Promise<void> {
     const driver = options.driver(service.driver)
     const removeAll = async () => {
+      // It may have got another volume while we waited for the end of its move.
+      const { volume } = (await services.byId(metadata.kysely, service.id)) ?? service
       const upgrade = await upgradeStore.of(metadata.kysely, service.id)
       if (upgrade && upgrade.volume !== '') await driver.remove(trialId(service.id), upgrade.volume)
-      await driver.remove(service.id, service.volume)
+      await driver.remove(service.id, volume)
     }
     await connector.still(service.id, removeAll, { reason: 'deleted', forget: true })
     await options.engine(service.engine).forget?.(service.id)

@@ -85,16 +85,16 @@ export async function confirmUpgrade(control: Control, actor: Actor, ref: string
 export async function revertUpgrade(control: Control, actor: Actor, ref: string): Promise<void> {
   for (const { service, upgrade } of await keptOf(control, ref)) {
     await control.connector.still(service.id, async () => {
-      await control.change(actor, async (change) => {
+      const back = await control.change(actor, async (change) => {
         const now = await control.services.byId(change.trx, service.id)
         if (!now || !(await upgradeStore.drop(change.trx, service.id, now.volume))) throw fail('upgrade_nothing_kept')
         await control.services.setVolume(change.trx, service.id, { volume: upgrade.volume, engineVersion: upgrade.from })
         const [before, after] = [{ engine_version: now.engineVersion }, { engine_version: upgrade.from }]
         await change.event({ name: 'upgrade.reverted', subject: service.id, project_ref: ref, before, after })
         await change.job(upgradeJob(service))
+        return { ...now, volume: upgrade.volume, engineVersion: upgrade.from }
       })
-      const back = await control.services.byId(control.db, service.id)
-      if (back) control.connector.renew(back)
+      control.connector.renew(back)
       await control.engines.get(service.engine)?.forget?.(service.id)
     })
   }

@@ -1,9 +1,13 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import type { ServiceUpgrades, Tables } from '../../metadata/tables.ts'
+import { upgradeKind } from './job.ts'
 
 /**
  * wanted: asked for, or broken off by the end of a server. running: being done. kept: done, and the volume of the former major is kept. failed: it goes on
  * with what it had. dropping: a volume that nobody needs any more is being removed.
+ *
+ *   wanted ⇄ running → kept → dropping → (no row)
+ *        └──────┴────→ failed → wanted
  */
 export type UpgradeState = 'wanted' | 'running' | 'kept' | 'failed' | 'dropping'
 
@@ -11,7 +15,7 @@ export type UpgradeState = 'wanted' | 'running' | 'kept' | 'failed' | 'dropping'
 export interface Upgrade {
   readonly service: string
   readonly state: UpgradeState
-  /** wanted, running: the one that is worked on ('': none yet). kept, dropping: the one that the service does not use. */
+  /** wanted, running, failed: what a run has made, or may have ('': nothing). kept, dropping: the one that the service does not use. */
   readonly volume: string
   readonly from: string
   readonly to: string
@@ -52,15 +56,16 @@ export const upgradeStore = {
     return (await query.execute()).map(toUpgrade)
   },
 
-  /** In the place of what was before. */
+  /** In the place of one that failed; what that has left stays named. */
   async want(trx: Transaction<Tables>, { service, from, to }: Pick<Upgrade, 'service' | 'from' | 'to'>, now: number) {
+    const volume = (await this.of(trx, service))?.volume ?? ''
     await trx.deleteFrom('service_upgrades').where('service_id', '=', service).execute()
     await trx
       .insertInto('service_upgrades')
       .values({
         service_id: service,
         state: 'wanted',
-        volume: '',
+        volume,
         from_version: from,
         to_version: to,
         step: null,
@@ -86,10 +91,10 @@ export const upgradeStore = {
     await db.updateTable('service_upgrades').set({ step }).where('service_id', '=', service).where('run', '=', run).execute()
   },
 
-  /** False: another process has taken it over. */
+  /** False: another process has taken it over. `run`: null where it was broken off. */
   async end(
     db: Reader,
-    { service, run }: { service: string; run: string },
+    { service, run }: { service: string; run: string | null },
     ended: { state: 'kept' | 'failed'; volume: string; failure: Upgrade['failure']; now: number },
   ): Promise<boolean> {
     const { state, volume, failure, now } = ended
@@ -97,8 +102,8 @@ export const upgradeStore = {
       .updateTable('service_upgrades')
       .set({ state, volume, failure: failure === null ? null : JSON.stringify(failure), run: null, ended_at: now })
       .where('service_id', '=', service)
-      .where('state', '=', 'running')
-      .where('run', '=', run)
+      .where('state', 'in', ['wanted', 'running'])
+      .where('run', run === null ? 'is' : '=', run)
       .executeTakeFirst()
     return found.numUpdatedRows > 0n
   },
@@ -112,6 +117,23 @@ export const upgradeStore = {
       .where('state', '=', 'kept')
       .executeTakeFirst()
     return found.numUpdatedRows > 0n
+  },
+
+  /** What it named is gone. */
+  async removed(db: Reader, service: string, volume: string): Promise<void> {
+    await db
+      .deleteFrom('service_upgrades')
+      .where('service_id', '=', service)
+      .where('state', '=', 'dropping')
+      .where('volume', '=', volume)
+      .execute()
+    await db
+      .updateTable('service_upgrades')
+      .set({ volume: '' })
+      .where('service_id', '=', service)
+      .where('state', '=', 'failed')
+      .where('volume', '=', volume)
+      .execute()
   },
 
   async forget(db: Reader, service: string): Promise<void> {
@@ -129,10 +151,28 @@ export const upgradeStore = {
       .execute()
   },
 
-  /** Removals whose job was given up: asked for again at each start. */
+  /** What has something to do and no job for it, since that was given up: asked for again at each start. */
   async unfinished(db: Reader, node: string): Promise<string[]> {
-    const mine = db.selectFrom('services').select('id').where('node', '=', node)
-    const left = db.selectFrom('service_upgrades').select('service_id').where('state', '=', 'dropping')
-    return (await left.where('service_id', 'in', mine).execute()).map(({ service_id }) => service_id)
+    const rows = await db
+      .selectFrom('service_upgrades as u')
+      .innerJoin('services as s', 's.id', 'u.service_id')
+      .select('u.service_id')
+      .where('s.node', '=', node)
+      .where((eb) =>
+        eb.or([eb('u.state', 'in', ['wanted', 'running', 'dropping']), eb.and([eb('u.state', '=', 'failed'), eb('u.volume', '!=', '')])]),
+      )
+      .where(({ not, exists, selectFrom }) =>
+        not(
+          exists(
+            selectFrom('jobs as j')
+              .select('j.id')
+              .where('j.kind', '=', upgradeKind(node))
+              .whereRef('j.key', '=', 'u.service_id')
+              .where('j.state', 'in', ['queued', 'running']),
+          ),
+        ),
+      )
+      .execute()
+    return rows.map(({ service_id }) => service_id)
   },
 }

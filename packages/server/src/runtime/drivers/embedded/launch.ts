@@ -64,8 +64,9 @@ export async function runOnce(order: Launch, layout: Layout, returnTo: (uid: num
   const bare = ['setpriv', ...dropTo(order.uid), '--no-new-privs', '--pdeathsig=KILL', '--', ...order.command]
   const finish = async (argv: readonly string[]): Promise<string> => {
     const { code, out, err } = await run(argv[0]!, argv.slice(1), order)
-    if (code !== 0) throw fail('program_failed', { program: basename(order.command[0]!), reason: (err || out).trim().slice(-SAID) })
-    return out
+    if (code === 0) return out
+    const said = (err || out).trim().slice(-SAID)
+    throw fail('program_failed', { program: basename(order.command[0]!), reason: code === null ? `it was killed ${said}`.trim() : said })
   }
   if ((await run('getent', ['passwd', String(uid)])).code === 0) return await finish(bare)
 
