@@ -28,9 +28,13 @@ fetch() {
   cp -R "$work/$version/all/lib" "$work/$version/all/share" "$work/$version/all/COPYRIGHT" "$work/$version/set/"
   echo "$version" >"$work/$version/set/VERSION"
   chmod -R u+w,go-w,a+rX "$work/$version/set"
-  rm -rf "$into"
   mkdir -p "$(dirname "$into")"
-  cp -R "$work/$version/set" "$into"
+  # Whole or not there: a half set would be taken for one.
+  rm -rf "$into.new"
+  cp -R "$work/$version/set" "$into.new"
+  sync -f "$into.new"
+  rm -rf "$into"
+  mv "$into.new" "$into"
 }
 
 for version in "${!sums[@]}"; do

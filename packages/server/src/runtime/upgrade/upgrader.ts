@@ -26,17 +26,16 @@ const upgrading = (seconds = '5') => fail('project_upgrading', { seconds }, { he
 const failureOf = (error: unknown): NonNullable<Upgrade['failure']> =>
   isSovraError(error) ? { code: error.code, message: error.message } : { code: 'internal', message: 'See the server log.' }
 
-/** What it does with its row: see `UpgradeState`. A volume is named in the row before it is made, and until it is gone or the service's own. */
-export function makeUpgrader(options: UpgraderOptions): Upgrader {
-  const { metadata, services, connector, change, log, now = Date.now } = options
-  const db = metadata.kysely
-  const move = makeMove(options)
+/** Removes a volume that is, or may be, there; never the one that the service uses. */
+const makeRemove = (options: Pick<UpgraderOptions, 'driver'>) => async (service: Service, volume: string) => {
+  if (volume !== '' && volume !== service.volume) await options.driver(service.driver).remove(trialId(service.id), volume)
+}
 
-  const remove = (service: Service, volume: string): Promise<void> =>
-    volume === '' ? Promise.resolve() : options.driver(service.driver).remove(trialId(service.id), volume)
+type Remove = ReturnType<typeof makeRemove>
 
-  /** It goes on with what it had. What cannot be removed now stays named: the next move, start or deletion does it. */
-  async function fails(service: Service, { id, upgrade }: { id: string | null; upgrade: Upgrade }, error: unknown): Promise<void> {
+/** It goes on with what it had. What cannot be removed now stays named: the next move, start or deletion does it. */
+function makeFail({ change, log, now = Date.now }: UpgraderOptions, remove: Remove) {
+  return async (service: Service, { id, upgrade }: { id: string | null; upgrade: Upgrade }, error: unknown): Promise<void> => {
     log.error({ err: error, service: service.id, project: service.project }, 'could not move a service to a newer major')
     const volume = await remove(service, upgrade.volume).then(
       () => '',
@@ -53,17 +52,23 @@ export function makeUpgrader(options: UpgraderOptions): Upgrader {
       await c.event({ name: 'upgrade.failed', subject: service.id, project_ref: service.project, after })
     })
   }
+}
+
+/** One move: the service stands still for it, whoever calls waits. */
+function makeUpgradeOne(options: UpgraderOptions, remove: Remove, fails: ReturnType<typeof makeFail>) {
+  const { metadata, connector, log, now = Date.now } = options
+  const move = makeMove(options)
 
   async function begin(service: Service, upgrade: Upgrade): Promise<Run> {
     // Of a run before: from here on the row names another one.
     await remove(service, upgrade.volume)
     const id = uuid()
     const volume = upgradedVolume(service.volume, upgrade.to, id)
-    await upgradeStore.begin(db, service.id, { run: id, volume })
+    await upgradeStore.begin(metadata.kysely, service.id, { run: id, volume })
     return { id, upgrade: { ...upgrade, volume } }
   }
 
-  async function upgradeOne(service: Service, upgrade: Upgrade, signal: AbortSignal): Promise<void> {
+  return async function upgradeOne(service: Service, upgrade: Upgrade, signal: AbortSignal): Promise<void> {
     const began = now()
     const run = await begin(service, upgrade)
     try {
@@ -77,6 +82,15 @@ export function makeUpgrader(options: UpgraderOptions): Upgrader {
       else await fails(service, run, error)
     }
   }
+}
+
+/** What it does with its row: see `UpgradeState`. A volume is named in the row before it is made, and until it is gone or the service's own. */
+export function makeUpgrader(options: UpgraderOptions): Upgrader {
+  const { metadata, services } = options
+  const db = metadata.kysely
+  const remove = makeRemove(options)
+  const fails = makeFail(options, remove)
+  const upgradeOne = makeUpgradeOne(options, remove, fails)
 
   return {
     async run(id, signal) {
