@@ -1,13 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import type { WireListener } from './apis/wire/options.ts'
 import type { Auth } from './auth.ts'
 import { type Handle, handleName, handleOf } from './base/handles.ts'
 import type { Http } from './base/http.ts'
 import type { Metrics } from './base/metrics.ts'
 import type { Outbound } from './base/outbound.ts'
 import type { Config } from './config.ts'
+import type { Doors } from './doors.ts'
 import type { Foundation } from './foundation.ts'
-import type { AdminListener } from './listen.ts'
 import type { Registry } from './registry.ts'
 import type { Runtime } from './run.ts'
 
@@ -27,10 +26,8 @@ export interface EndParts {
   readonly endless: ReadonlySet<() => void>
   /** This node among the others. */
   readonly joined: { close(leave: boolean): Promise<void> }
-  /** Those that are up: a start may fail before all are. */
-  readonly listeners: () => { readonly admin: AdminListener | undefined; readonly wire: WireListener | undefined }
-  /** Health says so from now on. */
-  readonly unready: () => void
+  /** Those that are open: a start may fail before all are. */
+  readonly doors: Doors
   readonly auth: Auth
   readonly outbounds: readonly Outbound[]
 }
@@ -50,7 +47,7 @@ export function makeEnds(parts: EndParts): Ends {
       // Kept connections end with their next answer: what comes by them then would be lost.
       app.server.maxRequestsPerSocket = 1
       await Promise.all([runtime.close(), foundation.queue.close(), pause(SHED)])
-      const { admin, wire } = parts.listeners()
+      const { admin, wire } = parts.doors
       const all: (readonly [string, Handle | null | undefined])[] = [
         [handleName('api', config.api.host, config.api.port), handleOf(app.server)],
         [handleName('admin', config.admin.host, config.admin.port), admin?.handle()],
@@ -59,8 +56,8 @@ export function makeEnds(parts: EndParts): Ends {
       return all.flatMap(([name, handle]) => (handle ? [[name, handle] as const] : []))
     },
     async close(leave = false) {
-      const { admin, wire } = parts.listeners()
-      parts.unready()
+      const { admin, wire } = parts.doors
+      parts.doors.ready = false
       for (const end of parts.endless) end()
       await drain(app, config.limits.timeouts.drain)
       await wire?.close(config.limits.timeouts.drain)
