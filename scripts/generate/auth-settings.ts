@@ -50,6 +50,7 @@ const GOTRUE: Readonly<Record<string, string>> = {
   password_required: 'PASSWORD_REQUIRED_CHARACTERS',
   password_leaked: 'PASSWORD_HIBP_ENABLED',
   secure_password_change: 'SECURITY_UPDATE_PASSWORD_REQUIRE_REAUTHENTICATION',
+  require_current_password: 'SECURITY_UPDATE_PASSWORD_REQUIRE_CURRENT_PASSWORD',
   otp_length: 'MAILER_OTP_LENGTH',
   otp_expiry: 'MAILER_OTP_EXP',
   phone_autoconfirm: 'SMS_AUTOCONFIRM',

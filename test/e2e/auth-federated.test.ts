@@ -133,10 +133,15 @@ describe('a provider by its preset', () => {
       body: { auth_code: first.searchParams.get('code'), code_verifier: 'x'.repeat(43) },
     })
     assert.deepEqual([again.status, again.body.error_code], [404, 'flow_state_not_found'])
-    for (const query of ['?code=x&state=unknown', '?code=x', '?error=access_denied']) {
+    const lost = [
+      ['?code=x&state=unknown', 'bad_oauth_state'],
+      ['?code=x', 'bad_oauth_callback'],
+      ['?error=access_denied', 'bad_oauth_callback'],
+    ] as const
+    for (const [query, code] of lost) {
       const answer = await auth(project, 'GET', `/callback${query}`, { key: null })
       const target = new URL(answer.headers.get('location')!)
-      assert.deepEqual([answer.status, target.origin, fragment(target).error_code], [302, new URL(APP).origin, 'bad_oauth_state'])
+      assert.deepEqual([answer.status, target.origin, fragment(target).error_code], [302, new URL(APP).origin, code])
     }
   })
 
@@ -249,7 +254,7 @@ describe('joining accounts', () => {
     const answer = await auth(project, 'DELETE', `/user/identities/${foreign}`, {
       token: must(await own.auth.getSession()).session!.access_token,
     })
-    assert.deepEqual([answer.status, answer.body.error_code], [404, 'identity_not_found'])
+    assert.deepEqual([answer.status, answer.body.error_code], [422, 'single_identity_not_deletable'])
   })
 })
 
@@ -309,6 +314,11 @@ describe('id_token', () => {
     assert.match(at.error?.message ?? '', /at_hash/)
     const missing = await client(project).auth.signInWithIdToken({ provider, token: await oidc.idToken(good) })
     assert.match(missing.error?.message ?? '', /should either both exist or not/)
+    const other = { provider, id_token: await oidc.idToken(good), nonce: 'another' }
+    assert.deepEqual((await auth(project, 'POST', '/token?grant_type=id_token', { body: other })).body, {
+      error: 'invalid nonce',
+      error_description: 'Nonces mismatch',
+    })
   })
 })
 

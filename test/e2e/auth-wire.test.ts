@@ -1,6 +1,7 @@
 /** What the auth API answers to requests that are not quite right, word by word: applications match on it. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { SignJWT } from 'jose'
 import { auth, lastMail, settings } from '../auth.ts'
 import { startServer, type TestServer } from '../node.ts'
 import { createProject, type TestProject } from '../project.ts'
@@ -58,6 +59,7 @@ const admin = () => ({ token: project.service, key: project.service })
 test('sign-up and sign-in', async () => {
   const email = 'a@example.org'
   const phone = '+33600000009'
+  const challenged = (code_challenge: string) => ({ email, password: PASSWORD, code_challenge, code_challenge_method: 's256' })
   await hold([
     unread('POST', '/signup', undefined, 'unexpected end of JSON input'),
     unread('POST', '/signup', '{', 'it is not JSON'),
@@ -102,12 +104,30 @@ test('sign-up and sign-in', async () => {
       'Invalid Refresh Token: Refresh Token Not Found',
     ],
     invalid('POST', '/token?grant_type=pkce', {}, 'invalid request: both auth code and code verifier should be non-empty'),
+    invalid('POST', '/signup', challenged('x'), 'code challenge has to be between 43 and 128 characters'),
+    invalid(
+      'POST',
+      '/signup',
+      challenged('!'.repeat(43)),
+      'code challenge can only contain alphanumeric characters, hyphens, periods, underscores and tildes',
+    ),
+    invalid('POST', '/token?grant_type=id_token', { provider: 'acme', id_token: 'x' }, 'Custom OIDC provider "acme" not allowed'),
+    [
+      'POST',
+      '/token?grant_type=id_token',
+      { provider: 'google', id_token: 'x' },
+      400,
+      'provider_disabled',
+      'Provider (issuer "https://accounts.google.com") is not enabled',
+    ],
   ])
-  for (const [path, error, error_description] of [
+  for (const [path, error, error_description, body = {}] of [
     ['/token?grant_type=nothing', 'unsupported_grant_type', ''],
     ['/token?grant_type=refresh_token', 'invalid_request', 'refresh_token required'],
-  ]) {
-    const answer = await auth(project, 'POST', path!, { body: {}, headers: NEW })
+    ['/token?grant_type=id_token', 'invalid request', 'id_token required'],
+    ['/token?grant_type=id_token', 'invalid request', 'provider or client_id and issuer required', { id_token: 'x' }],
+  ] as const) {
+    const answer = await auth(project, 'POST', path, { body, headers: NEW })
     assert.deepEqual([answer.status, answer.body], [400, { error, error_description }])
   }
   await settings(server, project, { email_enabled: false, phone_enabled: false })
@@ -117,6 +137,10 @@ test('sign-up and sign-in', async () => {
     ['POST', '/signup', { email, password: PASSWORD }, 400, 'email_provider_disabled', 'Email signups are disabled'],
     ['POST', '/signup', { phone, password: PASSWORD }, 400, 'phone_provider_disabled', 'Phone signups are disabled'],
     ['POST', '/recover', { email }, 400, 'email_provider_disabled', 'Email logins are disabled'],
+    ['POST', '/resend', { type: 'signup', email }, 400, 'email_provider_disabled', 'Email logins are disabled'],
+    ['POST', '/otp', { email }, 422, 'email_provider_disabled', 'Email logins are disabled'],
+    ['POST', '/magiclink', { email }, 422, 'email_provider_disabled', 'Email logins are disabled'],
+    ['POST', '/otp', { phone }, 400, 'phone_provider_disabled', 'Unsupported phone provider'],
   ])
   await settings(server, project, { email_enabled: true, phone_enabled: true })
 })
@@ -141,6 +165,15 @@ test('links and codes', async () => {
     invalid('POST', '/verify', { type: 'email', email }, 'Verify requires either a token or a token hash'),
     invalid('POST', '/verify', { type: 'email', email, token, token_hash }, 'Verify requires either a token or a token hash'),
     invalid('POST', '/verify', { type: 'email', email, token_hash }, 'Only the token_hash and type should be provided'),
+    invalid(
+      'POST',
+      '/verify',
+      { type: 'email', token_hash, redirect_to: 'https://a.example.com' },
+      'Only the token_hash and type should be provided',
+    ),
+    invalid('POST', '/verify', { type: 'nothing', token_hash }, 'Invalid email verification type'),
+    invalid('POST', '/verify', { type: 'sms', token_hash }, 'Invalid email verification type'),
+    ['POST', '/verify', { type: 'nothing', token, email }, 403, 'otp_expired', 'Token has expired or is invalid'],
     invalid('POST', '/verify', { type: 'email', token }, 'Only an email address or phone number should be provided on verify'),
     invalid('POST', '/verify', { type: 'sms', token, phone: 'x' }, 'Invalid phone number format (E.164 required)'),
     ['POST', '/verify', { type: 'email', token, email: 'x' }, 422, 'validation_failed', 'Invalid email format'],
@@ -156,6 +189,8 @@ test('links and codes', async () => {
   assert.equal(await link('token=x&type=signup'), `https://a.example.com/in?x=1#${gone}&sb=`)
   assert.equal(await link('token=pkce_x&type=signup'), `https://a.example.com/in?x=1&${gone}#${gone}&sb=`)
   assert.equal(await link('token=x&type=nothing'), `https://a.example.com/in?x=1#${unknown}&sb=`)
+  const back = new URL((await auth(project, 'GET', '/callback', { key: null })).headers.get('location')!).searchParams
+  assert.deepEqual([back.get('error_code'), back.get('error_description')], ['bad_oauth_callback', 'OAuth state parameter missing'])
 })
 
 test('the own account and its factors', async () => {
@@ -183,6 +218,7 @@ test('the own account and its factors', async () => {
       invalid('POST', '/factors', { factor_type: 'x' }, 'factor_type needs to be totp, phone, or webauthn'),
       ['POST', '/factors/x/challenge', {}, 404, 'validation_failed', 'factor_id must be an UUID'],
       ['DELETE', `/factors/${(session.user as { id: string }).id}`, undefined, 404, 'mfa_factor_not_found', 'Factor not found'],
+      ['DELETE', '/user/identities/x', undefined, 404, 'manual_linking_disabled', 'Manual linking is disabled'],
     ],
     { token },
   )
@@ -199,6 +235,37 @@ test('the own account and its factors', async () => {
     await led({ referer: 'https://a.example.com/page' }, '?redirect_to=https%3A%2F%2Fb.example.com%2F'),
     'https://b.example.com/',
   )
+  const { id } = session.user as { id: string }
+  await settings(server, project, { manual_linking: true })
+  await hold(
+    [
+      ['DELETE', '/user/identities/x', undefined, 404, 'validation_failed', 'identity_id must be an UUID'],
+      [
+        'DELETE',
+        `/user/identities/${id}`,
+        undefined,
+        422,
+        'single_identity_not_deletable',
+        'User must have at least 1 identity after unlinking',
+      ],
+    ],
+    { token },
+  )
+  await auth(project, 'PUT', '/user', { token, body: { email: 'both@example.org' } })
+  const { code } = await lastMail(server, project, 'both@example.org')
+  const changed = await auth(project, 'POST', '/verify', { body: { type: 'email_change', email: 'both@example.org', token: code } })
+  assert.equal(changed.status, 200, JSON.stringify(changed.body))
+  await hold([['DELETE', `/user/identities/${id}`, undefined, 422, 'identity_not_found', "Identity doesn't exist"]], { token })
+  await settings(server, project, { manual_linking: null })
+  const secret = new TextEncoder().encode(project.secrets.jwt_secret)
+  const signed = (claims: object) =>
+    new SignJWT({ role: 'authenticated', exp: 4_000_000_000, ...claims }).setProtectedHeader({ alg: 'HS256' }).sign(secret)
+  await hold([['GET', '/user', undefined, 400, 'bad_jwt', 'invalid claim: sub claim must be a UUID']], {
+    token: await signed({ sub: 'x' }),
+  })
+  await hold([['GET', '/user', undefined, 403, 'bad_jwt', 'invalid claim: session_id claim must be a UUID']], {
+    token: await signed({ sub: id, session_id: 'x' }),
+  })
   const made = await auth(project, 'POST', '/factors', { token, body: { factor_type: 'totp', friendly_name: 'one' } })
   await hold(
     [
@@ -241,6 +308,69 @@ test('signing out: the scope is everything unless it is said', async () => {
     const seen = await Promise.all(tokens.map(async (token) => (await auth(project, 'GET', '/user', { token })).status))
     assert.deepEqual(seen, left, query)
   }
+})
+
+test('a new address and a new password', async () => {
+  const email = 'mover@example.org'
+  const to = 'elsewhere@example.org'
+  await settings(server, project, { email_autoconfirm: true, anonymous_users: true })
+  const { body: made } = await auth(project, 'POST', '/signup', { body: { email, password: PASSWORD } })
+  const token = made.access_token as string
+  const put = (body: unknown) => auth(project, 'PUT', '/user', { token, body })
+
+  // Whoever has an address proves the next one, whatever counts at sign-up; by that one alone.
+  const asked = await put({ email: to })
+  assert.deepEqual([asked.body.email, asked.body.new_email], [email, to])
+  const { token: secret } = await lastMail(server, project, to)
+  const changed = await auth(project, 'POST', '/verify', { body: { type: 'email_change', token_hash: secret } })
+  assert.equal((changed.body.user as { email: string }).email, to)
+  const { body: nobody } = await auth(project, 'POST', '/signup', { body: {} })
+  const named = await auth(project, 'PUT', '/user', { token: nobody.access_token as string, body: { email } })
+  assert.deepEqual([named.body.email, named.body.is_anonymous, named.body.new_email], [email, false, undefined])
+
+  // Whoever came by a link or a code may not know what they would be asked for.
+  await settings(server, project, { email_autoconfirm: null, anonymous_users: null, require_current_password: true })
+  await hold(
+    [
+      [
+        'PUT',
+        '/user',
+        { password: 'a better horse' },
+        400,
+        'current_password_required',
+        'Current password required when setting new password.',
+      ],
+      [
+        'PUT',
+        '/user',
+        { password: 'a better horse', current_password: 'x' },
+        400,
+        'current_password_invalid',
+        'Current password required when setting new password.',
+      ],
+      [
+        'PUT',
+        '/user',
+        { password: PASSWORD, current_password: PASSWORD },
+        422,
+        'same_password',
+        'New password should be different from the old password.',
+      ],
+    ],
+    { token },
+  )
+  assert.equal((await put({ password: 'a better horse', current_password: PASSWORD })).status, 200)
+  const recovered = changed.body.access_token as string
+  const again = await auth(project, 'POST', '/token?grant_type=password', { body: { email: to, password: 'a better horse' } })
+  assert.equal(again.status, 200)
+  assert.equal((await auth(project, 'GET', '/user', { token: recovered })).body.error_code, 'session_not_found')
+  await auth(project, 'POST', '/recover', { body: { email: to } })
+  const { token: way } = await lastMail(server, project, to)
+  const { body: back } = await auth(project, 'POST', '/verify', { body: { type: 'recovery', token_hash: way } })
+  const fresh = await auth(project, 'PUT', '/user', { token: back.access_token as string, body: { password: 'the best horse' } })
+  assert.equal(fresh.status, 200, JSON.stringify(fresh.body))
+  assert.equal((await auth(project, 'POST', '/logout?scope=', { token: back.access_token as string })).status, 204)
+  await settings(server, project, { require_current_password: null })
 })
 
 test('administration', async () => {

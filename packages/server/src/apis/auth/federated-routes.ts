@@ -73,6 +73,7 @@ export function federatedRoutes(app: FastifyInstance, options: AuthOptions): voi
     const realm = realmOf(options, request)
     let target = targetOf(realm.rules, realm.url, null)
     try {
+      if (!answer.state) throw fail('auth_bad_oauth_callback', { reason: 'OAuth state parameter missing' })
       const { finishOauth, resume } = await oauth()
       const journey = await resume(realm, answer.state ?? '', (hash) => flowCookieIn(request, hash))
       target = journey.redirectTo

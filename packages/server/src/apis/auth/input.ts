@@ -74,9 +74,9 @@ export function holderOf(options: AuthOptions, request: FastifyRequest): Holder 
     throw fail('auth_bad_jwt', { reason: 'invalid JWT: it is of another issuer, whose users have no account here' })
   const { sub, aal } = principal.claims
   if (principal.kind !== 'user' || typeof sub !== 'string') throw fail('auth_bad_jwt', { reason: 'invalid claim: missing sub claim' })
-  if (!isUuid(sub)) throw fail('auth_bad_jwt', { reason: 'invalid claim: sub claim must be a UUID' })
+  if (!isUuid(sub)) throw fail('auth_bad_sub')
   const { sessionId } = principal
-  if (sessionId !== null && !isUuid(sessionId)) throw fail('auth_session_not_found')
+  if (sessionId !== null && !isUuid(sessionId)) throw fail('auth_bad_jwt', { reason: 'invalid claim: session_id claim must be a UUID' })
   return { userId: sub, sessionId, aal: typeof aal === 'string' ? aal : 'aal1' }
 }
 

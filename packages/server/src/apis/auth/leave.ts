@@ -21,9 +21,9 @@ export const known = (request: FastifyRequest, error: unknown): SovraError => {
   return fail('auth_unexpected_failure', { reason: 'Unexpected failure' }, { cause: error })
 }
 
-export function leave(reply: FastifyReply, target: string) {
+export function leave(reply: FastifyReply, target: string, status: 302 | 303 = 302) {
   reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
-  return reply.redirect(target, 302)
+  return reply.redirect(target, status)
 }
 
 /** Providers that answer by a form. */

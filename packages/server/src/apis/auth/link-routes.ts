@@ -75,8 +75,8 @@ export function linkRoutes(app: FastifyInstance, options: AuthOptions): void {
   app.post('/verify', USE, async (request, reply) => {
     const body = paramsOf(request)
     reply.header('cache-control', 'no-store')
-    const { type, token, token_hash, email, phone } = body
-    const done = await verifyToken(realmOf(options, request), { type, token, tokenHash: token_hash, email, phone })
+    const { type, token, token_hash: tokenHash, email, phone, redirect_to: redirectTo } = body
+    const done = await verifyToken(realmOf(options, request), { type, token, tokenHash, email, phone, redirectTo })
     return 'grant' in done ? sessionView(done.grant) : { msg: done.half.message, code: '200' }
   })
 

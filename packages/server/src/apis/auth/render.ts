@@ -11,7 +11,11 @@ const NAMES: Readonly<Record<string, string>> = {
   auth_user_gone: 'user_not_found',
   auth_sign_in_banned: 'user_banned',
   auth_refresh_banned: 'user_banned',
+  auth_bad_sub: 'bad_jwt',
   auth_app_metadata_refused: 'not_admin',
+  auth_verify_email_first: 'email_not_confirmed',
+  auth_verify_phone_first: 'phone_not_confirmed',
+  auth_identity_linked: 'identity_already_exists',
   auth_anonymous_refused: 'no_authorization',
   auth_unprocessable: 'validation_failed',
   auth_address_not_found: 'user_not_found',
@@ -25,8 +29,6 @@ const NAMES: Readonly<Record<string, string>> = {
   auth_id_malformed: 'validation_failed',
   auth_mfa_challenge_not_found: 'mfa_factor_not_found',
   auth_mfa_recovery_code_invalid: 'mfa_verification_failed',
-  auth_verify_email_first: 'email_not_confirmed',
-  auth_verify_phone_first: 'phone_not_confirmed',
   auth_custom_provider_exists: 'conflict',
   auth_hook_failed: 'unexpected_failure',
   auth_hook_refused_400: 'unknown',
@@ -43,13 +45,20 @@ const NAMES: Readonly<Record<string, string>> = {
   auth_mfa_phone_code_wrong: 'mfa_verification_failed',
   auth_no_such_session: 'session_not_found',
   auth_provider_exchange_failed: 'unexpected_failure',
-  auth_id_token_refused: 'validation_failed',
   auth_oauth_server_disabled: 'feature_disabled',
   auth_saml_assertion_invalid: 'validation_failed',
   auth_saml_logout_invalid: 'validation_failed',
 }
 
 export const wireCode = (code: string): string => NAMES[code] ?? (code.startsWith('auth_') ? code.slice('auth_'.length) : code)
+
+/** What is said in the shape of OAuth 2.0, whatever version a client speaks. */
+const OAUTH: Readonly<Record<string, string>> = {
+  auth_unsupported_grant_type: 'unsupported_grant_type',
+  auth_invalid_request: 'invalid_request',
+  auth_id_token_refused: 'invalid request',
+  auth_nonce_refused: 'invalid nonce',
+}
 
 const shows = ({ headers }: FastifyRequest): boolean => headers.apikey !== undefined || bearerOf(headers.authorization) !== undefined
 
@@ -97,8 +106,9 @@ export function render(thrown: SovraError, request: FastifyRequest, reply: Fasti
   const error = translated(thrown, request)
   const code = wireCode(error.code)
   reply.code(error.status).header('content-type', 'application/json; charset=utf-8').header('x-sb-error-code', code)
-  if (error.code === 'auth_unsupported_grant_type') return reply.send(JSON.stringify({ error: code, error_description: '' }))
-  if (error.code === 'auth_invalid_request') return reply.send(JSON.stringify({ error: code, error_description: error.message }))
+  const oauth = OAUTH[error.code]
+  const described = error.code === 'auth_unsupported_grant_type' ? '' : error.message
+  if (oauth !== undefined) return reply.send(JSON.stringify({ error: oauth, error_description: described }))
   const weak = error.code === 'auth_weak_password' ? { weak_password: error.details } : {}
   if (isNew(request.headers[HEADER])) {
     reply.header(HEADER, VERSION)

@@ -36,7 +36,7 @@ export function samlRoutes(app: FastifyInstance, options: AuthOptions): void {
 
   function go(reply: FastifyReply, { realm, begun }: Awaited<ReturnType<typeof begin>>) {
     if (begun.cookie) reply.header('set-cookie', flowCookie(realm, ACS, begun.cookie))
-    return leave(reply, begun.url)
+    return leave(reply, begun.url, 303)
   }
 
   app.post('/sso', USE, async (request, reply) => {

@@ -63,7 +63,7 @@ export async function updateUser(realm: Realm, holder: Holder, change: UserChang
   const before = await realm.transact((store) => allowed(realm, store, holder, { newEmail, newPhone, change }))
   const passwordHash = typeof change.password === 'string' ? await newPassword(realm, before, change) : null
   const asks = newEmail !== null && newEmail !== before.user.email
-  const sends = asks && !realm.rules.email_autoconfirm
+  const sends = asks && !countsAtOnce(realm, before.user)
   if (sends) await limitMails(realm, 'email_change', newEmail)
   const calls = newPhone !== null && newPhone !== before.user.phone
   if (calls && !realm.rules.phone_autoconfirm) await limitSms(realm, newPhone)
@@ -86,10 +86,13 @@ export async function updateUser(realm: Realm, holder: Holder, change: UserChang
   return person
 }
 
+/** Whoever is nobody yet signs up by naming an address; an address that people have changes by proof alone. */
+const countsAtOnce = ({ rules }: Realm, user: RealmUser): boolean => rules.email_autoconfirm && user.anonymous
+
 async function changeEmail(realm: Realm, store: RealmStore, user: RealmUser, email: string, change: UserChange): Promise<RealmUser> {
   if (await store.userByEmail(email)) throw fail('auth_email_exists')
   const now = realm.now()
-  if (!realm.rules.email_autoconfirm) return askEmailChange(realm, store, user, email, change.pkce, change.redirectTo)
+  if (!countsAtOnce(realm, user)) return askEmailChange(realm, store, user, email, change.pkce, change.redirectTo)
   await store.updateUser(user.id, { email, emailConfirmedAt: now }, now)
   return confirmEmail(store, { ...user, email, emailConfirmedAt: now }, now)
 }
@@ -130,6 +133,8 @@ async function demandFresh(realm: Realm, user: RealmUser, session: RealmSession 
     if (!right) throw fail('auth_current_password_invalid')
     return
   }
+  if (realm.rules.require_current_password && user.passwordHash !== null && !(await recovering(realm, session)))
+    throw fail('auth_current_password_required')
   if (!realm.rules.secure_password_change || (session !== null && session.createdAt + RECENT > realm.now())) return
   if (!given(change.nonce)) throw fail('auth_reauthentication_needed')
   const taken = await realm.transact((store) =>
@@ -137,6 +142,12 @@ async function demandFresh(realm: Realm, user: RealmUser, session: RealmSession 
   )
   if (!taken) throw fail('auth_reauthentication_not_valid')
 }
+
+const RECOVERED: readonly string[] = ['otp', 'magiclink', 'recovery']
+
+/** Whoever came by a link or a code may have forgotten what they would be asked for. */
+const recovering = async (realm: Realm, session: RealmSession | null): Promise<boolean> =>
+  session !== null && (await realm.transact((store) => store.proofsOf(session.id))).some(({ method }) => RECOVERED.includes(method))
 
 /** GET /reauthenticate: sends the code that a new password needs. Answers the id of a text message; null: it is a mail. */
 export async function reauthenticate(realm: Realm, holder: Holder): Promise<string | null> {

@@ -14,6 +14,10 @@ export interface HalfChanged {
 
 const HALF: HalfChanged = { message: 'Confirmation link accepted. Please proceed to confirm link sent to the other email' }
 
+/** Whether the present address is asked too. */
+const wantsBoth = ({ rules }: Realm, user: RealmUser): boolean =>
+  rules.secure_email_change && !rules.email_autoconfirm && user.email !== null && user.emailConfirmedAt !== null
+
 /** Sends what confirms a change of address: to the new one, and to the old one too where the realm wants both. */
 export async function askEmailChange(
   realm: Realm,
@@ -26,7 +30,7 @@ export async function askEmailChange(
   const now = realm.now()
   const patch = { emailChange: newEmail, emailChangeSentAt: now, emailChangeStatus: 0 }
   await store.updateUser(user.id, patch, now)
-  const both = realm.rules.secure_email_change && user.email !== null && user.emailConfirmedAt !== null
+  const both = wantsBoth(realm, user)
   await store.dropOneTimeTokens(user.id, 'email_change_token_current')
   const make = async (kind: TokenKind, address: string) => {
     const flow = await startFlow(realm, store, pkce, user.id, 'email_change')
@@ -56,8 +60,7 @@ export async function completeEmailChange(
   }
   const { emailChange } = user
   // Where both are wanted, one that ran out was proved by nobody.
-  const both = realm.rules.secure_email_change && user.email !== null && user.emailConfirmedAt !== null
-  if (emailChange === null || (both && user.emailChangeStatus !== 1)) throw fail('auth_otp_expired')
+  if (emailChange === null || (wantsBoth(realm, user) && user.emailChangeStatus !== 1)) throw fail('auth_otp_expired')
   const taken = await store.userByEmail(emailChange)
   if (taken && taken.id !== user.id) throw fail('auth_email_exists')
   const patch = { email: emailChange, emailConfirmedAt: now, emailChange: null, emailChangeStatus: 0 }

@@ -149,7 +149,8 @@ export async function enterAs(realm: Realm, store: RealmStore, given: Outsider):
 export async function linkTo(realm: Realm, store: RealmStore, userId: string, given: Outsider): Promise<RealmUser> {
   const user = await store.userById(userId)
   if (!user || !mayEnter(user, realm.now())) throw fail('auth_user_gone')
-  if (await store.identityOf(given.provider, given.id)) throw fail('auth_identity_already_exists')
+  const known = await store.identityOf(given.provider, given.id)
+  if (known) throw fail(known.userId === user.id ? 'auth_identity_linked' : 'auth_identity_already_exists')
   const linked = await joined(realm, store, user, given)
   await audit(realm, store, 'identity_linked', user, { provider: given.provider })
   const takes = linked.email === null && given.email !== null && given.emailVerified && !(await store.userByEmail(given.email))
@@ -177,10 +178,11 @@ const verifiedEmail = ({ data }: RealmIdentity): string | null =>
 export async function unlink(realm: Realm, holder: Holder, identityId: string): Promise<void> {
   await realm.transact(async (store) => {
     const user = await mayLink(realm, store, holder)
+    if (!isUuid(identityId)) throw fail('auth_id_malformed', { what: 'identity_id' })
     const all = await store.identitiesOf(user.id)
-    const gone = isUuid(identityId) ? all.find(({ id }) => id === identityId) : undefined
-    if (!gone) throw fail('auth_identity_not_found')
     if (all.length <= 1) throw fail('auth_single_identity_not_deletable')
+    const gone = all.find(({ id }) => id === identityId.toLowerCase())
+    if (!gone) throw fail('auth_identity_not_found')
     const left = all.filter(({ id }) => id !== gone.id)
     await store.deleteIdentity(gone.id)
     const emails = left.map(verifiedEmail).filter((email) => email !== null)

@@ -62,7 +62,7 @@ export interface OtpRequest extends LinkRequest {
 /** POST /otp and /magiclink: a link and a code; a new person where sign-ups are open and wanted. */
 export async function sendOtp(realm: Realm, request: OtpRequest): Promise<void> {
   const { rules } = realm
-  if (!rules.email_enabled) throw fail('auth_email_provider_disabled', { what: 'logins' })
+  if (!rules.email_enabled) throw fail('auth_logins_disabled_email')
   const metadata = mergedMetadata({}, request.data)
   const email = await atTheDoor(realm, request.email, 'magic_link')
   if (request.createUser && !rules.disable_signup) await askBefore(realm, email, metadata)

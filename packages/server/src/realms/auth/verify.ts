@@ -28,6 +28,8 @@ export interface Attempt {
   readonly tokenHash?: unknown
   readonly email?: unknown
   readonly phone?: unknown
+  /** Of the body; null: none. */
+  readonly redirectTo?: unknown
 }
 
 export type Verified = { readonly grant: Grant } | { readonly half: HalfChanged }
@@ -36,11 +38,11 @@ const provided = (value: unknown): boolean => value !== undefined && value !== n
 const invalid = (reason: string) => fail('auth_validation_failed', { reason })
 
 /** A code of somebody, or the secret of a link. Throws `auth_validation_failed`. */
-function demandAttempt({ type, token, tokenHash, email, phone }: Attempt): void {
+function demandAttempt({ type, token, tokenHash, email, phone, redirectTo }: Attempt): void {
   if (!provided(type)) throw invalid('Verify requires a verification type')
   if (provided(token) === provided(tokenHash)) throw invalid('Verify requires either a token or a token hash')
   if (provided(tokenHash)) {
-    if (provided(email) || provided(phone)) throw invalid('Only the token_hash and type should be provided')
+    if ([email, phone, redirectTo].some(provided)) throw invalid('Only the token_hash and type should be provided')
   } else if (provided(email) === provided(phone)) throw invalid('Only an email address or phone number should be provided on verify')
   else if (provided(phone)) phoneOf(phone)
   else addressOf(email)
@@ -55,14 +57,16 @@ function addressOf(email: unknown): string {
   }
 }
 
-const kindsOf = (type: unknown): readonly TokenKind[] => {
-  const kinds = Object.hasOwn(KINDS, String(type)) ? KINDS[String(type)] : undefined
-  if (kinds) return kinds
-  throw invalid('Unsupported verification type')
-}
-
 /** Types that links have: numbers get codes. */
 const { sms: _sms, phone_change: _change, ...LINKS } = KINDS
+
+/** Of a type that nobody knows no code is good, and no link. Throws `auth_validation_failed`. */
+function kindsOf({ type, tokenHash }: Attempt): readonly TokenKind[] {
+  const known = provided(tokenHash) ? LINKS : KINDS
+  const kinds = Object.hasOwn(known, String(type)) ? known[String(type)] : undefined
+  if (!kinds && provided(tokenHash)) throw invalid('Invalid email verification type')
+  return kinds ?? []
+}
 
 const ofPhone = ({ type }: Attempt): boolean => type === 'sms' || type === 'phone_change'
 
@@ -136,7 +140,7 @@ const isHalf = (value: object): value is HalfChanged => 'message' in value
 /** POST /verify. Throws `auth_otp_expired` for everything that is not good: unknown, used, too late, for something else. */
 export async function verifyToken(realm: Realm, attempt: Attempt): Promise<Verified> {
   demandAttempt(attempt)
-  const kinds = kindsOf(attempt.type)
+  const kinds = kindsOf(attempt)
   await limitAddress(realm, 'verifications')
   // Answers instead of throwing inside, so that a wrong try counts.
   const result = await realm.transact(async (store): Promise<Draft | HalfChanged | 'banned' | null> => {

@@ -9,7 +9,7 @@ import { askBeforeEntering, enterAs, linkTo, mayLink } from '../auth/identities.
 import { audit, limitAddress, type Realm } from '../auth/realm.ts'
 import { configurationOf, fetchThrough } from './client.ts'
 import { outsiderOf } from './oauth.ts'
-import { type Source, sourceOf } from './source.ts'
+import { issuerOf, type Source, sourceOf } from './source.ts'
 
 export interface IdTokenSignIn {
   readonly provider: unknown
@@ -76,7 +76,7 @@ function demandNonce(source: Source, claims: JWTPayload, nonce: string): void {
   if (source.skipNonce) return
   const said = typeof claims.nonce === 'string' ? claims.nonce : ''
   if ((said === '') !== (nonce === '')) throw refuse('Passed nonce and nonce in id_token should either both exist or not.')
-  if (said !== '' && !safeEqual(said, sha256(nonce)) && !safeEqual(said, nonce)) throw refuse('Nonces mismatch')
+  if (said !== '' && !safeEqual(said, sha256(nonce)) && !safeEqual(said, nonce)) throw fail('auth_nonce_refused')
 }
 
 const DIGESTS: Readonly<Record<string, string>> = { '256': 'sha256', '384': 'sha384', '512': 'sha512' }
@@ -92,21 +92,22 @@ function demandOwn(idToken: string, claims: JWTPayload, accessToken: string): vo
     throw refuse('at_hash and access_token do not match')
 }
 
-/** At this door a provider that is off has a code of its own, which clients know. */
+/** At this door a provider that is off has a code of its own, which clients know, and one that nobody knows its own words. */
 function openSource({ rules }: Realm, provider: string): Source {
   try {
     return sourceOf(rules, provider)
   } catch (cause) {
-    throw fail('auth_provider_disabled', { provider: provider.slice(0, 64) }, { cause })
+    const issuer = issuerOf(rules, provider)
+    if (issuer !== null) throw fail('auth_provider_disabled', { issuer }, { cause })
+    throw fail('auth_validation_failed', { reason: `Custom OIDC provider ${JSON.stringify(provider.slice(0, 64))} not allowed` }, { cause })
   }
 }
 
 /** Grant type `id_token`: an application brings what Google's, Apple's or another's SDK gave it. */
 export async function signInByIdToken(realm: Realm, given: IdTokenSignIn): Promise<Grant> {
   const { provider, idToken, accessToken = '', nonce = '' } = given
-  if (typeof idToken !== 'string' || idToken === '' || idToken.length > CHARS)
-    throw fail('auth_validation_failed', { reason: 'id_token required' })
-  if (typeof provider !== 'string' || provider === '') throw fail('auth_validation_failed', { reason: 'provider required' })
+  if (typeof idToken !== 'string' || idToken === '' || idToken.length > CHARS) throw refuse('id_token required')
+  if (typeof provider !== 'string' || provider === '') throw refuse('provider or client_id and issuer required')
   await limitAddress(realm, 'sign_ins')
   const source = openSource(realm, provider)
   if (source.preset.kind !== 'oidc') throw fail('auth_validation_failed', { reason: `${source.name} has no id_tokens` })

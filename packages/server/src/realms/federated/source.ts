@@ -94,5 +94,14 @@ export function sourceOf(rules: AuthRules, name: string): Source {
   })
 }
 
+/** Of a provider that is off, as far as it is known; null: nobody knows it. */
+export function issuerOf(rules: AuthRules, name: string): string | null {
+  const custom = Object.hasOwn(rules.custom_providers ?? {}, name) ? rules.custom_providers?.[name] : undefined
+  if (custom) return custom.issuer ?? name
+  if (!Object.hasOwn(PRESETS, name)) return null
+  const preset = PRESETS[name as ProviderName](rules.providers?.[name as ProviderName]?.url)
+  return (preset.kind === 'oidc' ? preset.issuer : null) ?? name
+}
+
 export const isOn = (rules: AuthRules, name: ProviderName): boolean =>
   rules.providers?.[name] !== undefined && rules.providers[name].enabled !== false
