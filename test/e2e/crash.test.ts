@@ -4,6 +4,7 @@ import { chmodSync, cpSync, existsSync, mkdtempSync, readFileSync, renameSync, r
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { runServer, startServer, type TestServer } from '../node.ts'
 import { alive, clusterProcesses, family, postmasters } from '../processes.ts'
@@ -132,6 +133,47 @@ describe('one data directory', () => {
         [],
       )
     }
+  })
+
+  test('kill -9 between what a request did and its answer: its Idempotency-Key does not do it twice', async () => {
+    const create = () =>
+      server.api<{ code: string; message: string; items: { name: string }[] }>(
+        'POST',
+        '/organisations/acme/projects',
+        { name: 'once' },
+        {
+          headers: { 'idempotency-key': 'kept', prefer: 'wait=60' },
+        },
+      )
+    const first = create().catch(() => null)
+    const named = async () => (await server.api<{ items: { ref: string }[] }>('GET', '/projects?name=once')).body.items
+    const [made] = await until(async () => ((await named()).length > 0 ? named() : null))
+    await server.kill('SIGKILL')
+    // An answer that came all the same is none that was lost.
+    assert.equal(await first, null)
+    const metadata = new DatabaseSync(join(dataDir, 'metadata.sqlite'))
+    const aged = metadata.prepare(`update idempotent_answers set created_at = created_at - 200000 where key in ('kept', 'begun')`)
+    assert.equal(aged.run().changes, 1)
+    // Begun, and nothing was committed: that one is done again.
+    metadata.exec(`insert into idempotent_answers select 'begun', actor, fingerprint, status, '{"x-request-id":"of-nothing"}', body, created_at, expires_at
+      from idempotent_answers where key = 'kept'`)
+    metadata.close()
+    await begin()
+    const again = await create()
+    assert.deepEqual([again.status, again.body.code], [409, 'idempotency_lost'])
+    assert.match(again.body.message, new RegExp(`project.created ${made?.ref}`))
+    assert.equal((await named()).length, 1)
+    const redone = await server.api<{ code: string }>(
+      'POST',
+      '/organisations/acme/projects',
+      { name: 'once' },
+      {
+        headers: { 'idempotency-key': 'begun' },
+      },
+    )
+    assert.equal(redone.body.code, 'name_taken')
+    await server.api('DELETE', `/projects/${made?.ref}`)
+    await reopen()
   })
 
   test('SIGTERM lets running requests end, then nothing is left', async () => {

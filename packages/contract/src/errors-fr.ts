@@ -308,6 +308,10 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
     'La première requête avec cette Idempotency-Key est encore en cours.',
     'Redemandez après les secondes de Retry-After.',
   ],
+  idempotency_lost: [
+    'La première requête avec cette Idempotency-Key a été exécutée ({event} {subject}), mais sa réponse s’est perdue.',
+    'Elle n’est pas refaite. Regardez ce qu’il y a maintenant ; prenez une nouvelle clé pour une autre requête.',
+  ],
   project_deleted: ['Le projet est supprimé.', 'Restaurez-le d’abord : `sovra projects restore`.'],
   project_not_deleted: ['Le projet n’est pas supprimé.', 'Seul un projet supprimé est restauré ou purgé.'],
   engine_major_missing: [
@@ -508,6 +512,10 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
   store_failed: [
     '{place} n’a pas pu être utilisé : {reason}.',
     'Vérifiez son adresse, ses droits (un répertoire doit être accessible en écriture pour l’uid {uid} du serveur) et ses identifiants.',
+  ],
+  store_denied: [
+    '{place} refuse : {reason}.',
+    'Vérifiez les identifiants (`sovra backup store`) et leurs droits : s3:GetObject, PutObject, DeleteObject, ListBucket.',
   ],
   store_place_invalid: ['{place} n’est ni un chemin absolu ni s3://bucket/préfixe.', ''],
   store_keys_missing: [

@@ -425,6 +425,11 @@ export const ERRORS = {
     'The first request with this Idempotency-Key is still running.',
     'Ask again after the seconds of Retry-After.',
   ],
+  idempotency_lost: [
+    409,
+    'The first request with this Idempotency-Key was carried out ({event} {subject}), but its answer was lost.',
+    'It is not done twice. Look at what there is now; take a new key for another request.',
+  ],
   project_deleted: [409, 'The project is deleted.', 'Restore it first: `sovra projects restore`.'],
   project_not_deleted: [409, 'The project is not deleted.', 'Only a deleted project is restored or purged.'],
   engine_major_missing: [
@@ -783,6 +788,11 @@ export const ERRORS = {
     502,
     '{place} could not be used: {reason}.',
     'Check its address, its rights (a directory must be writable for uid {uid} of the server) and its credentials.',
+  ],
+  store_denied: [
+    502,
+    '{place} refuses: {reason}.',
+    'Check the credentials (`sovra backup store`) and what they may do there: s3:GetObject, PutObject, DeleteObject, ListBucket.',
   ],
   store_place_invalid: [400, '{place} is neither an absolute path nor s3://bucket/prefix.', ''],
   store_keys_missing: [

@@ -101,11 +101,14 @@ test('the answer to the last step of an upload is lost: it is done all the same'
 test('a wrong secret is refused, and never shown', async () => {
   const access = { ...ACCESS, endpoint: s3.endpoint, secret_access_key: 'another secret' }
   const store = s3Store({ bucket: s3.bucket, prefix: '', access, outbound })
-  await assert.rejects(store.put('x', Buffer.from('x')), (error: Error) => {
-    assert.ok(isSovraError(error, 'store_failed'), error.message)
-    assert.match(error.message, /SignatureDoesNotMatch/)
-    return !error.message.includes('another secret')
-  })
+  for (const work of [() => store.put('x', Buffer.from('x')), () => store.get('x'), () => listed(store.list(''))])
+    await assert.rejects(work, (error: Error) => {
+      assert.ok(isSovraError(error, 'store_denied'), error.message)
+      assert.match(error.message, /SignatureDoesNotMatch/)
+      return !error.message.includes('another secret')
+    })
+  const nowhere = s3Store({ bucket: 'not-there', prefix: '', access: { ...ACCESS, endpoint: s3.endpoint }, outbound })
+  await assert.rejects(nowhere.get('x'), (error: Error) => isSovraError(error, 'store_failed') && error.message.includes('NoSuchBucket'))
   const closed = makeOutbound({ allow: [], ownListeners: () => [], caFile: null, proxy: null })
   const inside = s3Store({ bucket: s3.bucket, prefix: '', access, outbound: closed })
   await assert.rejects(inside.put('x', Buffer.from('x')), (error) => isSovraError(error, 'store_failed'))

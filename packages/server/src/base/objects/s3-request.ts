@@ -31,6 +31,8 @@ export interface S3Request {
 
 const DAY = 86_400_000
 const REGION = 'us-east-1'
+/** Wrong credentials, or none of the rights: AWS says so of an object that is not there, too, where it may not be listed. */
+const DENIED: ReadonlySet<number> = new Set([401, 403])
 const TRIES = [200, 1000]
 const XML_LIMIT = 8 << 20
 
@@ -109,7 +111,8 @@ export class S3Requests {
 
   async refused(answer: OutboundResponse): Promise<SovraError> {
     const text = await answer.text().catch(() => '')
-    return this.failed((element(text, 'Code') ?? `HTTP ${answer.status}`).slice(0, 100))
+    const reason = (element(text, 'Code') ?? `HTTP ${answer.status}`).slice(0, 100)
+    return DENIED.has(answer.status) ? fail('store_denied', { place: this.place, reason }) : this.failed(reason)
   }
 
   /** What is worth another try is tried again: every request here may be repeated. Answers 2xx and 404. */
@@ -122,7 +125,7 @@ export class S3Requests {
         const error = await this.refused(answer)
         if (wait === undefined || (answer.status < 500 && answer.status !== 429)) throw error
       } catch (error) {
-        if (isSovraError(error, 'store_failed')) throw error
+        if (isSovraError(error, 'store_failed') || isSovraError(error, 'store_denied')) throw error
         if (wait === undefined || isSovraError(error, 'outbound_forbidden')) throw this.failed(messageOf(error), error)
       }
       await pause(wait)

@@ -90,7 +90,7 @@ async function* list(requests: S3Requests, prefix: string, start: string, after:
   } while (token !== undefined)
 }
 
-/** Objects in a bucket of S3 or what speaks its protocol. `store_failed`. */
+/** Objects in a bucket of S3 or what speaks its protocol. `store_failed`, `store_denied`. */
 export function s3Store(options: S3Options): ObjectStore {
   const requests = new S3Requests(options)
   const { place } = requests
@@ -113,8 +113,9 @@ export function s3Store(options: S3Options): ObjectStore {
     async get(key) {
       const answer = await requests.ask({ method: 'GET', key, maxBytes: Number.MAX_SAFE_INTEGER })
       if (answer.ok) return answer.body
-      answer.body.on('error', () => {}).destroy()
-      throw fail('object_missing', { place, key })
+      const error = await requests.refused(answer)
+      // The bucket itself is not there: nothing is, wherever one looks.
+      throw error.params.reason === 'NoSuchBucket' ? error : fail('object_missing', { place, key })
     },
     list: (prefix, after) => list(requests, options.prefix, prefix, after),
     async remove(key) {

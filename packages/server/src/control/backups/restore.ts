@@ -82,7 +82,7 @@ async function targetOf({ db }: Control, wanted: string): Promise<string> {
 }
 
 /** A ref comes back once: while its project lives, or lies in the trash, it is not overwritten. */
-async function refuseLiving({ db }: Control, ref: string): Promise<void> {
+async function refuseLiving(db: Control['db'], ref: string): Promise<void> {
   const row = await db.selectFrom('projects').select('name').where('ref', '=', ref).where('state', '!=', 'purged').executeTakeFirst()
   if (row) throw fail('restore_project_exists', { ref, name: row.name })
 }
@@ -113,7 +113,7 @@ export async function restoreProjectFrom(control: Control, actor: Actor, source:
   if (first.done) throw fail('backup_truncated', { file: WHERE })
   const record = await readUploaded(first.value)
   const organisation = await targetOf(control, order.organisation ?? record.organisation.name)
-  if (order.name === undefined) await refuseLiving(control, record.ref)
+  if (order.name === undefined) await refuseLiving(control.db, record.ref)
   await checkSpecs(control, record, organisation)
   const volumes = new Map<string, string>()
   try {
@@ -146,6 +146,8 @@ interface Target {
 
 async function write(control: Control, change: Change, record: ProjectRecord, { organisation, volumes, name }: Target): Promise<string> {
   await refuseFull(control, change, organisation)
+  // Another restore of it may have come first while this one unpacked.
+  if (name === undefined) await refuseLiving(change.trx, record.ref)
   const made = { organisation, name: name ?? record.name, region: control.node.region, labels: record.labels }
   const ref = await insertProject(change, name === undefined ? { ...made, ref: record.ref } : made, change.now)
   if (name === undefined) await writeKeys(change, control, record)
