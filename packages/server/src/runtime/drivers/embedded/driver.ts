@@ -1,14 +1,8 @@
-import { connect } from 'node:net'
-import { pipeline } from 'node:stream/promises'
 import { Type } from 'typebox'
-import { PackedTar, pour } from '../../../base/archive/pour.ts'
 import { fail, isSovraError } from '../../../base/errors.ts'
 import type { Driver, Endpoint, Observed, ServiceId, Template, Workload } from '../../driver.ts'
 import type { Hands } from './hands.ts'
-
-const TAR_SOCKET = new URL('./tar-socket.ts', import.meta.url).href
-
-const READER_GONE = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE'])
+import { packInto, unpackFrom } from './tars.ts'
 
 /** The driver of this node's own processes, with what it can beyond the plug interface. */
 export interface EmbeddedDriver extends Driver {
@@ -20,48 +14,88 @@ export interface EmbeddedDriver extends Driver {
   log(volume: string, bytes: number): Promise<string>
 }
 
+/** Which volume is whose, of what this process has started. */
+class Names {
+  readonly #volumes = new Map<ServiceId, string>()
+  readonly #ids = new Map<string, ServiceId>()
+
+  volumeOf(id: ServiceId): string | undefined {
+    return this.#volumes.get(id)
+  }
+
+  idOf(volume: string): ServiceId | undefined {
+    return this.#ids.get(volume)
+  }
+
+  volumes(): Iterable<string> {
+    return this.#volumes.values()
+  }
+
+  set(id: ServiceId, volume: string): void {
+    this.#volumes.set(id, volume)
+    this.#ids.set(volume, id)
+  }
+
+  forget(id: ServiceId): void {
+    const volume = this.#volumes.get(id)
+    this.#volumes.delete(id)
+    if (volume !== undefined) this.#ids.delete(volume)
+  }
+}
+
+async function start(hands: Hands, workload: Workload): Promise<Endpoint> {
+  const { id, volume } = workload
+  const order = {
+    volume,
+    command: workload.command,
+    versions: workload.versions ?? null,
+    environment: workload.environment,
+    files: workload.files,
+    pidFile: workload.pidFile ?? null,
+    stop: workload.stop,
+    memory: workload.limits.memory,
+  }
+  // Nearly always it is there: an order less in each wake.
+  const started = await hands.start(order).catch(async (error: unknown) => {
+    if (!isSovraError(error, 'volume_missing')) throw error
+    await hands.make(volume, workload.template ?? null)
+    return await hands.start(order)
+  })
+  return { service: id, host: started.runtime, port: portOf(workload.socket), pid: started.pid, run: started.run }
+}
+
+async function observe(hands: Hands, volume: string, options: Parameters<Driver['inspect']>[2]): Promise<Observed> {
+  const { exists, pid, crashed } = await hands.state(volume)
+  if (!exists) return { state: 'absent' }
+  const state = pid !== null ? 'awake' : crashed ? 'crashed' : 'asleep'
+  const disk = options?.disk ? await hands.disk(volume) : undefined
+  const memory = options?.memory ? await hands.memory(volume) : undefined
+  return {
+    state,
+    ...(pid === null ? {} : { pid }),
+    ...(disk === undefined ? {} : { disk }),
+    ...(memory === undefined ? {} : { memory }),
+  }
+}
+
 /**
  * Runs workloads as processes of this machine: each with a volume below `<data>/projects`, a uid of its own where the keeper can give one, a
  * socket in a short runtime directory, limits. Knows ids; the hands know volumes only.
  */
 export function embeddedDriver(hands: Hands): EmbeddedDriver {
-  const volumeOf = new Map<ServiceId, string>()
-  const idOf = new Map<string, ServiceId>()
+  const names = new Names()
   const listeners: Parameters<Driver['onExit']>[0][] = []
   hands.onExit((volume, detail, run) => {
-    const id = idOf.get(volume)
+    const id = names.idOf(volume)
     if (id !== undefined) for (const listener of listeners) listener(id, detail, run)
   })
 
   async function apply(workload: Workload): Promise<Endpoint> {
     const { id, volume } = workload
-    const former = volumeOf.get(id)
+    const former = names.volumeOf(id)
     if (former !== undefined && former !== volume) await hands.stop(former)
-    volumeOf.set(id, volume)
-    idOf.set(volume, id)
-    const order = {
-      volume,
-      command: workload.command,
-      versions: workload.versions ?? null,
-      environment: workload.environment,
-      files: workload.files,
-      pidFile: workload.pidFile ?? null,
-      stop: workload.stop,
-      memory: workload.limits.memory,
-    }
-    // Nearly always it is there: an order less in each wake.
-    const started = await hands.start(order).catch(async (error: unknown) => {
-      if (!isSovraError(error, 'volume_missing')) throw error
-      await hands.make(volume, workload.template ?? null)
-      return await hands.start(order)
-    })
-    return { service: id, host: started.runtime, port: portOf(workload.socket), pid: started.pid, run: started.run }
-  }
-
-  function forget(id: ServiceId): void {
-    const volume = volumeOf.get(id)
-    volumeOf.delete(id)
-    if (volume !== undefined) idOf.delete(volume)
+    names.set(id, volume)
+    return start(hands, workload)
   }
 
   return {
@@ -72,13 +106,13 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
     apply,
 
     async sleep(id) {
-      const volume = volumeOf.get(id)
+      const volume = names.volumeOf(id)
       if (volume !== undefined) await hands.stop(volume)
     },
 
     async remove(id, volume) {
       await hands.remove(volume)
-      forget(id)
+      names.forget(id)
     },
 
     copy: (from, to) => hands.copy(from, to),
@@ -87,40 +121,9 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
     log: (volume, bytes) => hands.log(volume, bytes),
     usage: async (volume) => ((await hands.state(volume)).exists ? hands.usage(volume) : undefined),
 
-    async inspect(_id, volume, options): Promise<Observed> {
-      const { exists, pid, crashed } = await hands.state(volume)
-      if (!exists) return { state: 'absent' }
-      const state = pid !== null ? 'awake' : crashed ? 'crashed' : 'asleep'
-      const disk = options?.disk ? await hands.disk(volume) : undefined
-      const memory = options?.memory ? await hands.memory(volume) : undefined
-      return {
-        state,
-        ...(pid === null ? {} : { pid }),
-        ...(disk === undefined ? {} : { disk }),
-        ...(memory === undefined ? {} : { memory }),
-      }
-    },
-
-    async pack(volume) {
-      const { id, path } = await hands.pipe()
-      return { module: TAR_SOCKET, args: { path }, whole: hands.pack(volume, id) }
-    },
-
-    async unpack(volume, tar) {
-      const { id, path } = await hands.pipe()
-      const to = tar instanceof PackedTar ? null : connect(path)
-      const done = hands.unpack(volume, id)
-      done.catch(() => to?.destroy())
-      const sending = tar instanceof PackedTar ? pour(tar, path) : pipeline(tar, to!)
-      if (tar instanceof PackedTar) sending.catch(() => comeAndGo(path))
-      const [sent, laid] = await Promise.allSettled([sending, done])
-      const gone = sent.status === 'rejected' && READER_GONE.has((sent.reason as NodeJS.ErrnoException).code ?? '')
-      // Why the reader went says more. One that is cut between two members is a whole tar for its reader: only who sends knows.
-      if (laid.status === 'rejected') throw sent.status === 'fulfilled' || gone ? laid.reason : sent.reason
-      if (sent.status === 'fulfilled') return
-      await hands.remove(volume)
-      throw sent.reason
-    },
+    inspect: (_id, volume, options) => observe(hands, volume, options),
+    pack: (volume) => packInto(hands, volume),
+    unpack: (volume, tar) => unpackFrom(hands, volume, tar),
 
     refit: {
       stage: (from, to, files) => hands.stage(from, to, files),
@@ -130,19 +133,13 @@ export function embeddedDriver(hands: Hands): EmbeddedDriver {
 
     onExit: (listener) => void listeners.push(listener),
 
-    template: templateBuilder(hands, apply, forget),
+    template: templateBuilder(hands, apply, (id) => names.forget(id)),
 
     async close() {
-      await Promise.allSettled([...volumeOf.values()].map((volume) => hands.stop(volume)))
+      await Promise.allSettled([...names.volumes()].map((volume) => hands.stop(volume)))
       await hands.close()
     },
   }
-}
-
-/** Who waits at a pipe for somebody who failed before he came waits no longer. */
-function comeAndGo(path: string): void {
-  const socket = connect(path, () => socket.destroy())
-  socket.on('error', () => {})
 }
 
 /** `.s.PGSQL.5432` → 5432; a port of its own otherwise. */
