@@ -3,17 +3,16 @@ import type { Log } from '../../../base/log.ts'
 import type { Endpoint } from '../../driver.ts'
 import type { Attachment } from '../../engine.ts'
 import type { Service } from '../../services.ts'
-import { makeAdmin, newClient } from './admin.ts'
+import { type Admin, makeAdmin, newClient } from './admin.ts'
 import { asRole, type Identity } from './as-role.ts'
 import { type CatalogueHolder, holdCatalogue } from './catalogue/holder.ts'
 import type { Catalogue } from './catalogue/types.ts'
 import { GATEWAY_SETTINGS, secretOf } from './connections.ts'
-import { EMPTY_QUOTA, NO_LIMITS, nextQuota, type QuotaState, setReadOnly, watchSessions } from './limits.ts'
 import { ADMIN, DATABASE, GATEWAY } from './names.ts'
 import type { PreparedCluster } from './prepare.ts'
-import { mendRoles } from './roles.ts'
 import { fullSpec, type PostgresSpec } from './spec.ts'
 import { letSessionsTell, logStatements, logsStatements } from './statements.ts'
+import { makeWatchdog } from './watchdog.ts'
 import type { PoolLimits } from './wire/options.ts'
 import { PipelinePool } from './wire/pool.ts'
 
@@ -27,8 +26,6 @@ const READER_IDLE_MS = 2_000
 const WATCHER_IDLE_MS = 5_000
 /** ms until a pool that was replaced takes nothing more: whoever has it in hand has begun by then. */
 const RENEW_MS = 1_000
-/** Our roles are looked at in each so many rounds of `enforce`. */
-const MEND_ROUNDS = 10
 
 /** A project's cluster while it is awake: what `attached<Cluster>()` gives. */
 export interface Cluster extends Attachment {
@@ -80,16 +77,78 @@ export function openPool(at: Endpoint, service: Service<Partial<PostgresSpec>>, 
 /** Opens what the server holds of a running cluster beside its pool: the catalogue, the watchdog. */
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   const { at, service, seen, log } = options
-  let { pool } = options
-  const former: PipelinePool[] = []
+  const pools = holdPool(options.pool, options.renew)
   const spec = fullSpec(service.spec)
   const password = secretOf(service, ADMIN)
+  const watcher = makeAdmin(at, password, WATCHER_IDLE_MS)
+  const { catalogue, close } = await openCatalogue(options, password, watcher)
+  // Plans are made anew by PostgreSQL itself; this frees what names things that may be gone, and forgets which texts were slow.
+  catalogue.onChange(() => pools.current.invalidate())
+  const admin = makeAdmin(at, password, ADMIN_IDLE_MS)
+  // What a switch of an earlier run still asks for; one that cannot be set is no reason not to serve.
+  if (logsStatements(service))
+    await watcher
+      .run((on) => logStatements(on, true))
+      .catch((error: unknown) => log.warn({ err: error, service: service.id }, 'statements are not logged'))
+  const watchdog = makeWatchdog({ service, spec, watcher, catalogue, log })
+
+  return {
+    get pool() {
+      return pools.current
+    },
+    catalogue,
+    spec,
+    get full() {
+      return watchdog.full
+    },
+    admin: admin.run,
+    engineVersion: seen.engineVersion,
+    systemVersion: seen.systemVersion,
+    ...(seen.degraded ? { degraded: seen.degraded } : {}),
+    lastActivity: watchdog.lastActivity,
+    enforce: watchdog.enforce,
+    left: watchdog.left,
+    async logStatements(on) {
+      await watcher.run(async (admin) => {
+        await admin.query(letSessionsTell(on))
+        await logStatements(admin, on)
+      })
+      // Sessions of the gateway that are open say nothing: others take their place.
+      pools.replace()
+    },
+    async close() {
+      catalogue.close()
+      await Promise.allSettled([pools.close(), admin.close(), close()])
+    },
+  }
+}
+
+/** The pool in use, and those before it until whoever has them in hand is done. */
+function holdPool(first: PipelinePool, renew: () => PipelinePool) {
+  const former: PipelinePool[] = []
+  let current = first
+  return {
+    get current() {
+      return current
+    },
+    replace(): void {
+      const last = current
+      former.push(last)
+      current = renew()
+      setTimeout(() => void last.close(), RENEW_MS).unref()
+    },
+    close: () => Promise.allSettled([current, ...former].map((one) => one.close())),
+  }
+}
+
+/** The catalogue, with the connection that listens for its changes and the one that reads it. `close` ends these and `watcher`, after `catalogue.close()`. */
+async function openCatalogue(options: ClusterOptions, password: string, watcher: Admin) {
+  const { at, service, log } = options
   // Another that does nothing but LISTEN, for as long as the cluster runs: what a backend has asked once it keeps, some 3 MiB of catalogue.
   const client = newClient(at, password)
   const connected = client.connect()
   connected.catch(() => undefined)
   const reader = makeAdmin(at, password, READER_IDLE_MS, options.client)
-  const watcher = makeAdmin(at, password, WATCHER_IDLE_MS)
   const catalogue = await holdCatalogue(client, {
     ...(options.catalogue ? { known: options.catalogue } : {}),
     ...(options.onCatalogue ? { onText: options.onCatalogue } : {}),
@@ -101,72 +160,9 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
     await Promise.allSettled([reader.close(), watcher.close(), connected.then(() => client.end())])
     throw error
   })
-  // Plans are made anew by PostgreSQL itself; this frees what names things that may be gone, and forgets which texts were slow.
-  catalogue.onChange(() => pool.invalidate())
-  const admin = makeAdmin(at, password, ADMIN_IDLE_MS)
-  // What a switch of an earlier run still asks for; one that cannot be set is no reason not to serve.
-  if (logsStatements(service))
-    await watcher
-      .run((on) => logStatements(on, true))
-      .catch((error: unknown) => log.warn({ err: error, service: service.id }, 'statements are not logged'))
-  let quota: QuotaState = EMPTY_QUOTA
-  let round = 0
-
-  async function measure(disk: number | undefined): Promise<void> {
-    if (disk === undefined) return
-    const next = nextQuota(quota, disk, spec.disk)
-    if (next.full !== quota.full) await watcher.run((on) => setReadOnly(on, next.full))
-    quota = next
+  async function close(): Promise<void> {
+    await Promise.allSettled([reader.close(), watcher.close()])
+    await client.end().catch(() => undefined)
   }
-
-  const look = () =>
-    catalogue.look().catch((error: unknown) => log.warn({ err: error, service: service.id }, 'could not look at what roles have set'))
-
-  return {
-    get pool() {
-      return pool
-    },
-    catalogue,
-    spec,
-    get full() {
-      return quota.full
-    },
-    admin: admin.run,
-    engineVersion: seen.engineVersion,
-    systemVersion: seen.systemVersion,
-    ...(seen.degraded ? { degraded: seen.degraded } : {}),
-    lastActivity: async () => (await watcher.run((on) => watchSessions(on, NO_LIMITS))).lastActivity,
-    async enforce({ disk, quiet = false }) {
-      await measure(disk)
-      if (quiet && !quota.endWriters) return
-      const limits = {
-        statement: spec.wire_statement_timeout,
-        idleTransaction: spec.wire_idle_transaction_timeout,
-        endWriters: quota.endWriters,
-      }
-      const { ended } = await watcher.run((on) => watchSessions(on, limits))
-      quota = { ...quota, endWriters: false }
-      await look()
-      if (++round % MEND_ROUNDS === 0 && (await watcher.run((on) => mendRoles(on, secretOf(service, GATEWAY)))))
-        log.info({ project: service.project }, 'made the roles of the gateway anew')
-      if (ended > 0) log.info({ project: service.project, sessions: ended }, 'ended what ran over its limit')
-    },
-    left: () => void look(),
-    async logStatements(on) {
-      await watcher.run(async (admin) => {
-        await admin.query(letSessionsTell(on))
-        await logStatements(admin, on)
-      })
-      // Sessions of the gateway that are open say nothing: others take their place.
-      former.push(pool)
-      const last = pool
-      pool = options.renew()
-      setTimeout(() => void last.close(), RENEW_MS).unref()
-    },
-    async close() {
-      catalogue.close()
-      await Promise.allSettled([pool.close(), ...former.map((one) => one.close()), admin.close(), reader.close(), watcher.close()])
-      await client.end().catch(() => undefined)
-    },
-  }
+  return { catalogue, close }
 }
