@@ -45,7 +45,20 @@ function oldestFirst(request: FastifyRequest): boolean {
 
 export function adminRoutes(app: FastifyInstance, options: AuthOptions): void {
   app.addHook('onRequest', async (_request, reply) => void reply.header('cache-control', 'no-store'))
+  invitations(app, options)
+  users(app, options)
+  sessions(app, options)
+  factors(app, options)
 
+  app.get('/admin/audit', ADMINISTER, async (request, reply) => {
+    const realm = realmOf(options, request)
+    const { entries, total } = await auditLog(realm, pageOf(request), queryOf(request, 'query'))
+    paged(request, reply, `${realm.issuer}/admin/audit`, total)
+    return entries.map(auditView)
+  })
+}
+
+function invitations(app: FastifyInstance, options: AuthOptions): void {
   app.post('/invite', ADMINISTER, async (request) => {
     const { email, data } = paramsOf(request)
     return userView(await invite(realmOf(options, request), { email, data, redirectTo: redirectOf(request) }))
@@ -70,7 +83,9 @@ export function adminRoutes(app: FastifyInstance, options: AuthOptions): void {
       redirect_to: made.redirectTo,
     }
   })
+}
 
+function users(app: FastifyInstance, options: AuthOptions): void {
   app.post('/admin/users', ADMINISTER, async (request) => userView(await createUser(realmOf(options, request), paramsOf(request))))
 
   app.get('/admin/users', ADMINISTER, async (request, reply) => {
@@ -93,7 +108,9 @@ export function adminRoutes(app: FastifyInstance, options: AuthOptions): void {
     await deleteUser(realmOf(options, request), paramOf(request, 'id'), bodyOf(request).should_soft_delete === true)
     return {}
   })
+}
 
+function sessions(app: FastifyInstance, options: AuthOptions): void {
   app.get('/admin/users/:id/sessions', ADMINISTER, async (request) => ({
     sessions: (await sessionsOfUser(realmOf(options, request), paramOf(request, 'id'))).map(userSessionView),
   }))
@@ -107,14 +124,9 @@ export function adminRoutes(app: FastifyInstance, options: AuthOptions): void {
     await endSessionOfUser(realmOf(options, request), paramOf(request, 'id'), paramOf(request, 'session'))
     return reply.code(204).send()
   })
+}
 
-  app.get('/admin/audit', ADMINISTER, async (request, reply) => {
-    const realm = realmOf(options, request)
-    const { entries, total } = await auditLog(realm, pageOf(request), queryOf(request, 'query'))
-    paged(request, reply, `${realm.issuer}/admin/audit`, total)
-    return entries.map(auditView)
-  })
-
+function factors(app: FastifyInstance, options: AuthOptions): void {
   app.get('/admin/users/:id/factors', ADMINISTER, async (request) =>
     (await readUserById(realmOf(options, request), paramOf(request, 'id'))).factors.map(factorView),
   )
