@@ -75,56 +75,108 @@ function attempt<R>(step: () => R, otherwise: R): R {
   }
 }
 
+interface Finished {
+  readonly path: string
+  readonly size: number
+  /** ms of its last line. */
+  readonly at: number
+}
+
+/** Oldest first. */
+const finishedIn = (dir: string): Finished[] =>
+  attempt(() => readdirSync(dir), [])
+    .filter((name) => FINISHED.test(name))
+    .sort()
+    .flatMap((name) => {
+      const path = join(dir, name)
+      const stat = attempt(() => statSync(path), undefined)
+      return stat ? [{ path, size: stat.size, at: stat.mtimeMs }] : []
+    })
+
+async function linesOf(paths: readonly string[], filter: LineFilter, limit: number): Promise<string[]> {
+  let lines: string[] = []
+  for (const path of paths) {
+    const input = createReadStream(path, 'utf8')
+    // One that was swept meanwhile has nothing to say.
+    input.on('error', () => input.destroy())
+    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+      if (!passes(line, filter)) continue
+      lines.push(line)
+      if (lines.length > limit * 2) lines = lines.slice(-limit)
+    }
+  }
+  return lines.slice(-limit)
+}
+
 /** Throws what the file system says where the directory cannot be used. */
-export function openLogFiles({ dir, size, keep, total, now = Date.now }: LogFilesOptions): LogFiles {
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
-  const current = join(dir, CURRENT)
-  const listeners = new Set<(line: string) => void>()
-  let waiting: string[] = []
-  let length = 0
-  let file = openSync(current, 'a', 0o600)
-  const found = statSync(current)
-  let written = found.size
-  let day = Math.floor((written === 0 ? now() : found.mtimeMs) / DAY)
+export const openLogFiles = (options: LogFilesOptions): LogFiles => new RotatingLog(options)
 
-  const finished = () =>
-    attempt(() => readdirSync(dir), [])
-      .filter((name) => FINISHED.test(name))
-      .sort()
-      .flatMap((name) => {
-        const path = join(dir, name)
-        const stat = attempt(() => statSync(path), undefined)
-        return stat ? [{ path, size: stat.size, at: stat.mtimeMs }] : []
-      })
+class RotatingLog implements LogFiles {
+  readonly #options: LogFilesOptions
+  readonly #now: () => number
+  readonly #current: string
+  readonly #listeners = new Set<(line: string) => void>()
+  readonly #timers: readonly NodeJS.Timeout[]
+  readonly #atExit = () => this.flush()
+  #waiting: string[] = []
+  #length = 0
+  #file: number
+  #written: number
+  #day: number
 
-  function rotate(): void {
-    const name = `server-${new Date(now()).toISOString().replace(/[:.]/g, '-')}.log`
+  constructor(options: LogFilesOptions) {
+    const { dir, now = Date.now } = options
+    mkdirSync(dir, { recursive: true, mode: 0o700 })
+    this.#options = options
+    this.#now = now
+    this.#current = join(dir, CURRENT)
+    this.#file = openSync(this.#current, 'a', 0o600)
+    const found = statSync(this.#current)
+    this.#written = found.size
+    this.#day = Math.floor((found.size === 0 ? now() : found.mtimeMs) / DAY)
+    this.#timers = [setInterval(() => this.flush(), FLUSH_MS).unref(), setInterval(() => this.sweep(), HOUR).unref()]
+    process.once('exit', this.#atExit)
+    this.sweep()
+  }
+
+  write(text: string): void {
+    this.#waiting.push(text)
+    this.#length += text.length
+    if (this.#length >= BUFFER || URGENT.test(text)) this.flush()
+    if (this.#listeners.size === 0) return
+    for (const line of text.split(LINE_ENDS)) for (const listener of this.#listeners) listener(line)
+  }
+
+  #rotate(): void {
+    const name = `server-${new Date(this.#now()).toISOString().replace(/[:.]/g, '-')}.log`
     attempt(() => {
-      renameSync(current, join(dir, name))
-      const next = openSync(current, 'a', 0o600)
-      closeSync(file)
-      file = next
+      renameSync(this.#current, join(this.#options.dir, name))
+      const next = openSync(this.#current, 'a', 0o600)
+      closeSync(this.#file)
+      this.#file = next
     }, undefined)
-    written = 0
-    day = Math.floor(now() / DAY)
-    sweep()
+    this.#written = 0
+    this.#day = Math.floor(this.#now() / DAY)
+    this.sweep()
   }
 
-  function flush(): void {
-    if (length === 0) return
-    const text = waiting.join('')
-    waiting = []
-    length = 0
-    if (written > 0 && (written >= size || Math.floor(now() / DAY) !== day)) rotate()
-    written += attempt(() => writeSync(file, text), 0)
+  flush(): void {
+    if (this.#length === 0) return
+    const text = this.#waiting.join('')
+    this.#waiting = []
+    this.#length = 0
+    const full = this.#written >= this.#options.size || Math.floor(this.#now() / DAY) !== this.#day
+    if (this.#written > 0 && full) this.#rotate()
+    this.#written += attempt(() => writeSync(this.#file, text), 0)
   }
 
-  function sweep(): number {
+  sweep(): number {
+    const { dir, keep, total } = this.#options
     let freed = 0
-    const files = finished()
+    const files = finishedIn(dir)
     let all = files.reduce((sum, one) => sum + one.size, 0)
     for (const one of files) {
-      if (one.at >= now() - keep && all <= total) continue
+      if (one.at >= this.#now() - keep && all <= total) continue
       attempt(() => rmSync(one.path, { force: true }), undefined)
       all -= one.size
       freed += one.size
@@ -132,52 +184,26 @@ export function openLogFiles({ dir, size, keep, total, now = Date.now }: LogFile
     return freed
   }
 
-  async function read(filter: LineFilter, limit: number): Promise<string[]> {
-    flush()
-    let lines: string[] = []
-    const paths = finished().filter(({ at }) => filter.since === undefined || at >= filter.since)
-    for (const path of [...paths.map((one) => one.path), current]) {
-      const input = createReadStream(path, 'utf8')
-      // One that was swept meanwhile has nothing to say.
-      input.on('error', () => input.destroy())
-      for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-        if (!passes(line, filter)) continue
-        lines.push(line)
-        if (lines.length > limit * 2) lines = lines.slice(-limit)
-      }
-    }
-    return lines.slice(-limit)
+  async read(filter: LineFilter, limit: number): Promise<string[]> {
+    this.flush()
+    const files = finishedIn(this.#options.dir).filter(({ at }) => filter.since === undefined || at >= filter.since)
+    return linesOf([...files.map(({ path }) => path), this.#current], filter, limit)
   }
 
-  const timer = setInterval(flush, FLUSH_MS)
-  const hourly = setInterval(sweep, HOUR)
-  timer.unref()
-  hourly.unref()
-  process.once('exit', flush)
-  sweep()
-  return {
-    write(text) {
-      waiting.push(text)
-      length += text.length
-      if (length >= BUFFER || URGENT.test(text)) flush()
-      if (listeners.size === 0) return
-      for (const line of text.split(LINE_ENDS)) for (const listener of listeners) listener(line)
-    },
-    flush,
-    read,
-    follow(listener) {
-      listeners.add(listener)
-      return () => void listeners.delete(listener)
-    },
-    sweep,
-    bytes: () => finished().reduce((sum, one) => sum + one.size, written),
-    close() {
-      clearInterval(timer)
-      clearInterval(hourly)
-      process.removeListener('exit', flush)
-      flush()
-      closeSync(file)
-      listeners.clear()
-    },
+  follow(listener: (line: string) => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  bytes(): number {
+    return finishedIn(this.#options.dir).reduce((sum, one) => sum + one.size, this.#written)
+  }
+
+  close(): void {
+    for (const timer of this.#timers) clearInterval(timer)
+    process.removeListener('exit', this.#atExit)
+    this.flush()
+    closeSync(this.#file)
+    this.#listeners.clear()
   }
 }
