@@ -184,6 +184,27 @@ describe('backup and restore', () => {
     assert.equal((await gone.sql('select count(*)::int as n from public.notes'))[0]?.n, ROWS)
   })
 
+  test('a project that is asked for by name and removed meanwhile: the backup is broken off, not empty', async () => {
+    const heavy = await createProject(server, 'heavy')
+    await heavy.sql('create table public.heavy as select n, sha512(n::text::bytea) as noise from generate_series(1, 400000) n')
+    const between = await createProject(server, 'between')
+    const last = await createProject(server, 'last')
+    const refs = [heavy, between, last].map(({ ref }) => ref)
+    const answer = await fetch(`${server.url}/v1/backups`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${server.localToken}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ passphrase: PASSPHRASE, projects: refs }),
+    })
+    assert.equal(answer.status, 200)
+    // Nothing of it is read yet: the third is begun once the first is sent.
+    await server.api('DELETE', `/projects/${last.ref}`)
+    await server.api('POST', `/projects/${last.ref}/purge`)
+    await until(async () => (await server.api('GET', `/projects/${last.ref}`)).status === 404)
+    await assert.rejects(answer.arrayBuffer())
+    await until(() => readdirSync(join(dataDir, 'spool')).length === 0)
+    for (const { ref } of [heavy, between]) await server.api('DELETE', `/projects/${ref}`)
+  })
+
   test('the data directory is destroyed; restored elsewhere, the old keys read the rows', async () => {
     await server.kill('SIGKILL')
     await until(() => {
@@ -197,12 +218,19 @@ describe('backup and restore', () => {
     broken.child.kill('SIGKILL')
     await broken.ended
     assert.ok(!existsSync(elsewhere))
-    const done = await stopped(['restore', made.file, '--data-dir', elsewhere])
-    assert.equal(done.code, 0, done.err)
-    assert.deepEqual(
-      readdirSync(home).filter((name) => name.endsWith('.restoring')),
-      [],
-    )
+    const left = () => readdirSync(home).filter((name) => name.endsWith('.restoring'))
+    // Ctrl-C: not even that is there.
+    const interrupted = cli.start(['restore', made.file, '--data-dir', join(home, 'never')], { env })
+    await until(() => existsSync(join(home, '.never.restoring/keys')))
+    interrupted.child.kill('SIGINT')
+    await interrupted.ended
+    assert.deepEqual([left(), existsSync(join(home, 'never'))], [['.elsewhere.restoring'], false])
+    // Two at once: one does it, the other is told.
+    const both = await Promise.all([1, 2].map(() => stopped(['restore', made.file, '--data-dir', elsewhere, '--json'])))
+    assert.deepEqual(both.map(({ code }) => code).sort(), [0, 1], JSON.stringify(both))
+    const told = (JSON.parse(both.find(({ code }) => code === 1)?.err ?? '{}') as { code: string }).code
+    assert.ok(['restore_under_way', 'restore_target_used'].includes(told), told)
+    assert.deepEqual([left(), existsSync(join(elsewhere, 'lock'))], [[], false])
     dataDir = elsewhere
     server = await startServer({ dataDir: newDataDir(elsewhere), env: { SOVRABASE_DEMO: 'off' } })
     for (const project of [awake, asleep]) {

@@ -16,12 +16,15 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import { after, before, describe, test } from 'node:test'
 import pg from 'pg'
 import { makeCli } from '../../packages/cli/src/cli.testing.ts'
+import { openBackup, readProject, uploadOf } from '../../packages/server/src/restore.ts'
 import { startServer, type TestServer, WITHOUT_RIGHTS } from '../node.ts'
 import { everything, postmasters } from '../processes.ts'
-import { createProject, rest, type TestProject } from '../project.ts'
+import { createProject, openProject, rest, type TestProject } from '../project.ts'
 import { until } from '../until.ts'
 
 const isRoot = process.geteuid?.() === 0
@@ -100,6 +103,47 @@ describe('under the keeper', { skip: !isRoot && 'without root there is no keeper
       written.filter((id) => !there.has(id)),
       [],
     )
+  })
+
+  test('a restore that is under way goes on to its end: the new server takes none of it away', async () => {
+    const cli = makeCli(() => server.dataDir)
+    const file = join(folder, 'shop.tar')
+    const env = { SOVRABASE_BACKUP_PASSPHRASE: 'correct horse battery staple' }
+    try {
+      await cli.answer(['backup', 'create', '--project', 'shop', '--to', file], { env })
+    } finally {
+      cli.remove()
+    }
+    const archive = await openBackup(file)
+    const record = await readProject(archive, await archive.unlock({ passphrase: env.SOVRABASE_BACKUP_PASSPHRASE }), shop.ref)
+    const uploaded = await buffer(uploadOf(archive, record).stream)
+    const former = serverPids()
+    const served = await startedAt()
+    const ready = Promise.withResolvers<void>()
+    async function* halves() {
+      yield uploaded.subarray(0, uploaded.length >> 1)
+      await ready.promise
+      yield uploaded.subarray(uploaded.length >> 1)
+    }
+    const answer = fetch(`${server.url}/v1/restores?name=restored`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${server.localToken}`, 'content-type': 'application/x-tar' },
+      body: Readable.toWeb(Readable.from(halves(), { objectMode: false })) as ReadableStream,
+      duplex: 'half',
+    } as RequestInit)
+    const laid = () => readdirSync(join(server.dataDir, 'projects')).filter((name) => name.includes('restore-'))
+    await until(() => laid().length > 0)
+    reload()
+    // Served by the new one, while the former waits for the rest.
+    await until(async () => (await startedAt()) !== served, LONG)
+    ready.resolve()
+    const { status } = await answer
+    assert.equal(status, 201)
+    await taken(former)
+    const { body } = await server.api<{ items: { ref: string }[] }>('GET', '/projects?name=restored')
+    const restored = await openProject(server, body.items[0]?.ref ?? '')
+    assert.ok(Number((await restored.sql('select count(*) from public.notes'))[0]?.count) > 0)
+    await server.api('DELETE', `/projects/${restored.ref}`)
   })
 
   test('what runs is known: it is awake, and can be put to sleep', async () => {

@@ -544,6 +544,7 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
   history_lost: ['Le journal n’a pas été conservé : {reason}.', 'Une nouvelle sauvegarde de base recommence l’archive.'],
   archive_follow_failed: ['Le journal n’a pas pu être suivi : {reason}.', ''],
   restore_target_used: ['{dir} n’est pas vide : rien n’est écrasé.', 'Nommez-en un vide avec --data-dir, ou déplacez-le d’abord.'],
+  restore_under_way: ['Une autre restauration vers {dir} est en cours.', 'Attendez sa fin, ou nommez un autre dossier avec --data-dir.'],
   restore_project_exists: ['Le projet {ref} est là ({name}).', 'Restaurez-le à côté sous un autre nom (--as NOM), ou purgez-le d’abord.'],
   root_key_elsewhere: [
     'La clé racine vient de {source}, que le serveur ne peut pas changer.',

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { fail } from './base/errors.ts'
+import { removeOnInterrupt } from './base/interrupted.ts'
 import { makeStoreOutbounds } from './base/objects/outbound.ts'
 import { placeOf } from './base/objects/place.ts'
 import { s3Store } from './base/objects/s3.ts'
@@ -32,7 +33,11 @@ export async function fetchBackup(url: string, env: NodeJS.ProcessEnv = process.
   const key = parts.pop() ?? ''
   const outbounds = makeStoreOutbounds({ allow: [], caFile: env.NODE_EXTRA_CA_CERTS ?? null, proxy: env.HTTPS_PROXY ?? null })
   const dir = await mkdtemp(join(tmpdir(), 'sovra-restore-'))
-  const done = () => rm(dir, { recursive: true, force: true })
+  const interrupted = removeOnInterrupt(dir)
+  const done = async () => {
+    interrupted.end()
+    await rm(dir, { recursive: true, force: true })
+  }
   try {
     const store = s3Store({ bucket: place.bucket, prefix: parts.join('/'), access: accessOf(url, env), outbound: outbounds.trusted })
     const file = join(dir, key)

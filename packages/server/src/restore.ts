@@ -17,11 +17,14 @@ import {
 import { Archive } from './base/archive/read.ts'
 import type { OpenWith } from './base/archive/seal.ts'
 import { padding, tarEnd, tarHeader } from './base/archive/tar.ts'
-import { fail } from './base/errors.ts'
+import { fail, isSovraError } from './base/errors.ts'
+import { removeOnInterrupt } from './base/interrupted.ts'
+import { acquireLock, type Lock } from './base/lock.ts'
 import { unpack } from './runtime/drivers/embedded/parcel.ts'
 import { must, syncDirectory } from './runtime/drivers/embedded/shell.ts'
 
 export type { Archive, OpenWith, ProjectRecord }
+export { removeOnInterrupt }
 
 /** A backup in a file; its list is checked, its contents not yet. */
 export const openBackup = (file: string): Promise<Archive> => Archive.open(resolve(file))
@@ -77,6 +80,25 @@ async function refuseUsed(dataDir: string): Promise<void> {
   if (names.length > 0) throw fail('restore_target_used', { dir: dataDir })
 }
 
+const LOCK = 'lock'
+
+/** The directory beside it that it is made in, held by this process alone; what a killed one has left there goes. */
+async function holdFresh(fresh: string, target: string): Promise<Lock> {
+  await mkdir(fresh, { recursive: true, mode: PRIVATE.folder }).catch((cause: NodeJS.ErrnoException) => {
+    throw fail('directory_unusable', { dir: dirname(fresh), reason: cause.code ?? 'unknown' }, { cause })
+  })
+  const lock = await acquireLock(fresh).catch((error: unknown) => {
+    throw isSovraError(error, 'already_running') ? fail('restore_under_way', { dir: target }, { cause: error }) : error
+  })
+  try {
+    for (const name of await readdir(fresh)) if (name !== LOCK) await rm(join(fresh, name), { recursive: true, force: true })
+    return lock
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
+
 /** A whole installation into a new data directory, put in place by one rename: until then nothing is there. Everything is verified first. */
 export async function restoreInstallation({ archive, key, dataDir, say = () => {} }: RestoreOptions): Promise<Restored> {
   const target = resolve(dataDir)
@@ -86,19 +108,27 @@ export async function restoreInstallation({ archive, key, dataDir, say = () => {
   say('Checking')
   await archive.verify()
   const fresh = join(dirname(target), `.${target.split('/').at(-1)}.restoring`)
-  await rm(fresh, { recursive: true, force: true })
+  const lock = await holdFresh(fresh, target)
+  const interrupted = removeOnInterrupt(fresh)
   try {
     const config = await fill(archive, identity, fresh, say)
     await must('sync', ['-f', '--', fresh], dirname(target))
+    // Another one may have been done meanwhile.
+    await refuseUsed(target)
     await rmdir(target).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw fail('directory_unusable', { dir: target, reason: error.code ?? 'unknown' }, { cause: error })
     })
+    interrupted.end()
     await rename(fresh, target)
+    await rm(join(target, LOCK), { recursive: true, force: true })
     await syncDirectory(dirname(target))
     return { dataDir: target, projects: archive.manifest.projects.length, config: config === null ? null : join(target, config) }
   } catch (error) {
     await rm(fresh, { recursive: true, force: true })
     throw error
+  } finally {
+    interrupted.end()
+    lock.release()
   }
 }
 

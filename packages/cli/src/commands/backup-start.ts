@@ -39,8 +39,9 @@ function count(dataDir: string): Promise<Record<string, CountedVolume>> {
 
 /** Unpacks a backup beside everything, starts each of its clusters and counts the rows; nothing of it stays. */
 export async function startFrom(context: Context, archive: Archive, identity: string): Promise<Started[]> {
-  const { unpackVolumes } = await backups()
+  const { unpackVolumes, removeOnInterrupt } = await backups()
   const scratch = mkdtempSync(join(tmpdir(), 'sovra-verify-'))
+  const interrupted = removeOnInterrupt(scratch)
   try {
     return await context.spin('Unpacking', async (spin) => {
       const dataDir = join(scratch, 'data')
@@ -54,6 +55,7 @@ export async function startFrom(context: Context, archive: Archive, identity: st
       })
     })
   } finally {
+    interrupted.end()
     rmSync(scratch, { recursive: true, force: true })
   }
 }

@@ -52,6 +52,8 @@ interface Spooling {
   readonly dir: string
   readonly out: PassThrough
   readonly spooler: Spooler
+  /** Asked for by its name: a backup without it is none. */
+  readonly named: boolean
 }
 
 /** Projects that are read before the one that is being sent. */
@@ -90,7 +92,9 @@ export async function createBackup(control: Control, actor: Actor, { key, projec
     const listed: ManifestProject[] = []
     const spooler = new Spooler()
     try {
-      for await (const spooled of ahead(projects, (project) => spoolProject(control, project, { dir, out, spooler }))) {
+      for await (const spooled of ahead(projects, (project) =>
+        spoolProject(control, project, { dir, out, spooler, named: wanted !== null }),
+      )) {
         if (spooled) listed.push(await send(control, archive, spooled, toIdentity))
       }
     } finally {
@@ -146,7 +150,11 @@ async function* ahead<T, R>(items: readonly T[], work: (item: T) => Promise<R>):
 }
 
 /** Undefined: it was removed meanwhile. */
-async function spoolProject(control: Control, project: Project, { dir, out, spooler }: Spooling): Promise<SpooledProject | undefined> {
+async function spoolProject(
+  control: Control,
+  project: Project,
+  { dir, out, spooler, named }: Spooling,
+): Promise<SpooledProject | undefined> {
   try {
     const services: SpooledService[] = []
     for (const { id } of await control.services.list(control.db, { projects: [project.ref] })) {
@@ -154,10 +162,14 @@ async function spoolProject(control: Control, project: Project, { dir, out, spoo
       const service = await control.services.byId(control.db, id)
       if (service) services.push(await spoolService(control, service, { spooler, file: join(dir, service.id) }))
     }
+    if (services.length === 0 && !(await projectByRef(control.db, project.ref))) throw fail('not_found')
     return { project, services }
   } catch (cause) {
     if (isSovraError(cause, 'backup_reader_gone')) throw cause
-    if (!(await projectByRef(control.db, project.ref))) return undefined
+    if (!(await projectByRef(control.db, project.ref))) {
+      if (named) throw fail('backup_failed', { project: project.ref, reason: 'it was removed meanwhile' }, { cause })
+      return undefined
+    }
     throw fail('backup_failed', { project: project.ref, reason: isSovraError(cause) ? cause.message : 'see the server log' }, { cause })
   }
 }

@@ -15,6 +15,7 @@ import type { Control } from '../context.ts'
 import { limitsOf } from '../organisations/limits.ts'
 import { insertProject } from '../projects/store.ts'
 import { refuseFull, specOf } from '../projects/verbs.ts'
+import { inSpool, underWay } from './place.ts'
 import { writeKeys, writeSettings } from './record.ts'
 
 export interface RestoreOrder {
@@ -115,18 +116,31 @@ export async function restoreProjectFrom(control: Control, actor: Actor, source:
   const organisation = await targetOf(control, order.organisation ?? record.organisation.name)
   if (order.name === undefined) await refuseLiving(control.db, record.ref)
   await checkSpecs(control, record, organisation)
+  const id = uuid().replaceAll('-', '')
+  // Named there until the end: a server that takes over meanwhile leaves its volumes.
+  return await inSpool(control.backup, id, () => restoreInto(control, actor, { id, record, members, organisation, name: order.name }))
+}
+
+interface Restoring {
+  readonly id: string
+  readonly record: ProjectRecord
+  readonly members: AsyncIterable<TarMember>
+  readonly organisation: string
+  readonly name: string | undefined
+}
+
+async function restoreInto(control: Control, actor: Actor, { id, record, members, organisation, name }: Restoring): Promise<string> {
   const volumes = new Map<string, string>()
   try {
     for await (const member of members) {
-      const service = record.services.find(({ name }) => uploadMember(name) === member.name)
+      const service = record.services.find((one) => uploadMember(one.name) === member.name)
       if (!service || volumes.has(service.name)) throw fail('backup_damaged', { file: WHERE, member: member.name })
-      const volume = `${VOLUME_PREFIX}${uuid().replaceAll('-', '')}`
+      const volume = `${VOLUME_PREFIX}${id}${volumes.size === 0 ? '' : `-${volumes.size}`}`
       volumes.set(service.name, volume)
       await lay(control, service, member, volume)
     }
-    for (const { name, sha256 } of record.services)
-      if (sha256 !== null && !volumes.has(name)) throw fail('backup_truncated', { file: WHERE })
-    return await control.change(actor, (change) => write(control, change, record, { organisation, volumes, name: order.name }))
+    for (const one of record.services) if (one.sha256 !== null && !volumes.has(one.name)) throw fail('backup_truncated', { file: WHERE })
+    return await control.change(actor, (change) => write(control, change, record, { organisation, volumes, name }))
   } catch (error) {
     for (const volume of volumes.values()) await control.bases.drop(control.driver, volume).catch(() => {})
     throw error
@@ -191,7 +205,11 @@ async function writeService(control: Control, change: Change, service: ServiceRe
 
 /** Removes volumes that a killed restore has left. */
 export async function sweepRestores(control: Control): Promise<void> {
+  // In this order: what ends meanwhile is in one of them.
+  const volumes = await control.bases.volumes(control.driver)
+  const busy = [...(await underWay(control.backup))].map((id) => `${VOLUME_PREFIX}${id}`)
   const known = new Set((await control.db.selectFrom('services').select('volume').execute()).map((row) => row.volume))
-  for (const volume of await control.bases.volumes(control.driver))
-    if (volume.startsWith(VOLUME_PREFIX) && !known.has(volume)) await control.bases.drop(control.driver, volume)
+  for (const volume of volumes)
+    if (volume.startsWith(VOLUME_PREFIX) && !known.has(volume) && !busy.some((begin) => volume.startsWith(begin)))
+      await control.bases.drop(control.driver, volume)
 }
