@@ -105,7 +105,7 @@ describe('under the keeper', { skip: !isRoot && 'without root there is no keeper
     )
   })
 
-  test('a restore that is under way goes on to its end: the new server takes none of it away', async () => {
+  test('a restore and a backup that are under way go on to their end: the new server takes nothing of them away', async () => {
     const cli = makeCli(() => server.dataDir)
     const file = join(folder, 'shop.tar')
     const env = { SOVRABASE_BACKUP_PASSPHRASE: 'correct horse battery staple' }
@@ -117,8 +117,16 @@ describe('under the keeper', { skip: !isRoot && 'without root there is no keeper
     const archive = await openBackup(file)
     const record = await readProject(archive, await archive.unlock({ passphrase: env.SOVRABASE_BACKUP_PASSPHRASE }), shop.ref)
     const uploaded = await buffer(uploadOf(archive, record).stream)
+    const side = await createProject(server, 'side')
+    await shop.sql('create table public.heavy as select n, sha512(n::text::bytea) as noise from generate_series(1, 400000) n')
     const former = serverPids()
     const served = await startedAt()
+    // More than what is on its way holds: it waits in the middle of the first project, with the second one spooled.
+    const backup = await fetch(`${server.url}/v1/backups`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${server.localToken}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ passphrase: env.SOVRABASE_BACKUP_PASSPHRASE, projects: [shop.ref, side.ref] }),
+    })
     const ready = Promise.withResolvers<void>()
     async function* halves() {
       yield uploaded.subarray(0, uploaded.length >> 1)
@@ -139,11 +147,20 @@ describe('under the keeper', { skip: !isRoot && 'without root there is no keeper
     ready.resolve()
     const { status } = await answer
     assert.equal(status, 201)
+    const both = join(folder, 'both.tar')
+    writeFileSync(both, Buffer.from(await backup.arrayBuffer()))
+    const made = await openBackup(both)
+    await made.verify()
+    assert.deepEqual(
+      made.manifest.projects.map(({ ref }) => ref),
+      [shop.ref, side.ref],
+    )
     await taken(former)
     const { body } = await server.api<{ items: { ref: string }[] }>('GET', '/projects?name=restored')
     const restored = await openProject(server, body.items[0]?.ref ?? '')
     assert.ok(Number((await restored.sql('select count(*) from public.notes'))[0]?.count) > 0)
-    await server.api('DELETE', `/projects/${restored.ref}`)
+    for (const { ref } of [restored, side]) await server.api('DELETE', `/projects/${ref}`)
+    await shop.sql('drop table public.heavy')
   })
 
   test('what runs is known: it is awake, and can be put to sleep', async () => {
