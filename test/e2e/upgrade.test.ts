@@ -10,6 +10,7 @@ import { FIXTURES, type FixtureProject, ROWS, unpackFixture } from '../fixtures/
 import { runServer, startServer, type TestServer } from '../node.ts'
 import { openProject, type ProjectBody, rest } from '../project.ts'
 import { newDataDir } from '../seed.ts'
+import { until } from '../until.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 const SYSTEM = join(root, 'packages/server/src/runtime/engines/postgres/system')
@@ -141,5 +142,44 @@ do $$ begin if to_regclass('public.marked') is not null then raise exception 'a 
     t.after(() => again.kill())
     const one = await cli.answer<{ result: unknown }[]>(['upgrade', 'shop'])
     assert.deepEqual(one[0]?.result, { system_version: VERSION + 1, was: VERSION })
+  })
+
+  test('upgrade --all killed in the middle with its server, then again: it goes on where it stopped', async (t) => {
+    const dataDir = join(parent, 'killed')
+    const [shop, diary] = await unpackFixture(fixture, dataDir)
+    assert.ok(shop && diary)
+    const before = await startServer({ dataDir: newDataDir(dataDir), env: ENV })
+    for (const { ref } of [shop, diary]) await openProject(before, ref).then((project) => project.sql('select 1'))
+    await (await openProject(before, shop.ref)).sql('create table public.slow (id int)')
+    assert.equal(await before.kill(), 0)
+    const program = nextVersion('slow', (source) => {
+      const text = `create table sovrabase.fresh (id int);
+do $$ begin if to_regclass('public.slow') is not null then perform pg_sleep(3); end if; end $$;`
+      writeFileSync(join(source, `runtime/engines/postgres/system/${String(VERSION + 1).padStart(4, '0')}_slow.sql`), text)
+    })
+    const server = await startServer({ dataDir, env: ENV, program })
+    t.after(() => server.kill('SIGKILL'))
+    const cli = makeCli(() => dataDir)
+    t.after(() => cli.remove())
+    const command = cli.start(['upgrade', '--all', '--parallel', '1'])
+    // By name: diary is done, shop is under way.
+    await until(async () => (await dbOf(server, diary))?.system_version === VERSION + 1 && (await dbOf(server, shop))?.status === 'waking')
+    command.child.kill('SIGKILL')
+    await Promise.all([command.ended, server.kill('SIGKILL')])
+    const again = await startServer({ dataDir, env: ENV, program })
+    t.after(() => again.kill())
+    assert.equal((await dbOf(again, shop))?.system_version, VERSION)
+    const answer = await cli.answer<{ name: string; result: object }[]>(['upgrade', '--all', '--parallel', '1'])
+    assert.deepEqual(
+      answer.map(({ name, result }) => [name, result]),
+      [
+        ['diary', { system_version: VERSION + 1, was: VERSION + 1 }],
+        ['shop', { system_version: VERSION + 1, was: VERSION }],
+      ],
+    )
+    // What was done is not woken for nothing, and what slept sleeps again.
+    for (const project of [shop, diary]) assert.equal((await dbOf(again, project))?.status, 'asleep')
+    for (const { ref, service } of [shop, diary])
+      assert.equal(((await rest(await openProject(again, ref), service, 'GET', '/notes')).body as unknown[]).length, ROWS)
   })
 })
