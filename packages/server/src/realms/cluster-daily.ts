@@ -67,18 +67,21 @@ const KNOCKS = {
 }
 const KNOCKED_USER = 3
 
-const BEGIN = (entry: boolean): string => `with begun as (insert into auth.sessions
-    (id, user_id, created_at, updated_at, not_after, aal, user_agent, ip)
-    values ($2::uuid, $3::uuid, $1::timestamptz, $1::timestamptz, $4::timestamptz, $5, $6, $7::inet)),
+/** Where its person was not let in there is no session, and its token refers to none. */
+const BEGIN = (
+  entry: boolean,
+): string => `with entered as (update auth.users set last_sign_in_at = $1::timestamptz, updated_at = $1::timestamptz,
+    encrypted_password = coalesce($10, encrypted_password) where id = $3::uuid and ($12::text is null or (encrypted_password = $12
+      and deleted_at is null and (banned_until is null or banned_until <= $1::timestamptz))) returning id),
+  begun as (insert into auth.sessions (id, user_id, created_at, updated_at, not_after, aal, user_agent, ip)
+    select $2::uuid, id, $1::timestamptz, $1::timestamptz, $4::timestamptz, $5, $6, $7::inet from entered),
   first as (insert into auth.refresh_tokens (token, user_id, session_id, created_at, updated_at, revoked)
     values ($8, $3::uuid::text, $2::uuid, $1::timestamptz, $1::timestamptz, false)),
   proof as (insert into auth.mfa_amr_claims (id, session_id, authentication_method, created_at, updated_at)
     values (gen_random_uuid(), $2::uuid, $9, $1::timestamptz, $1::timestamptz)),
-  entered as (update auth.users set last_sign_in_at = $1::timestamptz, updated_at = $1::timestamptz,
-    encrypted_password = coalesce($10, encrypted_password) where id = $3::uuid returning id),
   touched as (update auth.identities i set last_sign_in_at = $1::timestamptz, updated_at = $1::timestamptz
     from entered where i.user_id = entered.id and i.provider = 'email' returning i.*),
-  forgiven as (delete from sovrabase.auth_rates where id = any ($11::text[]))${entry ? `, entry as (${ENTRY(12)})` : ''}
+  forgiven as (delete from sovrabase.auth_rates where id = any ($11::text[]))${entry ? `, entry as (${ENTRY(13)})` : ''}
   select ${IDENTITIES.list(
     `(select * from touched union all select * from auth.identities where user_id = $3::uuid and provider <> 'email') x`,
     'x.created_at, x.id',
@@ -96,9 +99,9 @@ const knockParams = ({ address, failures, attempts, value }: Knock, now: number)
   value,
 ]
 
-function beginParams({ session, token, method, passwordHash = null, entry, full = [] }: Beginning): Param[] {
+function beginParams({ session, token, method, passwordHash = null, proved, entry, full = [] }: Beginning): Param[] {
   const { id, userId, createdAt, notAfter, aal, userAgent, ip } = session
-  const own = [at(createdAt), id, userId, at(notAfter), aal, userAgent, ip, token, method, passwordHash, arrayOf(full)]
+  const own = [at(createdAt), id, userId, at(notAfter), aal, userAgent, ip, token, method, passwordHash, arrayOf(full), proved ?? null]
   return entry ? [...own, ...entryOf(entry)] : own
 }
 

@@ -147,7 +147,7 @@ export async function tie(store: RealmStore, draft: Draft, { ends, saml }: Pick<
   return draft
 }
 
-interface Besides extends Pick<Beginning, 'entry' | 'full' | 'passwordHash'> {
+interface Besides extends Pick<Beginning, 'entry' | 'full' | 'passwordHash' | 'proved'> {
   /** Nothing of the caller's follows in the transaction. */
   readonly last?: boolean
 }

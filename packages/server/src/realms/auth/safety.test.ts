@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test'
 import { isSovraError } from '../../base/errors.ts'
 import { eachRealm } from '../realm.testing.ts'
 import { readUser } from './account.ts'
-import { auditLog, createUser, deleteUser } from './admin.ts'
+import { auditLog, changeUser, createUser, deleteUser } from './admin.ts'
 import { generateLink, invite } from './admin-links.ts'
 import { demandCaptcha } from './captcha.ts'
 import { recover } from './otp.ts'
@@ -221,6 +221,26 @@ eachRealm((_name, open) => {
       assert.deepEqual(await each(() => invite(realm, { email: `i${i}@example.org`, data: {}, redirectTo: null })), done)
       await createUser(realm, { email: `r${i}@example.org`, password: PASSWORD, email_confirm: true })
       assert.deepEqual(await each(() => recover(realm, { email: `r${i}@example.org`, redirectTo: null, pkce: null })), done)
+    }
+  })
+
+  test('a password that was changed, or a person that was shut out, while it was looked at lets nobody in', async () => {
+    const realm = testRealm(await open(), { mail_interval: 0 })
+    const refused = code('auth_invalid_credentials')
+    for (const [i, meanwhile] of [{ password: 'another horse' }, { ban_duration: '1h' }].entries()) {
+      const given = { email: `m${i}@example.org`, password: PASSWORD }
+      const person = await createUser(realm, { ...given, email_confirm: true })
+      // The change is whole between the look at the password and the session.
+      const hasher = {
+        ...realm.hasher,
+        async verify(...told: Parameters<typeof realm.hasher.verify>) {
+          const verdict = await realm.hasher.verify(...told)
+          await changeUser(realm, person.user.id, meanwhile)
+          return verdict
+        },
+      }
+      await assert.rejects(signInByPassword({ ...realm, hasher, now: realm.now }, given), refused)
+      assert.deepEqual(await sessionsOfUser(realm, person.user.id), [])
     }
   })
 })

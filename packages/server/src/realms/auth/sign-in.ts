@@ -1,4 +1,4 @@
-import { fail } from '../../base/errors.ts'
+import { fail, isSovraError } from '../../base/errors.ts'
 import { budgetKey } from '../../base/proxies.ts'
 import { isGone } from '../store/raced.ts'
 import type { Knock, RealmUser } from '../store/types.ts'
@@ -78,11 +78,13 @@ export async function signInByPassword(realm: Realm, given: PasswordSignIn): Pro
     throw fail(provider === 'email' ? 'auth_email_not_confirmed' : 'auth_phone_not_confirmed')
   const passwordHash = verdict.outdated ? await hashed(realm, password) : null
   const entry = entryOf(realm, 'login', user, { provider })
-  const besides = { full: [failures, attempts], passwordHash, entry, last: true }
+  const besides = { full: [failures, attempts], proved: user.passwordHash ?? '', passwordHash, entry, last: true }
   const draft = await realm
     .transact((store) => signIn(realm, store, user, 'password', besides))
-    // Removed while the password was looked at.
-    .catch((error: unknown) => Promise.reject(isGone(error) ? fail('auth_invalid_credentials') : error))
+    // Removed, shut out or given another password while this one was looked at.
+    .catch((error: unknown) =>
+      Promise.reject(isGone(error) || isSovraError(error, 'auth_user_not_found') ? fail('auth_invalid_credentials') : error),
+    )
   return { grant: await granted(realm, draft), weakness: await weakness(realm, password) }
 }
 

@@ -1,4 +1,6 @@
-import type { DailyStore, RealmStore, Refreshing, Taking } from './types.ts'
+import { fail } from '../../base/errors.ts'
+import { mayEnter } from '../users.ts'
+import type { DailyStore, RealmStore, RealmUser, Refreshing, Taking } from './types.ts'
 
 type Small = Omit<RealmStore, keyof DailyStore>
 
@@ -14,6 +16,9 @@ async function known(store: Small, hash: string): Promise<Refreshing | null> {
   ]
   return { token, session, user, proofs, identities, factors }
 }
+
+const isStill = (user: RealmUser | null, proved: string, now: number): boolean =>
+  user !== null && user.passwordHash === proved && mayEnter(user, now)
 
 /** The ways of every day in small steps, for databases of every kind. */
 export function daily(store: Small): DailyStore {
@@ -39,8 +44,9 @@ export function daily(store: Small): DailyStore {
       const found = value === null ? null : by === 'email' ? store.userByEmail(value) : store.userByPhone(value)
       return { wait, used, user: await found }
     },
-    async begin({ session, token, method, passwordHash, entry, full = [] }) {
+    async begin({ session, token, method, passwordHash, proved, entry, full = [] }) {
       const { id, userId, createdAt: now } = session
+      if (proved !== undefined && !isStill(await store.userById(userId), proved, now)) throw fail('auth_user_not_found')
       await store.insertSession(session)
       await store.insertRefreshToken({ hash: token, userId, sessionId: id, parent: null, createdAt: now })
       await store.addProof(id, method, now)

@@ -397,6 +397,8 @@ export interface Beginning {
   /** Hash of its first refresh token. */
   readonly token: string
   readonly method: string
+  /** What the password was proved against: it begins only while that is so, and nobody has shut the person out. Else as if the person were gone. */
+  readonly proved?: string
   /** A better one. */
   readonly passwordHash?: string | null
   readonly entry?: AuditEntry
