@@ -109,7 +109,7 @@ describe('backups and archives in S3', () => {
     const wrong = await cli.run(['backup', 'verify', made.place, '--identity-file', identityFile(), '--json'], {
       env: { ...env(), AWS_SECRET_ACCESS_KEY: 'another' },
     })
-    assert.equal((JSON.parse(wrong.err) as { code: string }).code, 'store_failed')
+    assert.equal((JSON.parse(wrong.err) as { code: string }).code, 'store_denied')
   })
 
   test('by the clock: made, checked, thinned out; files of others stay', async () => {

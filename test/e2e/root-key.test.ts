@@ -135,7 +135,7 @@ describe('root key', () => {
     }
     const settings = await server.api<{ own: { smtp: Record<string, unknown> } }>('GET', `/projects/${shop.ref}/settings/auth`)
     assert.equal(settings.status, 200)
-    assert.ok(!JSON.stringify(settings.body).includes('password"'))
+    assert.ok(!JSON.stringify(settings.body).includes('"password"'))
     const root = await server.api<RootKey>('GET', '/root-key')
     assert.deepEqual([root.body.key_id, root.body.sealed], [done.key_id, true])
     await server.kill()
