@@ -11,6 +11,32 @@ export class PackedTar {
 
 /** Bytes that are on their way to the thread. */
 const AHEAD = 4 << 20
+/** Bytes of one message: the small pieces of a request would each cost the thread a turn. */
+const PIECE = 1 << 20
+
+/** In pieces of their own: what a chunk is a part of may have other owners. */
+async function* gathered(chunks: AsyncIterable<Buffer>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  let waiting: Buffer[] = []
+  let length = 0
+  for await (const chunk of chunks) {
+    waiting.push(chunk)
+    length += chunk.length
+    if (length < PIECE) continue
+    yield together(waiting, length)
+    ;[waiting, length] = [[], 0]
+  }
+  if (length > 0) yield together(waiting, length)
+}
+
+function together(chunks: readonly Buffer[], length: number): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(length)
+  let at = 0
+  for (const chunk of chunks) {
+    whole.set(chunk, at)
+    at += chunk.length
+  }
+  return whole
+}
 
 export interface PourAnswer {
   /** Bytes that the thread is through with. */
@@ -41,11 +67,9 @@ export async function pour({ chunks }: PackedTar, path: string): Promise<void> {
   })
   ended.catch(() => {})
   try {
-    for await (const chunk of chunks) {
-      waiting += chunk.length
-      // A copy of its own: what the chunk is a part of may have other owners.
-      const own = new Uint8Array(chunk)
-      worker.postMessage(own, [own.buffer])
+    for await (const piece of gathered(chunks)) {
+      waiting += piece.length
+      worker.postMessage(piece, [piece.buffer])
       while (waiting > AHEAD) await Promise.race([new Promise<void>((resolve) => (wake = resolve)), ended])
     }
     worker.postMessage(null)
