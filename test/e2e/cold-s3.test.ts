@@ -144,3 +144,23 @@ test('a damaged or truncated pack is an error, and the pack stays as evidence', 
   await until(async () => (await wake()).status === 200, PATIENCE)
   assert.deepEqual(await rows(), [1, 2, 3, 4])
 })
+
+test('the root key is lost: packed projects are reached with the credentials of the environment', async () => {
+  await sleep()
+  await packed()
+  await server.kill('SIGKILL')
+  rmSync(join(dataDir, 'keys/root.key'))
+  const where = { SOVRABASE_DISK_COLD_PLACE: `s3://${s3.bucket}/cold`, LC_ALL: 'C' }
+  const recover = ['recover', '--without-root-key', '--yes', '--json']
+  const refused = await cli.run(recover, { env: where })
+  assert.notEqual(refused.code, 0)
+  assert.match(refused.err, /no credentials for s3:\/\/backups\/cold[\s\S]*AWS_ACCESS_KEY_ID/)
+  assert.deepEqual([packs().length, existsSync(join(dataDir, 'keys/root.key'))], [1, false], 'nothing was changed')
+  const { access_key_id: AWS_ACCESS_KEY_ID, secret_access_key: AWS_SECRET_ACCESS_KEY } = ACCESS
+  const env = { ...where, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL_S3: s3.endpoint }
+  const done = await cli.run(recover, { env })
+  assert.equal(done.code, 0, done.err)
+  server = await start()
+  await until(async () => (await wake()).status === 200, PATIENCE)
+  assert.deepEqual(await rows(), [1, 2, 3, 4])
+})

@@ -520,7 +520,7 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
   store_place_invalid: ['{place} n’est ni un chemin absolu ni s3://bucket/préfixe.', ''],
   store_keys_missing: [
     'Il n’y a pas d’identifiants pour {place}.',
-    'Définissez-les : `sovra backup store --access-key-id …`, ou dans l’environnement de `sovra restore`.',
+    'Définissez-les : `sovra backup store --access-key-id …`, ou AWS_ACCESS_KEY_ID et AWS_SECRET_ACCESS_KEY dans l’environnement de `sovra restore` et de `sovra recover`.',
   ],
   archive_store_missing: [
     'Il n’y a pas de lieu pour les archives.',

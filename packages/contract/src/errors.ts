@@ -798,7 +798,7 @@ export const ERRORS = {
   store_keys_missing: [
     409,
     'There are no credentials for {place}.',
-    'Set them: `sovra backup store --access-key-id …`, or in the environment of `sovra restore`.',
+    'Set them: `sovra backup store --access-key-id …`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment of `sovra restore` and `sovra recover`.',
   ],
   archive_store_missing: [
     409,

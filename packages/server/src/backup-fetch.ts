@@ -13,7 +13,7 @@ import type { S3Access } from './base/objects/s3-request.ts'
 const PRIVATE = 0o600
 
 /** Where the command takes its own credentials from: the names that other S3 tools know. */
-function accessOf(place: string, env: NodeJS.ProcessEnv): S3Access {
+export function accessOf(place: string, env: NodeJS.ProcessEnv): S3Access {
   const { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL } = env
   if (!AWS_ACCESS_KEY_ID || !AWS_SECRET_ACCESS_KEY) throw fail('store_keys_missing', { place })
   const endpoint = AWS_ENDPOINT_URL_S3 || AWS_ENDPOINT_URL

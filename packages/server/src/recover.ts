@@ -22,8 +22,8 @@ import { snapshotMetadata, stampOf } from './metadata/snapshot.ts'
 import type { Tables } from './metadata/tables.ts'
 import { postgresProgram } from './programs.ts'
 import { createProjectKeys } from './realms/api-keys.ts'
+import { reachPacks } from './recover-packs.ts'
 import { withCold } from './runtime/cold/driver.ts'
-import { Packs } from './runtime/cold/packs.ts'
 import { embeddedDriver } from './runtime/drivers/embedded/driver.ts'
 import { postgresEngine } from './runtime/engines/postgres/index.ts'
 import { type Service, ServiceStore } from './runtime/services.ts'
@@ -84,28 +84,43 @@ async function servicesOf(metadata: Metadata): Promise<Service[]> {
   return (await new ServiceStore(vault).list(metadata.kysely, {})).filter(({ wanted }) => wanted !== 'deleted')
 }
 
-/** Every volume that is there gets the template's password, one after the other. Answers those that failed. */
-async function resetClusters(config: Config, seat: Seat, services: readonly Service[], bootstrap: string, log: Log): Promise<string[]> {
+interface Resetting {
+  readonly config: Config
+  readonly seat: Seat
+  readonly services: readonly Service[]
+  readonly bootstrap: string
+  readonly log: Log
+  readonly continueOnError: boolean
+}
+
+/** Every volume that is there, packed ones too, gets the template's password, one after the other. Answers those that failed. */
+async function resetClusters({ config, seat, services, bootstrap, log, continueOnError }: Resetting): Promise<string[]> {
   const { version, settings, others } = await postgresProgram(config, join(seat.dataDir, 'engines'))
   const { recovery, name } = postgresEngine({ version, bootstrap, log, settings, others: Object.keys(others).map(Number) })
   const embedded = embeddedDriver(seat.hands)
-  // Those in another store are not reached without the metadata's secrets, which are lost: they keep their old passwords until they are laid here.
-  const packs = new Packs({ dir: join(seat.dataDir, 'cold'), remote: null })
-  await packs.list((await embedded.volumes?.()) ?? [])
+  const mine = services.filter(({ engine }) => engine === name)
+  const made = mine.filter(({ observedVersion }) => observedVersion > 0).map(({ volume }) => volume)
+  const volumes = (await embedded.volumes?.()) ?? []
+  const { packs, unreached, close } = await reachPacks({ config, dataDir: seat.dataDir, volumes, made, continueOnError, log })
   const driver = withCold(embedded, packs, log)
-  const there = new Set(await driver.volumes?.())
-  const failed: string[] = []
-  for (const service of services.filter(({ engine, volume }) => engine === name && there.has(volume))) {
-    try {
-      await recovery.reset(await driver.apply(recovery.workload(service)))
-    } catch (error) {
-      log.error({ err: error, project: service.project, volume: service.volume }, 'the password of a cluster could not be set')
-      failed.push(service.project || service.volume)
-    } finally {
-      await driver.sleep(service.id)
+  const nameOf = ({ project, volume }: Service) => project || volume
+  const failed = mine.filter(({ volume }) => unreached.includes(volume)).map(nameOf)
+  try {
+    const there = new Set(await driver.volumes?.())
+    for (const service of mine.filter(({ volume }) => there.has(volume))) {
+      try {
+        await recovery.reset(await driver.apply(recovery.workload(service)))
+      } catch (error) {
+        log.error({ err: error, project: service.project, volume: service.volume }, 'the password of a cluster could not be set')
+        failed.push(nameOf(service))
+      } finally {
+        await driver.sleep(service.id)
+      }
     }
+    return failed
+  } finally {
+    await close()
   }
-  return failed
 }
 
 async function renewSecrets({ trx, now }: Change, vault: Vault): Promise<void> {
@@ -161,7 +176,7 @@ async function recoverIn(config: Config, seat: Seat, log: Log, { continueOnError
     const snapshot = await snapshotMetadata(copierOf(metadata, at.type === 'sqlite' ? at.file : null), snapshots)
     await keepNodeName(metadata, keys)
     const bootstrap = secretFile(join(keys, 'template.key'), () => randomToken(32)).text
-    const failed = await resetClusters(config, seat, await servicesOf(metadata), bootstrap, log)
+    const failed = await resetClusters({ config, seat, services: await servicesOf(metadata), bootstrap, log, continueOnError })
     if (failed.length > 0 && !continueOnError) throw fail('recover_stuck', { failed: failed.length, refs: failed.join(', ') })
     // The file first: killed here, the next run finds a key that is not on record, and makes another.
     const former = setAside(rootKeyFile(keys))

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads'
+import { fail } from '../errors.ts'
 
 /** A tar that is compressed still, as a backup has it. */
 export class PackedTar {
@@ -49,11 +50,12 @@ function hear(worker: Worker, taken: (bytes: number) => void): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   worker.on('message', ({ taken: bytes, ended, error }: PourAnswer) => {
     if (bytes !== undefined) taken(bytes)
+    // The code says whether it is the archive or the disk: callers make it theirs.
     if (error) reject(Object.assign(new Error(error.message), { code: error.code }))
     else if (ended) resolve()
   })
   worker.on('error', reject)
-  worker.on('exit', () => reject(new Error('the thread that unpacks has ended')))
+  worker.on('exit', () => reject(fail('parcel_failed', { reason: 'the thread that unpacks has ended' })))
   return promise
 }
 

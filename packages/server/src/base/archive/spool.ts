@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { Worker } from 'node:worker_threads'
 import type { ErrorCode } from '@sovrabase/contract/errors'
-import { SovraError } from '../errors.ts'
+import { fail, SovraError } from '../errors.ts'
 import type { Tar, TarApart } from './tar-apart.ts'
 import { type Spooled, spool } from './write.ts'
 
@@ -18,7 +18,9 @@ export interface SpoolAnswer {
 }
 
 function errorOf({ code, message, hint }: NonNullable<SpoolAnswer['error']>): Error {
-  return code === undefined ? new Error(message) : new SovraError(code, message, hint)
+  return code === undefined
+    ? fail('parcel_failed', { reason: message.split('\n')[0] ?? '' }, { cause: message })
+    : new SovraError(code, message, hint)
 }
 
 /**
@@ -39,7 +41,7 @@ export class Spooler {
       else one?.reject(errorOf(error ?? { message: 'unknown', hint: '' }))
     })
     worker.on('error', (error) => this.#end(error as Error))
-    worker.on('exit', () => this.#end(new Error('the thread that packs has ended')))
+    worker.on('exit', () => this.#end(fail('parcel_failed', { reason: 'the thread that packs has ended' })))
     return worker
   }
 
