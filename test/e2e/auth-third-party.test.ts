@@ -9,6 +9,7 @@ import { type CryptoKey, exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { auth, client, settings } from '../auth.ts'
 import { startServer, type TestServer } from '../node.ts'
 import { createProject, rest, type TestProject } from '../project.ts'
+import { until } from '../until.ts'
 
 interface Key {
   readonly kid: string
@@ -139,7 +140,9 @@ test('a new key is found when a token names it; a sleeping project is not woken 
   // Another address of the keys: nothing is known of it yet.
   await trust({ jwks_url: `${issuer}keys` })
   assert.equal((await read(await token(key))).status, 200)
-  await server.api('POST', `/projects/${project.ref}/sleep`, undefined, { headers: { prefer: 'wait=60' } })
+  // What was just answered may be on its way out still.
+  const asleep = () => server.api('POST', `/projects/${project.ref}/sleep`, undefined, { headers: { prefer: 'wait=60' } })
+  await until(async () => (await asleep()).status === 200)
   const next = await makeKey('ES256')
   assert.equal((await read(await token(next))).status, 401)
   const shown = await server.api<{ services: { status: string }[] }>('GET', `/projects/${project.ref}`)
