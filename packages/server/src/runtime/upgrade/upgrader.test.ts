@@ -161,6 +161,19 @@ eachMetadata((_name, openMetadata) => {
     await one.close()
   })
 
+  test('the end of the keeper is no outcome: the move stays as it is for the next server', async () => {
+    const one = await open(await openMetadata())
+    await one.want()
+    one.world.onFinish = () => Promise.reject(fail('keeper_gone'))
+    await assert.rejects(one.run(), { code: 'keeper_gone' })
+    assert.deepEqual([(await one.row())?.state, (await one.row())?.failure], ['running', null])
+    one.world.onFinish = async () => {}
+    await upgradeStore.interrupt(one.db, NODE)
+    await one.run()
+    assert.equal((await one.row())?.state, 'kept')
+    await one.close()
+  })
+
   test('a move without a job is asked for at a start, one with a job is not', async () => {
     const one = await open(await openMetadata())
     await one.want()

@@ -4,6 +4,7 @@ import { SYSTEM } from '../../metadata/change.ts'
 import type { Service } from '../services.ts'
 import { trialId, upgradedVolume } from './job.ts'
 import { type MoveOptions, makeMove, type Run } from './move.ts'
+import { endsWithServer } from './refit.ts'
 import { type Upgrade, upgradeStore } from './store.ts'
 
 export interface UpgraderOptions extends MoveOptions {
@@ -77,7 +78,7 @@ function makeUpgradeOne(options: UpgraderOptions, remove: Remove, fails: ReturnT
       log.info({ service: service.id, project: service.project, to: upgrade.to, ms: now() - began }, 'moved a service to a newer major')
     } catch (error) {
       // Broken off: whoever has taken it over, or the next server, does it.
-      if (signal.aborted) throw error
+      if (signal.aborted || endsWithServer(error)) throw error
       if (isSovraError(error, 'upgrade_superseded')) await remove(service, run.upgrade.volume)
       else await fails(service, run, error)
     }
