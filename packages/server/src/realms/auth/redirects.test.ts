@@ -56,6 +56,18 @@ test('patterns of the list', () => {
   }
 })
 
+test('a pattern that a regular expression would go back in for ever is read once, character by character', () => {
+  const target = `https://${'a'.repeat(4000)}b`
+  const heavy = `https://${'**a'.repeat(12)}**`
+  assert.ok(allows([heavy], target))
+  assert.ok(!allows([`${heavy}c`], target))
+  assert.ok(!allows([`https://${'**{a,aa,}'.repeat(12)}c`], target))
+  const site = Array.from({ length: 200 }, () => `https://${'**a'.repeat(600)}c`)
+  assert.ok(!allows([...site, 'https://**'], target), 'over the effort: refused, whatever stands behind')
+  const usual = Array.from({ length: 199 }, (_, n) => `https://*.p${n}.example.com/{in,out}/**`)
+  assert.ok(allows([...usual, 'https://app.example.net/**'], `https://app.example.net/${'x/'.repeat(1000)}`))
+})
+
 test('the own site is always allowed, and what only looks like it is not', () => {
   for (const target of ['https://app.example.org', 'https://app.example.org/any/where?x=1#y', 'HTTPS://APP.example.org/'])
     assert.ok(allows([], target), target)
