@@ -11,6 +11,8 @@ interface Import {
   readonly from: string
   readonly to: string
   readonly type: boolean
+  /** Loaded when that line is reached. */
+  readonly dynamic: boolean
 }
 
 const isSource = (file: string) => file.endsWith('.ts') && !/\.(test|testing|cases|contract)\.ts$/.test(file)
@@ -28,10 +30,10 @@ function importsOf(file: string): Import[] {
   const pattern = /(?:^|\n)\s*(?:import|export)\s+(type\s+)?(?:[^'";]*?\sfrom\s+)?['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]\s*\)/g
   for (const match of text.matchAll(pattern)) {
     const target = match[2] ?? match[3] ?? ''
+    const [type, dynamic] = [match[1] !== undefined, match[3] !== undefined]
     const own = /^@sovrabase\/(\w+)\/(.+)$/.exec(target)
-    if (target.startsWith('.'))
-      found.push({ from: file, to: relative(root, resolve(root, dirname(file), target)), type: match[1] !== undefined })
-    else if (own) found.push({ from: file, to: `packages/${own[1]}/src/${own[2]}.ts`, type: match[1] !== undefined })
+    if (target.startsWith('.')) found.push({ from: file, to: relative(root, resolve(root, dirname(file), target)), type, dynamic })
+    else if (own) found.push({ from: file, to: `packages/${own[1]}/src/${own[2]}.ts`, type, dynamic })
   }
   return found
 }
@@ -125,4 +127,17 @@ test('every relative import names a file that exists', () => {
     broken(({ to }) => to.endsWith('.ts') && !known.has(to)),
     [],
   )
+})
+
+test('the command line starts without the library of schemas and without HTTP servers: each would take as long as all of its own', () => {
+  const start = new Set<string>(['packages/cli/src/main.ts'])
+  const heavy: string[] = []
+  for (const file of start) {
+    const text = readFileSync(join(root, file), 'utf8')
+    for (const [, name] of text.matchAll(/^(?:import|export) (?!type )(?:[^'";]*? from )?'([^']+)'/gm))
+      if (/^(typebox|node:https?)(\/|$)/.test(name ?? '')) heavy.push(`${file} → ${name}`)
+    for (const { to, type, dynamic } of importsOf(file)) if (!type && !dynamic) start.add(to)
+  }
+  assert.ok(start.size > 50, String(start.size))
+  assert.deepEqual(heavy, [])
 })

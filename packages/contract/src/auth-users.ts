@@ -1,8 +1,7 @@
 import { Type } from 'typebox'
+import { USER_BATCH } from './plain.ts'
 
 /** Users of a project on their way in or out, in batches: memory stays small on both sides, and each answer is progress. */
-
-export const USER_BATCH = 500
 
 const Anything = Type.Record(Type.String(), Type.Unknown())
 

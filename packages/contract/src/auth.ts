@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { MAIL_KINDS, type MailKind } from './plain.ts'
 import { CustomProviders, Providers } from './providers.ts'
 
 /** Settings of `/auth/v1` of a project: section `auth`. Durations are whole seconds, as GoTrue's. */
@@ -11,10 +12,6 @@ const onOff = (description: string) => Type.Optional(Type.Boolean({ description 
 const whole = (minimum: number, maximum: number, description: string) => Type.Optional(Type.Integer({ minimum, maximum, description }))
 const line = (maxLength: number, description: string) =>
   Type.Optional(Type.String({ maxLength, pattern: '^[^\\r\\n\\u0000]*$', description }))
-
-/** Kinds of mail that a realm sends. */
-export const MAIL_KINDS = ['confirmation', 'recovery', 'magic_link', 'invite', 'email_change', 'reauthentication'] as const
-export type MailKind = (typeof MAIL_KINDS)[number]
 
 /** A folder of `realms/mail/languages`, or of the operator's own. */
 export const MailLanguage = Type.String({

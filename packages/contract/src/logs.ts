@@ -1,7 +1,5 @@
 import { Type } from 'typebox'
-
-/** Hours that statements are logged at most; then it ends by itself. */
-export const STATEMENT_HOURS = 24
+import { STATEMENT_HOURS } from './plain.ts'
 
 export const StatementLog = Type.Object({
   until: Type.Union([Type.String({ format: 'date-time' }), Type.Null()], { description: 'When it ends by itself; null: it is off' }),

@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
-import { MAIL_KINDS, MailLanguage, Template } from './auth.ts'
+import { MailLanguage, Template } from './auth.ts'
 import { Id, Time } from './common.ts'
+import { MAIL_KINDS } from './plain.ts'
 
 const orNull = <T extends Parameters<typeof Type.Union>[0][number]>(type: T) => Type.Union([type, Type.Null()])
 

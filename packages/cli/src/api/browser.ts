@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { createServer, type ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { stop } from '../terminal/errors.ts'
 
@@ -56,6 +56,8 @@ export async function broughtBack(
   { says, opens }: Browsing,
   state: string | null = null,
 ): Promise<string> {
+  // Loaded here: it takes as long as all of the command line's own code.
+  const { createServer } = await import('node:http')
   const listener = createServer()
   await new Promise<void>((done, failed) => listener.once('error', failed).listen(0, '127.0.0.1', done))
   const redirectTo = `http://127.0.0.1:${(listener.address() as AddressInfo).port}${PATH}`

@@ -1,5 +1,5 @@
-import { MAIL_KINDS } from '@sovrabase/contract/auth'
 import type { MailPreviewed, MailTested, Outbox } from '@sovrabase/contract/outbox'
+import { MAIL_KINDS } from '@sovrabase/contract/plain'
 import type { Static } from 'typebox'
 import { findProject } from '../api/find.ts'
 import { command, type Group } from '../program/command.ts'

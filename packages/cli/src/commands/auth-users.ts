@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
-import { USER_BATCH, type UserExport, type UserImported } from '@sovrabase/contract/auth-users'
+import type { UserExport, UserImported } from '@sovrabase/contract/auth-users'
+import { USER_BATCH } from '@sovrabase/contract/plain'
 import type { Static } from 'typebox'
 import type { Client } from '../api/client.ts'
 import { findProject } from '../api/find.ts'

@@ -1,4 +1,5 @@
-import { STATEMENT_HOURS, type StatementLog as StatementLogSchema } from '@sovrabase/contract/logs'
+import type { StatementLog as StatementLogSchema } from '@sovrabase/contract/logs'
+import { STATEMENT_HOURS } from '@sovrabase/contract/plain'
 import type { Static } from 'typebox'
 import { findProject } from '../api/find.ts'
 import { command } from '../program/command.ts'

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { USER_BATCH, UserExport, UserImport, UserImported } from '@sovrabase/contract/auth-users'
+import { UserExport, UserImport, UserImported } from '@sovrabase/contract/auth-users'
 import { Id, Ref } from '@sovrabase/contract/common'
+import { USER_BATCH } from '@sovrabase/contract/plain'
 import { Type } from 'typebox'
 import { uuid } from '../../base/ids.ts'
 import { exportUsers, importIdentities, importUsers } from '../../realms/auth/transfer.ts'

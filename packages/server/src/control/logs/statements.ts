@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Ref } from '@sovrabase/contract/common'
-import { STATEMENT_HOURS, StatementLog, StatementLogStart } from '@sovrabase/contract/logs'
+import { StatementLog, StatementLogStart } from '@sovrabase/contract/logs'
+import { STATEMENT_HOURS } from '@sovrabase/contract/plain'
 import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
 import type { Queue } from '../../base/jobs.ts'

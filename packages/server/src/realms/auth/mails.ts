@@ -1,4 +1,4 @@
-import type { MailKind } from '@sovrabase/contract/auth'
+import type { MailKind } from '@sovrabase/contract/plain'
 import { uuid } from '../../base/ids.ts'
 import { compose } from '../mail/compose.ts'
 import type { Json, RealmStore, RealmUser } from '../store/types.ts'

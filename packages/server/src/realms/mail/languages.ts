@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { MAIL_KINDS, type MailKind } from '@sovrabase/contract/auth'
+import { MAIL_KINDS, type MailKind } from '@sovrabase/contract/plain'
 import { fail } from '../../base/errors.ts'
 import { later } from '../../base/later.ts'
 

@@ -1,4 +1,4 @@
-import { MAIL_KINDS } from '@sovrabase/contract/auth'
+import { MAIL_KINDS } from '@sovrabase/contract/plain'
 import { isSovraError } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
 import type { Keeping, Mail, RealmStore } from '../store/types.ts'

@@ -1,4 +1,5 @@
-import type { MailKind, Template } from '@sovrabase/contract/auth'
+import type { Template } from '@sovrabase/contract/auth'
+import type { MailKind } from '@sovrabase/contract/plain'
 import { type Composed, compose } from './compose.ts'
 import type { MailText } from './languages.ts'
 
