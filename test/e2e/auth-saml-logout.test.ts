@@ -6,14 +6,13 @@ import { auth, client, settings } from '../auth.ts'
 import { startServer, type TestServer } from '../node.ts'
 import { createProject, rest, type TestProject } from '../project.ts'
 import { type LogoutWish, type Saying, type Service, startIdp, type TestIdp } from '../saml.ts'
+import { APP, administer, DOMAIN, serviceOf } from '../saml-visits.ts'
 
 let server: TestServer
 let project: TestProject
 let idp: TestIdp
 let stranger: TestIdp
 let service: Service
-const APP = 'https://app.example.org/'
-const DOMAIN = 'hospital.example.org'
 
 before(async () => {
   server = await startServer({ env: { SOVRABASE_DEMO: 'off' } })
@@ -21,15 +20,13 @@ before(async () => {
   ;[idp, stranger] = await Promise.all([startIdp(), startIdp('stranger')])
   await settings(server, project, { site_url: APP, redirect_urls: [`${APP}**`], saml: { enabled: true }, rates: { sign_ins: 10_000 } })
   await project.sql('create table public.notes (id int); grant select on public.notes to authenticated')
-  const metadata = String((await auth(project, 'GET', '/sso/saml/metadata', { key: null })).body)
-  const [acs = '', entityId = ''] = [/Consumer[^>]*Location="([^"]+)"/, /entityID="([^"]+)"/].map((what) => what.exec(metadata)?.[1])
-  service = { metadata, acs, entityId }
+  service = await serviceOf(project)
   for (const [from, domains] of [
     [idp, [DOMAIN]],
     [stranger, []],
   ] as const) {
     const body = { type: 'saml', metadata_xml: from.metadata, domains }
-    assert.equal((await auth(project, 'POST', '/admin/sso/providers', { key: project.service, body })).status, 201)
+    assert.equal((await administer(project, 'POST', '/providers', body)).status, 201)
   }
 })
 after(async () => {
