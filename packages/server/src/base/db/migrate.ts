@@ -35,10 +35,18 @@ function refuseNewer(done: ReadonlySet<string>, migrations: readonly Migration[]
   for (const name of done) if (!known.has(name)) throw fail('metadata_newer', { name })
 }
 
+/** Of this database: locks are the server's. At most 64 characters. Hashed here, since MySQL 9.6 has no SHA1(). */
+async function mysqlLockName(db: Handle): Promise<string> {
+  const { rows } = await sql<{ name: string }>`select database() as name`.execute(db)
+  return `sovrabase/${createHash('sha1')
+    .update(rows[0]?.name ?? '')
+    .digest('hex')}`
+}
+
 /** Advisory locks end with their connection, so a killed process leaves none. */
 async function tryLock(db: Handle, dialect: 'postgresql' | 'mysql'): Promise<boolean> {
   if (dialect === 'mysql') {
-    const asked = await sql<{ got: number }>`select get_lock(concat('sovrabase/', sha1(database())), 0) as got`.execute(db)
+    const asked = await sql<{ got: number }>`select get_lock(${await mysqlLockName(db)}, 0) as got`.execute(db)
     return asked.rows[0]?.got === 1
   }
   // Of this database and schema: several may share one server.
@@ -58,9 +66,7 @@ async function lock(db: Handle, dialect: 'postgresql' | 'mysql', patience: numbe
 
 async function unlock(db: Handle, dialect: 'postgresql' | 'mysql'): Promise<void> {
   if (dialect === 'mysql')
-    await sql`select release_all_locks()`
-      .execute(db)
-      .catch(() => sql`select release_lock(concat('sovrabase/', sha1(database())))`.execute(db))
+    await sql`select release_all_locks()`.execute(db).catch(async () => sql`select release_lock(${await mysqlLockName(db)})`.execute(db))
   else await sql`select pg_advisory_unlock_all()`.execute(db)
 }
 
