@@ -66,6 +66,9 @@ test('TypeScript: an unmodified supabase-js is typed with it', async () => {
     assert.ok(text.includes(part), `${part}\n${text}`)
   // No client can embed what lies in another schema.
   assert.ok(!text.includes('things_person_fkey'))
+  // Nor can anybody call a function whose arguments have no names, but for the one that takes the body.
+  assert.ok(!text.includes('nameless'))
+  assert.ok(text.includes('whole: {\n        Args: { "": Json }'), text)
   // A type of a schema that is left out is written in place.
   assert.match(await types('ts'), /kind: "a" \| "b" \| null/)
 })

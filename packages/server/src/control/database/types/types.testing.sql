@@ -39,3 +39,5 @@ create function initials(people) returns text language sql stable as 'select lef
 create function touched() returns trigger language plpgsql as 'begin return new; end';
 create function where_is(at place) returns mood language sql as $$ select 'happy'::mood $$;
 create table api.things (id int primary key, kind api.kind not null, person bigint references public.people);
+create function nameless(int, text) returns int language sql as 'select 1';
+create function whole(json) returns json language sql as 'select $1';

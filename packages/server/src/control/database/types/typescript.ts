@@ -22,6 +22,8 @@ const SCALARS: Readonly<Record<string, string>> = {
 }
 /** Others of pg_catalog and of extensions are text in JSON; those of which nobody can say are unknown. */
 const UNKNOWN = new Set(['any', 'anyelement', 'anyarray', 'anynonarray', 'anycompatible', 'anycompatiblearray', 'internal', '"any"'])
+/** What a body may be to a function whose single argument has no name. */
+const BODIES = new Set(['json', 'jsonb', 'text', 'xml', 'bytea'])
 const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
 /** What the server's REST dialect is: typed clients enable features by it. */
 const DIALECT = '14'
@@ -122,10 +124,15 @@ function signature(of: TypeOf, routine: ModelFunction): string {
   ])
 }
 
+/** The API gives arguments by name, or the whole body to a single one without; a row is the argument of a computed column. */
+const callable = ({ args, of }: ModelFunction): boolean =>
+  args.every(({ name }) => name !== '') || (args.length === 1 && (of !== null || BODIES.has(args[0]?.type ?? '')))
+
 function functions(of: TypeOf, all: readonly ModelFunction[]): string[] {
-  const names = [...new Set(all.map(({ name }) => name))].toSorted()
+  const known = all.filter(callable)
+  const names = [...new Set(known.map(({ name }) => name))].toSorted()
   return names.map((name) => {
-    const forms = all.filter((routine) => routine.name === name).map((routine) => signature(of, routine))
+    const forms = known.filter((routine) => routine.name === name).map((routine) => signature(of, routine))
     return forms.length === 1 ? `${key(name)}: ${forms[0]}` : `${key(name)}:\n${indent(forms.map((form) => `| ${form}`).join('\n'))}`
   })
 }
