@@ -71,6 +71,10 @@ const HINTS: readonly (readonly [RegExp, string])[] = [
   [/already exists/, 'Restore into a new project (`sovra projects create`), or empty this one: `sovra db reset`.'],
   [/duplicate key value/, 'The rows are there already: restore into a new project, or empty this one: `sovra db reset`.'],
   [
+    /extension ".*" is not available|pg_database_owner/,
+    'As a file of supabase/migrations it is read (`sovra db push`): what is not to be had here is passed over there.',
+  ],
+  [
     /permission denied|must be (?:owner|superuser)/,
     'The file has what only a superuser may do: dump it anew with `sovra db dump`, or take that out.',
   ],

@@ -4,7 +4,7 @@ import type { Client, DatabaseError } from 'pg'
 import { send } from '../database/copy.ts'
 import { excerpt, isDatabaseError, placeOf } from '../database/sql.ts'
 import { stop } from '../terminal/errors.ts'
-import { extensionIn, unavailable } from './extensions.ts'
+import { extensionIn, settledHere, unavailable } from './extensions.ts'
 import { type Migration, type Mode, planOf } from './files.ts'
 import { record, recordStatement } from './store.ts'
 
@@ -89,14 +89,16 @@ async function runStatements(client: Client, source: Source, { mode, statements,
     const about = missing.size > 0 ? extensionIn(text) : undefined
     return about && missing.has(about.name) ? about : undefined
   }
-  const alone = (statement: Statement) => mode === 'single' || statement.data !== undefined || missed(statement) !== undefined
+  const alone = (statement: Statement) =>
+    mode === 'single' || statement.data !== undefined || settledHere(statement.text) !== undefined || missed(statement) !== undefined
   for (let i = 0; i < statements.length; ) {
     const batch = batchOf(source.sql, statements.slice(i, i + BATCH_STATEMENTS), alone)
     const [first] = batch
     const last = batch.at(-1)
     if (!first || !last) return
-    const about = missed(first)
-    if (about) {
+    const [about, settled] = [missed(first), settledHere(first.text)]
+    if (settled) warn(`${source.file}:${placeOf(source.sql, first.start).line}: passed over, ${settled}.`)
+    else if (about) {
       const { line, column } = placeOf(source.sql, first.start)
       const substitute = substituteOf(about.name) ?? ''
       if (!about.lenient) {

@@ -18,6 +18,13 @@ export function extensionIn(statement: string): About | undefined {
   return about ? { name: nameOf(about[2], about[1]), lenient: true } : undefined
 }
 
+/** In each dump of a database whose `public` is as PostgreSQL makes it: here it is the project's owner's, who has no less by it. */
+const OWNER_OF_PUBLIC = /^alter\s+schema\s+("?)public\1\s+owner\s+to\s+("?)pg_database_owner\2$/i
+
+/** Why a statement of another server's dump, which would be refused, means nothing here. */
+export const settledHere = (statement: string): string | undefined =>
+  OWNER_OF_PUBLIC.test(statement) ? 'the schema public belongs to postgres here, who may do the same' : undefined
+
 const nameOf = (name = '', quote = ''): string => (quote === '"' ? name : name.toLowerCase())
 
 /** Those of them that the cluster has not and we know a substitute of. */

@@ -214,6 +214,11 @@ CREATE EXTENSION IF NOT EXISTS "pg_cron" WITH SCHEMA "pg_catalog";
 COMMENT ON EXTENSION "pg_cron" IS 'jobs';
 create extension if not exists pg_graphql with schema graphql;
 create extension if not exists "uuid-ossp" with schema extensions;
+CREATE SCHEMA IF NOT EXISTS "public";
+
+
+-- Name: SCHEMA "public"; Type: SCHEMA
+ALTER SCHEMA "public" OWNER TO "pg_database_owner";
 \\restrict abc
 create table imported (id uuid default extensions.uuid_generate_v4(), note text);
 COPY public.imported (id, note) FROM stdin;
@@ -227,7 +232,9 @@ create table after_copy ();`,
   assert.equal(ran.code, 0, ran.err)
   assert.match(ran.out, /warning: supabase\/migrations\/1_remote\.sql:2: passed over, the extension pg_cron is not to be had here\. Run it/)
   const [row] = await shop.sql('select warnings from supabase_migrations.schema_migrations')
-  assert.equal((row?.warnings as string[] | undefined)?.length, 3)
+  const warnings = row?.warnings as string[] | undefined
+  assert.equal(warnings?.length, 4)
+  assert.match(warnings?.at(-1) ?? '', /1_remote\.sql:10: passed over, the schema public belongs to postgres here/)
   assert.deepEqual(await shop.sql('select note from imported'), [{ note: 'one;\ttab' }])
   assert.match((await cli.run(['db', 'migration', 'list', 'shop'])).out, /pg_graphql/)
 })
