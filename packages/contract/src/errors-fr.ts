@@ -79,6 +79,10 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
   ],
   volume_missing: ['Le volume {volume} n’existe pas.', 'Il a été enlevé, ou jamais fait sur ce nœud.'],
   volume_exists: ['Le volume {volume} existe déjà.', 'Enlevez-le d’abord, ou prenez un autre nom.'],
+  volume_foreign: [
+    'Les données contiennent {name}, qui n’est ni un fichier ni un dossier.',
+    'Dans une archive : méfiez-vous de sa provenance. Dans un dossier de données : mettez à la place du lien ce vers quoi il mène.',
+  ],
   volume_running: ['Le volume {volume} est utilisé par un processus en marche.', 'Endormez d’abord le service.'],
   template_missing: [
     'Le modèle {template} n’existe pas sur ce nœud.',

@@ -90,6 +90,11 @@ export const ERRORS = {
   ],
   volume_missing: [404, 'The volume {volume} does not exist.', 'It was removed, or never made on this node.'],
   volume_exists: [409, 'The volume {volume} exists already.', 'Remove it first, or take another name.'],
+  volume_foreign: [
+    400,
+    'The data holds {name}, which is neither a file nor a directory.',
+    'In an archive: do not trust where it came from. In a data directory: put in the place of the link what it leads to.',
+  ],
   volume_running: [409, 'The volume {volume} is in use by a running process.', 'Put the service to sleep first.'],
   template_missing: [
     500,

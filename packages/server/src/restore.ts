@@ -1,5 +1,5 @@
 import { createWriteStream } from 'node:fs'
-import { mkdir, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -182,5 +182,7 @@ async function unpackProject(archive: Archive, { ref, services }: ProjectRecord,
     const fed = pipeline(archive.stream(serviceMember(ref, name)), tar).catch((cause) => tar.destroy(cause as Error))
     await unpack(dir, null, tar)
     await fed
+    // Whatever its archive says.
+    await chmod(dir, PRIVATE.folder)
   }
 }
