@@ -68,6 +68,18 @@ test('dump and restore, custom and plain', { skip: missing() }, async () => {
   assert.equal((await cli.run(['db', 'restore', 'copy', 'nothing.dump'])).code, 2)
 })
 
+test('a pipe: from standard output into standard input', { skip: missing() }, async () => {
+  const plain = await ok('dump', 'shop', '-', '--format', 'plain')
+  assert.match(plain, /^--\n-- PostgreSQL database dump/)
+  const read = await cli.run(['db', 'restore', 'copy', '-'], { input: plain })
+  assert.deepEqual([read.code, read.out], [0, 'Restored standard input into copy.\n'], read.err)
+  assert.equal((await copy.sql('select count(*)::int as n from notes'))[0]?.n, 100)
+  await copy.sql('drop table notes cascade; drop schema api cascade; drop extension pg_trgm')
+  assert.match(await ok('dump', 'shop', '-'), /^PGDMP/)
+  assert.equal((await cli.run(['db', 'dump', 'shop', '-', '--json'])).code, 2)
+  assert.ok(!readdirSync(cli.home).includes('-'))
+})
+
 test('pull: the schema as the first migration, then what is missing here', { skip: missing() }, async () => {
   mkdirSync(join(cli.home, 'supabase'))
   await ok('pull', 'shop', 'baseline')

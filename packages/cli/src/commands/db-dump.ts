@@ -1,6 +1,19 @@
-import { closeSync, existsSync, mkdtempSync, openSync, readSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  createReadStream,
+  createWriteStream,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
+import { pipeline } from 'node:stream/promises'
 import { type Connection, findProject, revealConnection } from '../api/find.ts'
 import { withClient } from '../database/sql.ts'
 import { contentsOf, runTool, SYSTEM_SCHEMAS } from '../database/tools.ts'
@@ -66,6 +79,23 @@ interface Options {
   readonly force?: boolean
 }
 
+/** Instead of a file: standard output, or standard input. */
+const STREAM = '-'
+
+const wrong = (reason: string, hint: string) => stop('usage_wrong', { reason, hint })
+
+function checkFile(file: string, kind: DumpOptions['format'], { json, force }: { json: boolean; force: boolean }): void {
+  if (file === STREAM) {
+    if (json) throw wrong('The dump and an answer in JSON cannot both be written there', 'Name a file, or leave --json out.')
+    if (kind === 'custom' && process.stdout.isTTY)
+      throw wrong('An archive is not for a terminal', 'Name a file, lead it into a program, or add --format plain.')
+    return
+  }
+  if (existsSync(file) && !force) throw wrong(`${file} is there already`, 'Name another file, or add --force.')
+  const folder = dirname(resolve(file))
+  if (!existsSync(folder)) throw wrong(`${folder} is not there`, 'Make the folder, or name another file.')
+}
+
 async function at(context: Context, given: string): Promise<{ at: Connection; name: string }> {
   const client = await context.client()
   const { ref, name } = await findProject(client, given)
@@ -75,7 +105,12 @@ async function at(context: Context, given: string): Promise<{ at: Connection; na
 export const dump = command<Options, [project: string, file: string]>({
   use: 'dump <project> <file>',
   says: "write the database to a file, by PostgreSQL's own pg_dump",
-  examples: ['sovra db dump shop shop.dump', 'sovra db dump shop schema.sql --schema-only'],
+  examples: [
+    'sovra db dump shop shop.dump',
+    'sovra db dump shop schema.sql --schema-only',
+    'sovra db dump shop - --format plain | less',
+    'sovra db dump shop - | sovra db restore copy -',
+  ],
   flags: [
     [
       '--format <format>',
@@ -86,19 +121,25 @@ export const dump = command<Options, [project: string, file: string]>({
     ['--data-only', 'only rows'],
     ['--force', 'overwrite the file'],
   ],
-  more: `What people made: not auth, storage, realtime and other schemas of the platform; \`sovra backup create\` has everything.
+  more: `What people made, to a file, or with \`-\` to standard output: not auth, storage, realtime and other schemas of the platform; \`sovra backup create\` has everything.
 Needs pg_dump of the server's major: \`make tools\` fetches it.`,
   async run(context, { format, schemaOnly, dataOnly, force }, given, file) {
-    if (schemaOnly && dataOnly)
-      throw stop('usage_wrong', { reason: 'Schema only and data only leave nothing', hint: 'Give one of the two.' })
-    if (existsSync(file) && !force)
-      throw stop('usage_wrong', { reason: `${file} is there already`, hint: 'Name another file, or add --force.' })
-    const folder = dirname(resolve(file))
-    if (!existsSync(folder)) throw stop('usage_wrong', { reason: `${folder} is not there`, hint: 'Make the folder, or name another file.' })
+    if (schemaOnly && dataOnly) throw wrong('Schema only and data only leave nothing', 'Give one of the two.')
+    const kind = format ?? (file.endsWith('.sql') ? 'plain' : 'custom')
+    checkFile(file, kind, { json: context.json, force: force === true })
     const found = await at(context, given)
     const only = schemaOnly ? 'schema' : dataOnly ? 'data' : undefined
-    const kind = format ?? (file.endsWith('.sql') ? 'plain' : 'custom')
-    await dumpTo(file, found.at, await majorOf(found.at, context.note), { format: kind, ...(only && { only }) })
+    const how: DumpOptions = { format: kind, ...(only && { only }) }
+    const major = await majorOf(found.at, context.note)
+    if (file === STREAM) {
+      await withFolder(async (folder) => {
+        const made = join(folder, 'dump')
+        await dumpTo(made, found.at, major, how)
+        await pipeline(createReadStream(made), process.stdout, { end: false })
+      })
+      return undefined
+    }
+    await dumpTo(file, found.at, major, how)
     const { size } = statSync(file)
     return { data: { file, format: kind, bytes: size }, text: `Wrote ${file}: ${size} bytes, ${kind}.` }
   },
@@ -121,24 +162,35 @@ function isArchive(file: string): boolean {
   return head.toString('latin1') === MAGIC
 }
 
+async function restoreFrom(file: string, to: Connection, major: number): Promise<void> {
+  if (isArchive(file)) await fromArchive(file, major, ['--single-transaction', '--exit-on-error', '--dbname=postgres'], to)
+  else
+    await runTool(
+      'psql',
+      major,
+      ['--no-psqlrc', '--quiet', '--single-transaction', '--set=ON_ERROR_STOP=1', '--output=/dev/null', `--file=${file}`],
+      to,
+    )
+}
+
 export const restore = command<object, [project: string, file: string]>({
   use: 'restore <project> <file>',
-  says: 'read a dump into the database: all of it, or nothing',
-  examples: ['sovra db restore shop-copy shop.dump'],
+  says: 'read a dump into the database: all of it, or nothing; `-` reads standard input',
+  examples: ['sovra db restore shop-copy shop.dump', 'zstdcat shop.sql.zst | sovra db restore shop-copy -'],
   more: `One transaction. What is there stays: a table of the same name is an error (\`sovra db reset\` empties a project).
 Archives of other servers work too: what a project has anyway, or only a superuser could make, is left out. Plain SQL is run as it is.`,
   async run(context, _options, given, file) {
-    const archive = isArchive(file)
+    // One that cannot be read is said before anybody is woken.
+    if (file !== STREAM) isArchive(file)
     const found = await at(context, given)
     const major = await majorOf(found.at, context.note)
-    if (archive) await fromArchive(file, major, ['--single-transaction', '--exit-on-error', '--dbname=postgres'], found.at)
-    else
-      await runTool(
-        'psql',
-        major,
-        ['--no-psqlrc', '--quiet', '--single-transaction', '--set=ON_ERROR_STOP=1', '--output=/dev/null', `--file=${file}`],
-        found.at,
-      )
-    return { data: { file, project: found.name }, text: `Restored ${file} into ${found.name}.` }
+    if (file === STREAM)
+      await withFolder(async (folder) => {
+        const kept = join(folder, 'dump')
+        await pipeline(process.stdin, createWriteStream(kept))
+        await restoreFrom(kept, found.at, major)
+      })
+    else await restoreFrom(file, found.at, major)
+    return { data: { file, project: found.name }, text: `Restored ${file === STREAM ? 'standard input' : file} into ${found.name}.` }
   },
 })
