@@ -68,7 +68,6 @@ const serverEnv = (dataDir: string) => ({
   SOVRABASE_ADMIN_PORT: '0',
   SOVRABASE_WIRE_PORT: '0',
   SOVRABASE_DEMO: 'off',
-  NODE_COMPILE_CACHE: '',
 })
 
 interface Case {
