@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fail, SovraError } from '../../base/errors.ts'
+import { formFields } from '../../base/form.ts'
 import { withParams } from '../../realms/auth/redirects.ts'
 import { wireCode } from './render.ts'
 
@@ -30,6 +31,6 @@ export function leave(reply: FastifyReply, target: string, status: 302 | 303 = 3
 export function readsForms(scope: FastifyInstance): void {
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, (_request, text, done) =>
-    done(null, Object.fromEntries(new URLSearchParams(String(text)))),
+    done(null, Object.fromEntries(formFields(String(text)))),
   )
 }

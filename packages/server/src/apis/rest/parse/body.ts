@@ -1,11 +1,12 @@
 import { fail } from '../../../base/errors.ts'
+import { formFields } from '../../../base/form.ts'
 
 /** A request's body, ready to be a parameter: JSON text and what must be known of it to plan. */
 export interface Payload {
   /** JSON text; of a function with one unnamed parameter, the body as it came. */
   readonly text: string
   readonly isArray: boolean
-  /** Keys that every object of it has, sorted. */
+  /** Keys that every object of it has, sorted; of very many, more than anything that could take them. */
   readonly keys: readonly string[]
   /** type without parameters: application/json */
   readonly type: string
@@ -55,10 +56,14 @@ function json(body: string, type: string, rpc: boolean): Payload {
     throw fail('PGRST102', { reason: 'Empty or invalid json' })
   }
   if (Array.isArray(value)) return { text: body, isArray: true, keys: rpc && !isUniform(value) ? [] : uniformKeys(value), type }
-  if (typeof value === 'object' && value !== null) return { text: body, isArray: false, keys: Object.keys(value).sort(), type }
+  if (typeof value === 'object' && value !== null) return { text: body, isArray: false, keys: sorted(Object.keys(value)), type }
   // Anything else holds no row.
   return { text: rpc ? body : '[]', isArray: true, keys: [], type }
 }
+
+/** More than any table has columns, or any function arguments: of a body with more keys, some are in any case of neither. */
+const MAX_KEYS = 2_000
+const sorted = (keys: readonly string[]): string[] => keys.slice(0, MAX_KEYS).sort()
 
 /** A function with one json parameter takes any array. */
 function isUniform(rows: readonly unknown[]): boolean {
@@ -84,27 +89,48 @@ function uniformKeys(rows: readonly unknown[]): string[] {
     }
     if (count !== keys.length) throw mismatch()
   }
-  return keys.sort()
+  return sorted(keys)
 }
 
 /** Of a field that comes more than once the last counts; `eachOf` has all, for a variadic argument. */
 function form(body: string, type: string, rpc: boolean): Payload {
-  const pairs = new URLSearchParams(body)
-  const fields = new Map<string, string>(pairs)
-  const lists = rpc ? [...fields.keys()].map((key) => [eachOf(key), pairs.getAll(key)] as const) : []
+  const fields = new Map<string, string>()
+  const lists = new Map<string, string[]>()
+  for (const [key, value] of formFields(body)) {
+    fields.set(key, value)
+    if (fields.size > MAX_KEYS) throw fail('PGRST102', { reason: `A form has at most ${MAX_KEYS} fields` })
+    if (!rpc) continue
+    const name = eachOf(key)
+    const list = lists.get(name)
+    if (list) list.push(value)
+    else lists.set(name, [value])
+  }
   const text = JSON.stringify({ ...Object.fromEntries(fields), ...Object.fromEntries(lists) })
-  return { text, isArray: false, keys: [...fields.keys()].sort(), type }
+  return { text, isArray: false, keys: sorted([...fields.keys()]), type }
+}
+
+/** What CSV may grow to: JSON says each name of the header again in each line. */
+const CSV_GROWTH = 32
+const CSV_ROOM = 1 << 20
+const CSV_MAX = 64 << 20
+
+function checkGrowth(body: string, header: readonly string[], lines: number): void {
+  const names = header.reduce((sum, key) => sum + key.length, 0)
+  const limit = Math.min(CSV_MAX, CSV_ROOM + CSV_GROWTH * body.length)
+  if (names * lines > limit)
+    throw fail('PGRST102', { reason: `The names in the header, said in each line, are longer than ${limit} characters` })
 }
 
 /** CSV with a header line (RFC 4180) → JSON; the word NULL is null. */
 function csv(body: string): Payload {
   const [header, ...lines] = records(body)
   if (header === undefined) throw fail('PGRST102', { reason: 'Empty or invalid csv' })
+  checkGrowth(body, header, lines.length)
   const rows = lines.map((line) => {
     if (line.length !== header.length) throw fail('PGRST102', { reason: 'All lines must have same number of fields' })
     return Object.fromEntries(header.map((key, i) => [key, line[i] === 'NULL' ? null : line[i]]))
   })
-  return { text: JSON.stringify(rows), isArray: true, keys: [...header].sort(), type: 'text/csv' }
+  return { text: JSON.stringify(rows), isArray: true, keys: sorted(header), type: 'text/csv' }
 }
 
 function records(text: string): string[][] {

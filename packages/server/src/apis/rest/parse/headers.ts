@@ -34,11 +34,15 @@ export const NO_PREFERENCES: Preferences = {
   unknown: [],
 }
 
+/** Time zones of one header that are looked up, which is dear. */
+const LOOKED_UP = 4
+
 /** `Prefer` (RFC 7240). Of each preference the first counts. Throws PGRST122 for unknown ones with handling=strict. */
 export function parsePrefer(header: string | undefined, allowTx: boolean, timezones = true): Preferences {
   if (header === undefined || header === '') return NO_PREFERENCES
   const found: Record<string, unknown> = { ...NO_PREFERENCES }
   const unknown: string[] = []
+  let zones = 0
   for (const part of header.split(',')) {
     const text = part.trim()
     const equals = text.indexOf('=')
@@ -47,7 +51,7 @@ export function parsePrefer(header: string | undefined, allowTx: boolean, timezo
     const choice = Object.hasOwn(CHOICES, key) ? CHOICES[key] : undefined
     if (choice?.values.includes(value)) {
       if (key !== 'tx' || allowTx) found[choice.field] ??= value
-    } else if (key === 'timezone' && timezones && isTimeZone(value)) found.timezone ??= value
+    } else if (key === 'timezone' && timezones && zones++ < LOOKED_UP && isTimeZone(value)) found.timezone ??= value
     else if (key === 'max-affected' && /^\d{1,15}$/.test(value)) found.maxAffected ??= Number(value)
     else if (key !== 'max-affected' && text !== '') unknown.push(text)
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { isSovraError } from '../../../base/errors.ts'
-import { parseBody } from './body.ts'
+import { eachOf, FORM_TYPE, parseBody } from './body.ts'
 import { parsePrefer, parseRange } from './headers.ts'
 import { negotiate } from './media.ts'
 import { shapeQuery } from './query.ts'
@@ -207,5 +207,26 @@ describe('headers and bodies', () => {
       () => parseBody('a,b\n1', 'text/csv', options),
       (error) => isSovraError(error, 'PGRST102'),
     )
+  })
+  it('reads forms of many fields, and CSV no larger than it is worth', () => {
+    const options = { columns: false, rpc: true }
+    const form = (fields: number) => Array.from({ length: fields }, (_, i) => `a${i}=${i}`).join('&')
+    const { text } = parseBody(`${form(2_000)}${'&a1'.repeat(100_000)}&a1=again`, FORM_TYPE, options)
+    assert.throws(
+      () => parseBody(form(300_000), FORM_TYPE, options),
+      (error) => isSovraError(error, 'PGRST102'),
+    )
+    const many = Object.fromEntries(Array.from({ length: 100_000 }, (_, i) => [`k${i}`, i]))
+    assert.equal(parseBody(JSON.stringify(many), undefined, options).keys.length, 2_000)
+    const fields = JSON.parse(text) as Record<string, unknown>
+    assert.deepEqual([fields.a1, (fields[eachOf('a1')] as string[]).length, fields[eachOf('a2')]], ['again', 100_002, ['2']])
+    assert.throws(
+      () => parseBody(`${'x'.repeat(10_000)}\n${'1\n'.repeat(30_000)}`, 'text/csv', { columns: false, rpc: false }),
+      (error) => isSovraError(error, 'PGRST102'),
+    )
+  })
+  it('looks up a few time zones at most', () => {
+    const { timezone, unknown } = parsePrefer(Array(1_000).fill('timezone=UTC').join(','), false)
+    assert.deepEqual([timezone, unknown.length], ['UTC', 996])
   })
 })

@@ -1,6 +1,8 @@
 import { fail } from '../../../base/errors.ts'
 import type { SelectField } from '../parse/ast.ts'
+import { LIMITS } from '../parse/limits.ts'
 import { fieldName } from './fields.ts'
+import { tooLarge } from './sql.ts'
 import type { Node } from './tree.ts'
 
 /** A column that a spread resource gives its parent. */
@@ -20,8 +22,14 @@ export const lifts = (node: Node): boolean => isSpread(node) && (aggregates(node
 /** Nothing of it is shown, nor of what it embeds. */
 export const isEmpty = (node: Node): boolean => node.fields.length === 0 && node.children.every(isEmpty)
 
+function atMost(columns: number): void {
+  if (columns > LIMITS.columns) throw tooLarge(`it names more than ${LIMITS.columns} columns`)
+}
+
 /** `*` beside an aggregate or in a spread means each column by its name. */
 export function expanded(node: Node): SelectField[] {
+  const all = node.fields.filter(({ aggregate, field }) => aggregate === null && field.name === '*').length
+  atMost(node.fields.length + all * (node.table?.columns.size ?? 0))
   return node.fields.flatMap((field) =>
     field.aggregate === null && field.field.name === '*' && node.table
       ? [...node.table.columns.keys()].map((name) => ({ ...field, field: { name, path: [] } }))
@@ -33,6 +41,7 @@ export function expanded(node: Node): SelectField[] {
 export function columnNames(node: Node): string[] {
   const own = expanded(node).map(({ field, alias, aggregate }) => alias ?? aggregate ?? fieldName(field))
   const embedded = node.children.flatMap((child) => (isEmpty(child) ? [] : isSpread(child) ? columnNames(child) : [child.name]))
+  atMost(own.length + embedded.length)
   return [...new Set([...own, ...embedded])]
 }
 

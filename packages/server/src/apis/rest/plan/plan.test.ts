@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { isSovraError } from '../../../base/errors.ts'
 import type { Catalogue, Column, ForeignKey, Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
 import { NO_PREFERENCES, parsePrefer } from '../parse/headers.ts'
 import { negotiate } from '../parse/media.ts'
@@ -163,6 +164,29 @@ describe('plans', () => {
     assert.match(planOf(5_000).sql, / limit \$1\) as "_sovra_t"/)
     assert.deepEqual(bind(planOf(5_000).params, ['5000'], ''), ['100'])
     assert.deepEqual(bind(planOf(5_000).params, ['50'], ''), ['50'])
+  })
+
+  it('stays small whatever is asked', () => {
+    const nested = (levels: number): string => (levels === 0 ? 'id' : `id,...todos!inner(id,users!inner(${nested(levels - 1)}))`)
+    const path = (levels: number) => Array.from({ length: levels }, (_, i) => (i % 2 === 0 ? 'todos' : 'users')).join('.')
+    const plain = (levels: number, i = 0): string =>
+      levels === 0 ? 'id' : `id,${i % 2 === 0 ? 'todos' : 'users'}(${plain(levels - 1, i + 1)})`
+    const tests = [1, 2, 3, 4, 5].flatMap((levels) => Array(30).fill(`${path(levels)}=is.null`))
+    const queries = [
+      `select=${nested(15)}`,
+      `select=${plain(5)}&${tests.join('&')}`,
+      `select=${Array.from({ length: 501 }, (_, i) => `a${i}:todos(id)`).join(',')}`,
+      `select=${Array.from({ length: 5001 }, () => '*').join(',')},count()`,
+    ]
+    for (const query of queries) {
+      const asked = { ...input(query), aggregates: true, maxRows: 100, prefer: parsePrefer('count=exact', false) }
+      assert.throws(
+        () => planRead(asked, users),
+        (error) => isSovraError(error, 'statement_unsupported'),
+        query.slice(0, 60),
+      )
+    }
+    assert.ok(planRead(input(`select=${nested(3)}`), users).sql.length < 20_000)
   })
 
   it('holds no value of a request', () => {

@@ -59,15 +59,25 @@ export function selectSql(node: Node, params: Params, options: SelectOptions): s
   if (node.order.length > 0) parts.push(`order by ${node.order.map((term) => orderSql(term, node, params)).join(', ')}`)
   const window = options.bare && node.relation === null ? '' : windowSql(node, params, options.maxRows)
   if (window !== '') parts.push(window)
-  return parts.join(' ')
+  return params.select(parts.join(' '))
 }
 
 /** Casts of what a domain with casts shows; any other is of what it stores. */
 const TEXTS = new Set(['text', 'varchar', 'json', 'jsonb'])
 const shows = (table: Table, name: string): string | null => table.columns.get(name)?.casts?.toJson ?? null
 /** `*` has to be said column by column. */
-const isSpelt = (node: Node, grouped: boolean): boolean =>
-  grouped || [...(node.table?.columns.values() ?? [])].some(({ casts }) => casts?.toJson)
+const isSpelt = (node: Node, grouped: boolean): boolean => grouped || (node.table !== null && hasShown(node.table))
+
+const shown = new WeakMap<Table, boolean>()
+/** Whether a column of it is of a domain that is shown by a cast; looked at once, since `*` may be asked for many times. */
+function hasShown(table: Table): boolean {
+  let known = shown.get(table)
+  if (known === undefined) {
+    known = [...table.columns.values()].some(({ casts }) => casts?.toJson)
+    shown.set(table, known)
+  }
+  return known
+}
 
 function columnSql(item: SelectField, node: Node, params: Params, grouped: boolean): string[] {
   const { field, alias, cast, aggregate, aggregateCast } = item
@@ -76,12 +86,12 @@ function columnSql(item: SelectField, node: Node, params: Params, grouped: boole
     if (!table || !isSpelt(node, grouped)) return [`${ident(node.alias)}.*`]
     return [...table.columns.keys()].map((one) => {
       const [plain, show] = [`${ident(node.alias)}.${ident(one)}`, shows(table, one)]
-      return show === null ? plain : `${show}(${plain})${grouped ? '::jsonb' : ''} as ${ident(one)}`
+      return params.part(show === null ? plain : `${show}(${plain})${grouped ? '::jsonb' : ''} as ${ident(one)}`)
     })
   }
   let sql = field.name === '*' ? '*' : fieldSql(field, node.alias, node.table, params)
-  const shown = cast === null || TEXTS.has(cast)
-  const show = node.table && field.path.length === 0 && shown && aggregate === null ? shows(node.table, field.name) : null
+  const isShown = cast === null || TEXTS.has(cast)
+  const show = node.table && field.path.length === 0 && isShown && aggregate === null ? shows(node.table, field.name) : null
   if (show !== null) sql = `${show}(${sql})${grouped && cast === null ? '::jsonb' : ''}`
   if (cast !== null) sql = `cast(${sql} as ${cast})`
   if (aggregate !== null) {
@@ -127,7 +137,7 @@ function joinSql(child: Node, params: Params, options: SelectOptions): string {
   if (isLists(child)) {
     const cast = options.groupable ? '::jsonb' : ''
     const lists = columnNames(child).map((name) => `coalesce(json_agg(${aggregate}.${ident(name)}), '[]')${cast} as ${ident(name)}`)
-    const on = join === 'inner' ? `exists (${rows})` : 'true'
+    const on = join === 'inner' ? `exists (${selectSql(child, params, options)})` : 'true'
     return `${join} join lateral (select ${lists.join(', ')} from (${rows}) as ${aggregate}) as ${aggregate} on ${on}`
   }
   const list = `select json_agg(${aggregate}) as ${aggregate} from (${rows}) as ${aggregate}`
@@ -220,5 +230,5 @@ export function countableSql(node: Node, params: Params, options: SelectOptions)
   const test = existsTest(params, options)
   const inner = node.children.filter(({ embed }) => embed?.join === 'inner').map((child) => test(child, false))
   const where = whereSql(node, params, options, test, inner)
-  return `select 1 from ${fromSql(node, options)}${where === '' ? '' : ` where ${where}`}`
+  return params.select(`select 1 from ${fromSql(node, options)}${where === '' ? '' : ` where ${where}`}`)
 }

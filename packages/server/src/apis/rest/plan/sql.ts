@@ -1,4 +1,6 @@
+import { fail } from '../../../base/errors.ts'
 import type { Slot } from '../parse/ast.ts'
+import { LIMITS } from '../parse/limits.ts'
 
 /** Where a parameter of a statement comes from when a request is bound to its plan. */
 export type Param =
@@ -16,12 +18,29 @@ export type Param =
 export const ident = (name: string): string => `"${name.replaceAll('"', '""')}"`
 export const qualified = (schema: string, name: string): string => `${ident(schema)}.${ident(name)}`
 
+export const tooLarge = (reason: string) => fail('statement_unsupported', { reason })
+
 /** Collects the parameters of one statement: each method answers its placeholder. */
 export class Params {
   readonly list: Param[] = []
   readonly #texts = new Map<string, string>()
   readonly #slots = new Map<Slot, string>()
   #body: string | null = null
+  #made = 0
+  #selects = 0
+
+  /** Counts a SELECT, and its text, before it is part of another. */
+  select(sql: string): string {
+    if (++this.#selects > LIMITS.selects) throw tooLarge(`it means more than ${LIMITS.selects} queries`)
+    return this.part(sql)
+  }
+
+  /** Counts a part of the statement before anybody joins it with others. Throws statement_unsupported where they are too much. */
+  part(sql: string): string {
+    this.#made += sql.length
+    if (this.#made > LIMITS.sql) throw tooLarge('it asks for too much at once')
+    return sql
+  }
 
   #add(param: Param): string {
     return `$${this.list.push(param)}`

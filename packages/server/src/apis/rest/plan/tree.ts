@@ -1,7 +1,9 @@
 import { fail } from '../../../base/errors.ts'
 import type { Catalogue, Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
 import type { Condition, OrderTerm, Path, Query, Rows, SelectEmbed, SelectField, SelectItem, Slot } from '../parse/ast.ts'
+import { LIMITS } from '../parse/limits.ts'
 import { findRelation, type Relation } from './relations.ts'
+import { tooLarge } from './sql.ts'
 
 /** One resource of a request: the root, or an embedded one, with what applies to it. */
 export interface Node {
@@ -42,6 +44,13 @@ const MAX_NAME = 63
 class Names {
   readonly #taken = new Set<string>()
 
+  #resources = 0
+
+  /** One more resource. */
+  count(): void {
+    if (++this.#resources > LIMITS.resources) throw tooLarge(`it has more than ${LIMITS.resources} resources`)
+  }
+
   take(wanted: string): string {
     let name = Buffer.byteLength(wanted) > MAX_NAME ? `_${this.#taken.size}` : wanted
     while (this.#taken.has(name)) name = `_${this.#taken.size}_${name.slice(0, 40)}`
@@ -79,6 +88,7 @@ function grow(select: readonly SelectItem[], self: Self, depth: number, names: N
       fields.push(item)
       continue
     }
+    names.count()
     const relation = findRelation(options.catalogue, self.table, self.table?.name ?? self.name, options.schema, item.name, item.hint)
     const name = item.alias ?? item.name
     const alias = names.take(`${relation.target.name}_${depth}`)
