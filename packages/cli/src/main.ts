@@ -1,32 +1,6 @@
 /** `sovra`: exit codes 0 done, 1 refused or failed, 2 used or configured wrongly, 3 already running, 4 not found, 5 not signed in, 6 no server. */
 import { CommanderError } from 'commander'
-import { admin } from './commands/admin.ts'
-import { auth } from './commands/auth.ts'
-import { backup } from './commands/backup.ts'
-import { completion } from './commands/completion.ts'
-import { db } from './commands/db.ts'
-import { disk } from './commands/disk.ts'
-import { doctor } from './commands/doctor.ts'
-import { gen } from './commands/gen.ts'
-import { keys } from './commands/keys.ts'
-import { login } from './commands/login.ts'
-import { logout } from './commands/logout.ts'
-import { logs } from './commands/logs.ts'
-import { members } from './commands/members.ts'
-import { metadata } from './commands/metadata.ts'
-import { orgs } from './commands/orgs.ts'
-import { passkeys } from './commands/passkeys.ts'
-import { projects } from './commands/projects.ts'
-import { recover } from './commands/recover.ts'
-import { restore } from './commands/restore.ts'
-import { servers } from './commands/servers.ts'
-import { start } from './commands/start.ts'
-import { status } from './commands/status.ts'
-import { stop } from './commands/stop.ts'
-import { tokens } from './commands/tokens.ts'
-import { upgrade } from './commands/upgrade.ts'
-import { whoami } from './commands/whoami.ts'
-import { makeProgram } from './program/command.ts'
+import { type Group, makeProgram, type Spec } from './program/command.ts'
 import { ownVersion } from './program/version.ts'
 import { EXIT, known, LANGUAGE } from './terminal/errors.ts'
 import { json, plain } from './terminal/output.ts'
@@ -38,33 +12,43 @@ Exit codes: 0 done · 1 refused or failed · 2 used or configured wrongly · 3 a
 Example:
   sovra projects create shop --wait && sovra db exec shop 'select now()'`
 
-const entries = [
-  start,
-  stop,
-  status,
-  logs,
-  disk,
-  doctor,
-  login,
-  logout,
-  whoami,
-  servers,
-  admin,
-  orgs,
-  members,
-  projects,
-  keys,
-  db,
-  gen,
-  auth,
-  tokens,
-  passkeys,
-  upgrade,
-  backup,
-  restore,
-  recover,
-  metadata,
-]
+/** In the order of the help. */
+const COMMANDS: Readonly<Record<string, () => Promise<Spec | Group>>> = {
+  start: async () => (await import('./commands/start.ts')).start,
+  stop: async () => (await import('./commands/stop.ts')).stop,
+  status: async () => (await import('./commands/status.ts')).status,
+  logs: async () => (await import('./commands/logs.ts')).logs,
+  disk: async () => (await import('./commands/disk.ts')).disk,
+  doctor: async () => (await import('./commands/doctor.ts')).doctor,
+  login: async () => (await import('./commands/login.ts')).login,
+  logout: async () => (await import('./commands/logout.ts')).logout,
+  whoami: async () => (await import('./commands/whoami.ts')).whoami,
+  servers: async () => (await import('./commands/servers.ts')).servers,
+  admin: async () => (await import('./commands/admin.ts')).admin,
+  orgs: async () => (await import('./commands/orgs.ts')).orgs,
+  members: async () => (await import('./commands/members.ts')).members,
+  projects: async () => (await import('./commands/projects.ts')).projects,
+  keys: async () => (await import('./commands/keys.ts')).keys,
+  db: async () => (await import('./commands/db.ts')).db,
+  gen: async () => (await import('./commands/gen.ts')).gen,
+  auth: async () => (await import('./commands/auth.ts')).auth,
+  tokens: async () => (await import('./commands/tokens.ts')).tokens,
+  passkeys: async () => (await import('./commands/passkeys.ts')).passkeys,
+  upgrade: async () => (await import('./commands/upgrade.ts')).upgrade,
+  backup: async () => (await import('./commands/backup.ts')).backup,
+  restore: async () => (await import('./commands/restore.ts')).restore,
+  recover: async () => (await import('./commands/recover.ts')).recover,
+  metadata: async () => (await import('./commands/metadata.ts')).metadata,
+}
+
+/** The one that is called is loaded alone: all of them take twice as long as Node itself. Help, completion and wrong words need all. */
+async function entriesFor(name = ''): Promise<(Spec | Group)[]> {
+  if (name === '--version' || name === '-V') return []
+  if (Object.hasOwn(COMMANDS, name)) return [await COMMANDS[name]!()]
+  const all = await Promise.all(Object.values(COMMANDS).map((load) => load()))
+  const { completion } = await import('./commands/completion.ts')
+  return [...all, completion(() => program)]
+}
 
 const WORDS =
   LANGUAGE === 'fr'
@@ -92,5 +76,5 @@ function report(error: unknown): void {
 // `sovra … | head`: whoever reads has seen enough.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failed))
 
-const program = makeProgram(ownVersion(), [...entries, completion(() => program)], MORE)
+const program = makeProgram(ownVersion(), await entriesFor(process.argv[2]), MORE)
 program.parseAsync().catch(report)
