@@ -315,6 +315,25 @@ describe('projects', () => {
     assert.deepEqual(body, { projects: { limit: 1, used: 1 }, project: { memory: 0, disk: 0, connections: 0 } })
   })
 
+  test('a spec that cannot run is refused, in words', async () => {
+    const { ref } = await createProject(server, 'modest')
+    const cases: [object, RegExp][] = [
+      [{ memory: 8 }, /memory: 32 at least/],
+      [{ memory: 64, shared_buffers: 64 }, /shared_buffers: with 64 of memory, 40 at most/],
+      [{ memroy: 64 }, /memroy is not a key of it; the nearest is memory/],
+      [{ extensions: ['dblink'] }, /dblink is not one of/],
+      [{ engine: 'mongodb' }, /its engine stays postgres/],
+      [{ driver: 'docker' }, /its driver stays embedded/],
+    ]
+    for (const [patch, words] of cases) {
+      const refused = await server.api<{ message: string }>('PATCH', `/projects/${ref}/services/db`, patch)
+      assert.deepEqual([refused.status, codeOf(refused)], [400, 'spec_invalid'])
+      assert.match(refused.body.message, words)
+    }
+    const document = await (await fetch(`${server.url}/docs`)).text()
+    assert.match(document, /shared_buffers/, 'where the hint sends people')
+  })
+
   test('an organisation’s limits hold for new projects, changed ones and those that come', async () => {
     await organisation(server, 'small')
     assert.equal((await server.api('PATCH', '/organisations/small/quotas', { memory: 128, connections: 5 })).status, 204)

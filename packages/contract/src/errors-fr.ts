@@ -13,6 +13,15 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
     'Vous n’avez pas le droit de faire {action} ici.',
     'Demandez à un propriétaire ou administrateur de l’organisation un rôle qui le permet.',
   ],
+  administrators_only: ['Vous n’avez pas le droit de faire {action}.', 'Il faut être administrateur de l’installation.'],
+  machine_only: [
+    '{action} ne se fait que sur la machine du serveur.',
+    'Lancez-y la commande de `sovra` : elle n’y demande pas de connexion.',
+  ],
+  session_needed: [
+    'Un jeton d’accès personnel n’a pas le droit de faire {action}.',
+    'Connectez-vous par mot de passe, clé d’accès ou `sovra login`.',
+  ],
   unauthenticated: ['Aucun identifiant valide n’a été donné.', 'Envoyez un jeton : `Authorization: Bearer …`.'],
 
   outbound_forbidden: ['L’adresse {host} ne peut pas être appelée : {reason}.', 'L’exploitant ouvre des plages avec network.allow.'],

@@ -9,6 +9,9 @@ export const ERRORS = {
   method_not_allowed: [405, '{method} is not allowed here.', 'Allowed: {allow}.'],
   not_found: [404, 'Not found.', 'The thing does not exist, or you may not know of it.'],
   forbidden: [403, 'You may not do {action} here.', 'Ask an owner or admin of the organisation for a role that may.'],
+  administrators_only: [403, 'You may not do {action}.', 'It takes an administrator of the installation.'],
+  machine_only: [403, '{action} is done on the machine of the server alone.', 'Run the command of `sovra` there: it needs no login.'],
+  session_needed: [403, 'A personal access token may not do {action}.', 'Sign in with your password, a passkey or `sovra login`.'],
   unauthenticated: [401, 'No valid credentials were given.', 'Send a token as `Authorization: Bearer …`.'],
 
   // base/outbound.ts

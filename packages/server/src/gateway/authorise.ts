@@ -6,7 +6,7 @@ import { fail } from '../base/errors.ts'
 import { isUuid } from '../base/ids.ts'
 import type { Tables } from '../metadata/tables.ts'
 import { projectOf } from './resolve.ts'
-import { administersUsers, decide } from './roles.ts'
+import { administersUsers, decide, refusalOf } from './roles.ts'
 import type { Principal, ProjectContext, ProjectPrincipal, Resource, ResourceName, RouteResource } from './types.ts'
 
 /** onRoute: a route that does not say what it does, and on what, stops the boot. */
@@ -21,7 +21,7 @@ export function demandAction(route: RouteOptions): void {
 }
 
 export interface Authoriser {
-  /** Throws `forbidden`, or `not_found` where the caller may not know of it. For a second thing that a request touches. */
+  /** Throws `forbidden` (or what names better who may), or `not_found` where the caller may not know of it. For a second thing that a request touches. */
   demand(principal: Principal, action: Action, resource: Resource): void
   /** The thing of that name; null: there is none. Deleted projects are found: they can be restored. */
   locate(name: ResourceName): Promise<Resource | null>
@@ -57,7 +57,7 @@ export function makeAuthoriser(db: Kysely<Tables>): Authoriser {
   function demand(principal: Principal, action: Action, resource: Resource): void {
     const decision = decide(principal, action, resource)
     if (decision === 'hide') throw fail('not_found')
-    if (decision === 'deny') throw fail('forbidden', { action })
+    if (decision === 'deny') throw fail(refusalOf(principal, action, resource), { action })
   }
 
   return {

@@ -1,4 +1,5 @@
 import { ACTIONS, type Action, type ControlAction, DATA_ACTIONS } from '@sovrabase/contract/actions'
+import type { ErrorCode } from '@sovrabase/contract/errors'
 import type { PlatformPrincipal, Principal, ProjectPrincipal, Resource } from './types.ts'
 
 /** The built-in roles of members, bound to an organisation or to one project. */
@@ -122,6 +123,14 @@ function decideMember(principal: PlatformPrincipal, action: Action, resource: Re
     }
   }
   return known ? 'deny' : 'hide'
+}
+
+/** How a denial is told: its hint says who may. */
+export function refusalOf(principal: Principal, action: Action, resource: Resource): ErrorCode {
+  if (principal.realm !== 'platform') return 'forbidden'
+  if (LOCAL_ONLY.has(action)) return 'machine_only'
+  if (NOT_BY_TOKEN.has(action) && (principal as PlatformPrincipal).kind === 'token') return 'session_needed'
+  return resource.kind === 'platform' ? 'administrators_only' : 'forbidden'
 }
 
 /** The one decision. Later the policy engine stands in its place; the routes stay. */

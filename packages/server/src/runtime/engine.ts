@@ -14,6 +14,8 @@ export interface Engine<Spec = unknown> {
   readonly systemVersion?: number
   /** What the manifest may say of it: validation, docs, dashboard form. */
   readonly spec: TSchema
+  /** Why a spec that fits the schema could not run, or would be nothing of what it says; undefined: it can. */
+  refuses?(spec: Spec): string | undefined
   /** Pure: binary or image, arguments, files, volume, probe, limits. */
   workload(service: Service<Spec>): Workload
   /** Resolves once the engine at the endpoint answers; rejects with SovraError `engine_not_ready` past its limit. */

@@ -1,6 +1,8 @@
 import type { ProjectCreate } from '@sovrabase/contract/project'
 import type { Section } from '@sovrabase/contract/settings'
+import type { TSchema } from 'typebox'
 import { fail } from '../../base/errors.ts'
+import { nearest } from '../../base/nearest.ts'
 import { wrongWith } from '../../base/schema.ts'
 import type { Actor, Change } from '../../metadata/change.ts'
 import { readOwnSettings, writeSettings } from '../../metadata/settings.ts'
@@ -38,10 +40,27 @@ export function specOf(control: Control, { name, given, limits }: Given): { engi
   if (!control.drivers.has(String(driver)))
     throw fail('driver_unknown', { name: String(driver), known: [...control.drivers.keys()].join(', ') })
   const spec = specWith(engine, lowered(control.specDefaults[engine.name], limits), rest)
+  const unknown = strangerIn(engine.spec, rest)
+  if (unknown) throw fail('spec_invalid', { name, reason: unknown })
   const wrong = wrongWith(engine.spec, spec)
   if (wrong) throw fail('spec_invalid', { name, reason: `${wrong.instancePath.slice(1).replaceAll('/', '.') || name}: ${wrong.message}` })
   refuseOver(spec, limits)
   return { engine, driver: String(driver), spec }
+}
+
+/** What is wanted now must also be able to run: `spec_invalid`. A backup's is taken as it was. */
+export function wantedSpecOf(control: Control, wanted: Given): ReturnType<typeof specOf> {
+  const made = specOf(control, wanted)
+  const reason = made.engine.refuses?.(made.spec)
+  if (reason !== undefined) throw fail('spec_invalid', { name: wanted.name, reason })
+  return made
+}
+
+/** A key that the engine does not know, in words. */
+function strangerIn({ properties }: TSchema & { properties?: object }, given: object): string | undefined {
+  const known = Object.keys(properties ?? {})
+  const stranger = Object.keys(given).find((key) => !known.includes(key))
+  return stranger === undefined ? undefined : `${stranger} is not a key of it; the nearest is ${nearest(stranger, known)?.word ?? 'none'}`
 }
 
 /** `quota_exceeded`, `not_found`: one more project in the organisation. */
@@ -55,7 +74,7 @@ export async function refuseFull(control: Control, change: Change, organisation:
 function servicesOf(control: Control, body: ProjectCreate, limits: Limits) {
   const given: Record<string, Record<string, unknown>> = { [DATABASE]: { engine: POSTGRES }, ...body.services }
   if (given[DATABASE]?.engine !== POSTGRES) throw fail('spec_invalid', { name: DATABASE, reason: "its engine is 'postgres'" })
-  return Object.entries(given).map(([name, spec]) => ({ name, ...specOf(control, { name, given: spec, limits }) }))
+  return Object.entries(given).map(([name, spec]) => ({ name, ...wantedSpecOf(control, { name, given: spec, limits }) }))
 }
 
 /**

@@ -8,11 +8,25 @@ import { actorOf, projectRefOf } from '../actor.ts'
 import type { Control } from '../context.ts'
 import { limitsOf } from '../organisations/limits.ts'
 import { needProject } from '../projects/store.ts'
-import { specOf } from '../projects/verbs.ts'
+import { wantedSpecOf } from '../projects/verbs.ts'
 import { serviceView } from '../projects/view.ts'
 
 const Params = Type.Object({ ref: Ref })
 const ServiceParams = Type.Object({ ref: Ref, service: Type.String({ maxLength: 32 }) })
+
+/** Said at its creation, for good. */
+const FIXED = ['engine', 'driver'] as const
+
+/** What it may hold is for the reference; the engine of the service checks it. */
+function specPatch({ engines }: Control) {
+  const keys = [...engines.values()].flatMap(({ name, spec }) =>
+    Object.entries((spec as { properties?: Record<string, { description?: string }> }).properties ?? {}).map(
+      ([key, { description }]) => [key, { description: `${name}: ${description ?? key}` }] as const,
+    ),
+  )
+  const description = 'A JSON merge patch (RFC 7396) of the spec'
+  return Type.Unsafe<Record<string, unknown>>({ type: 'object', description, properties: Object.fromEntries(keys) })
+}
 
 /** Services of a project: spec is wanted, status is seen. */
 export const serviceRoutes =
@@ -45,7 +59,7 @@ export const serviceRoutes =
         config: { action: 'service:update', resource: 'project' },
         schema: {
           params: ServiceParams,
-          body: Type.Record(Type.String(), Type.Unknown(), { description: 'A JSON merge patch (RFC 7396) of the spec' }),
+          body: specPatch(control),
           response: { 202: Service },
         },
       },
@@ -57,10 +71,13 @@ export const serviceRoutes =
           if (project.state !== 'active') throw fail('project_deleted')
           const service = await control.services.byName(c.trx, ref, name)
           if (!service) throw fail('service_not_found', { name })
+          for (const fixed of FIXED)
+            if (request.body[fixed] !== undefined && request.body[fixed] !== service[fixed])
+              throw fail('spec_invalid', { name, reason: `its ${fixed} stays ${service[fixed]}` })
           const patched = Object.entries({ ...(service.spec as object), ...request.body }).filter(([, value]) => value !== null)
           const given = { ...Object.fromEntries(patched), engine: service.engine, driver: service.driver }
           const limits = await limitsOf(c.trx, project.organisation_id, control.organisationLimits)
-          const { spec } = specOf(control, { name, given, limits })
+          const { spec } = wantedSpecOf(control, { name, given, limits })
           await control.services.setSpec(c.trx, service.id, spec)
           await c.event({ name: 'service.updated', subject: service.id, project_ref: ref, before: service.spec, after: spec })
           await c.job(reconcileJob(service))

@@ -18,7 +18,7 @@ import { type PreparedCluster, prepareCluster } from './prepare.ts'
 import { makeParking } from './ready.ts'
 import { postgresRecovery, type Recovery } from './recovery.ts'
 import { makeSignIns } from './sign-ins.ts'
-import { PostgresSpec } from './spec.ts'
+import { PostgresSpec, refusedSpec } from './spec.ts'
 import { postgresTemplate } from './template.ts'
 import { postgresUpgrade } from './upgrade.ts'
 import type { PoolLimits } from './wire/options.ts'
@@ -140,6 +140,7 @@ export function postgresEngine(options: PostgresEngineOptions): PostgresEngine {
     // As the cluster says it: two parts.
     version: version.split('.').slice(0, 2).join('.'),
     spec: PostgresSpec,
+    refuses: (spec) => refusedSpec(spec, version),
     secrets: SECRETS,
     template,
     systemVersion: migrations.length,

@@ -1,4 +1,6 @@
 import { type Static, Type } from 'typebox'
+import { allowedNames, isAllowed } from './extensions.ts'
+import { majorOf } from './majors.ts'
 
 /**
  * What a manifest may say of a project's `db`. Sizes in MiB, times in ms unless the name says otherwise; 0 is "no limit" where allowed.
@@ -76,3 +78,20 @@ export const SPEC_DEFAULTS: PostgresSpec = {
 
 /** The spec in force: what is stored may be older than a key of ours, so defaults are filled in here and nowhere else. */
 export const fullSpec = (spec: Partial<PostgresSpec>): PostgresSpec => ({ ...SPEC_DEFAULTS, ...spec })
+
+/** A cluster of ours does not get ready in less. */
+const LEAST_MEMORY = 32
+/** MiB that a cluster takes beside its buffers. */
+const BESIDE_BUFFERS = 24
+
+/** Why a spec could not run on programs of that version, or would be nothing of what it says; undefined: it can. */
+export function refusedSpec(spec: Partial<PostgresSpec>, version: string): string | undefined {
+  const { memory, shared_buffers, extensions = [], version: wanted } = fullSpec(spec)
+  const stranger = extensions.find((name) => !isAllowed(name))
+  if (stranger !== undefined) return `the extension ${stranger} is not one of ${allowedNames().join(', ')}`
+  if (wanted !== undefined && majorOf(wanted) !== majorOf(version))
+    return `version: the programs here are of PostgreSQL ${majorOf(version)}`
+  if (memory === 0) return
+  if (memory < LEAST_MEMORY) return `memory: ${LEAST_MEMORY} at least, or 0 for no limit`
+  if (memory < shared_buffers + BESIDE_BUFFERS) return `shared_buffers: with ${memory} of memory, ${memory - BESIDE_BUFFERS} at most`
+}

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import type { Service } from '../../services.ts'
 import { readMigrations } from './migrations.ts'
 import { NOLOGIN_ROLES, PGRST_SETTINGS, REFUSED_ON_THE_WIRE } from './names.ts'
-import { PostgresSpec, SPEC_DEFAULTS } from './spec.ts'
+import { PostgresSpec, refusedSpec, SPEC_DEFAULTS } from './spec.ts'
 import { PG_HBA, postgresConf, postgresWorkload } from './workload.ts'
 
 const service = (spec: Partial<PostgresSpec> = {}): Service<Partial<PostgresSpec>> => ({
@@ -53,6 +53,24 @@ describe('the workload of a cluster', () => {
 
   it('counts the connections of the wire protocol beside those of the server', () => {
     assert.match(postgresConf({ connections: 5 }), /max_connections = 57\n/)
+  })
+
+  it('refuses a spec that could not run', () => {
+    const cases: [Partial<PostgresSpec>, RegExp | undefined][] = [
+      [{}, undefined],
+      [{ memory: 0, shared_buffers: 4096 }, undefined],
+      [{ memory: 32 }, undefined],
+      [{ memory: 8 }, /^memory: 32 at least/],
+      [{ memory: 128, shared_buffers: 128 }, /^shared_buffers: with 128 of memory, 104 at most$/],
+      [{ extensions: ['hstore', 'dblink'] }, /^the extension dblink is not one of/],
+      [{ version: '18.1' }, undefined],
+      [{ version: '19' }, /programs here are of PostgreSQL 18/],
+    ]
+    for (const [spec, reason] of cases) {
+      const refused = refusedSpec(spec, '18.4.0')
+      if (reason) assert.match(refused ?? '', reason)
+      else assert.equal(refused, undefined, JSON.stringify(spec))
+    }
   })
 
   it('lets nobody in without SCRAM', () => {
