@@ -4,6 +4,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { fail, isSovraError, type SovraError } from './errors.ts'
 import { requestId } from './ids.ts'
 import { nodeHttp } from './later.ts'
+import { saysOf } from './schema.ts'
 
 /** The error envelope of the control API; other dialects render in their own scope. */
 export interface ErrorBody {
@@ -18,7 +19,8 @@ const NO_ROUTE = 'FST_ERR_NOT_FOUND'
 
 /** Of a validation error only where and which rule: never the value. */
 function invalid(error: FastifyError): SovraError {
-  const rules = (error.validation ?? []).map((one) => ({ path: one.instancePath, rule: one.keyword, message: one.message ?? '' }))
+  const all = error.validation ?? []
+  const rules = all.map((one) => ({ path: one.instancePath, rule: one.keyword, message: saysOf(one, all) }))
   const first = rules[0]
   const reason = first ? `${error.validationContext ?? 'request'}${first.path} ${first.message}` : 'it does not match the schema'
   return fail('invalid_request', { reason }, { details: rules, cause: error })

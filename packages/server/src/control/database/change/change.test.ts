@@ -229,6 +229,8 @@ test('all or nothing, with the error of the one that failed', async () => {
   assert.ok(!(await objects('?kinds=schemas')).schemas.some(({ name }) => name === 'half'))
   assert.match((await refused({ op: 'drop_everything' })).message, /changes\[0\]\.op/)
   assert.match((await refused({ op: 'drop_table', name: 'a', force: true })).message, /changes\[0\]/)
+  const trigger = { op: 'create_trigger', table: 'a', name: 't', timing: 'before', events: ['select'], function: { name: 'f' } }
+  assert.match((await refused(trigger)).message, /`changes\[0\]\.events\.0` must be insert, update/)
   assert.match((await refused({ op: 'alter_table', name: 'a' })).message, /changes nothing/)
   const more = { op: 'add_column', table: 'a', column: { name: 'b', type: 'int; drop schema public cascade' } }
   assert.match((await refused(more)).message, /more than one statement/)

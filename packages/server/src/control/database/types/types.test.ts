@@ -95,6 +95,8 @@ test('what is asked wrongly', async () => {
   ]
   for (const [query, status] of rows)
     assert.equal((await server.api('GET', `/projects/${project.ref}/database/types?${query}`)).status, status, query)
+  const { body } = await server.api<{ message: string }>('GET', `/projects/${project.ref}/database/types?lang=rust`)
+  assert.match(body.message, /querystring\/lang must be ts, go or python/)
   assert.equal((await server.api('GET', `/projects/${project.ref}/database/types`, undefined, { token: null })).status, 401)
   assert.equal((await server.api('GET', `/projects/${'a'.repeat(20)}/database/types`)).status, 404)
 })
