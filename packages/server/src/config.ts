@@ -95,7 +95,10 @@ const limits = section('Limits. They belong to a node, or to one project where t
   awake: section('Clusters awake at once on this node. At a limit the one idle longest is put to sleep first.', {
     clusters: whole(200, 'Clusters; 0: no limit.'),
     memory: bytesOrOff('off', 'Memory of all awake clusters together.'),
-    reserve: bytesOrOff('256MiB', 'Memory that must stay available on the machine, else no further cluster is woken.'),
+    reserve: bytesOrOff(
+      '256MiB',
+      'Memory that must stay available on the machine, and within the memory limit of the container or unit, else no further cluster is woken.',
+    ),
     queue: whole(1000, 'Callers that wait for a place; more are answered 503.'),
     patience: duration('30s', 'How long a caller waits for a place and for the wake.'),
   }),

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { groupRoom } from '../base/cgroups.ts'
 import type { Log } from '../base/log.ts'
 import type { Connector } from './connect.ts'
 import type { Driver } from './driver.ts'
@@ -12,16 +13,16 @@ export interface MemoryOptions {
   readonly every: number
   readonly driver: (name: string) => Driver
   readonly log: Log
-  /** Bytes that the machine can still give; default MemAvailable of /proc/meminfo. */
+  /** Bytes that the machine, and the group that we were put in, can still give. */
   readonly available?: () => number
 }
 
 const FILE = '/proc/meminfo'
 
 /** Bytes that can be used without swapping; no limit where the system does not say. */
-export function availableMemory(text = readFileSync(FILE, 'utf8')): number {
-  const kib = /^MemAvailable:\s+(\d+) kB/m.exec(text)?.[1]
-  return kib === undefined ? Number.POSITIVE_INFINITY : Number(kib) * 1024
+function availableMemory(): number {
+  const kib = /^MemAvailable:\s+(\d+) kB/m.exec(readFileSync(FILE, 'utf8'))?.[1]
+  return Math.min(kib === undefined ? Number.POSITIVE_INFINITY : Number(kib) * 1024, groupRoom())
 }
 
 /** Whether this node has memory for one more awake service: what the machine has left, and what all awake ones take. */

@@ -7,8 +7,8 @@ import { missing, run } from './shell.ts'
 
 /** Last characters of what a failed program said. */
 const SAID = 500
-/** Above the server's 0: when memory runs out, a project's process goes before it. */
-const OOM_SCORE = '200'
+/** Above the server's 0: when memory runs out, a project's process goes before it, also where the server has taken most of it. */
+const OOM_SCORE = '800'
 
 // Runs with the rights of the project already. The death signal is set before it: a parent that died in between is seen by its number.
 const BEGIN = `[ "$PPID" = "$1" ] || exit 70

@@ -1,6 +1,7 @@
-import { accessSync, constants, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, mkdirSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { type MemoryGroup, memoryGroups, readOr } from '../../../base/cgroups.ts'
 
 /** Memory limits of process trees, by the best means that this machine lets us use. */
 export interface Limits {
@@ -28,44 +29,22 @@ const rlimit: Limits = { kind: 'rlimit', place: async () => {}, members: () => n
 /** `hash` tells the groups of one data directory from another's. `only` is for tests: pretend that nothing better exists. */
 export function openLimits(hash: string, only?: Limits['kind']): Limits {
   if (only === 'rlimit') return rlimit
-  const lines = attemptRead('/proc/self/cgroup').trim().split('\n')
-  const mounts = attemptRead('/proc/self/mountinfo')
-    .split('\n')
-    .map((line) => line.split(' '))
-  return (only !== 'cgroup1' ? unified(hash, lines, mounts) : null) ?? (only !== 'cgroup2' ? legacy(hash, lines, mounts) : null) ?? rlimit
+  const groups = memoryGroups()
+  const own = (kind: MemoryGroup['kind']) =>
+    only === undefined || only === kind ? ownGroup(groups.find((one) => one.kind === kind)) : null
+  return unified(hash, own('cgroup2')) ?? legacy(hash, own('cgroup1')) ?? rlimit
 }
 
-const attemptRead = (file: string): string => {
-  let text = ''
-  attempt(() => {
-    text = readFileSync(file, 'utf8')
-  })
-  return text
-}
+/** That we may write in. */
+const ownGroup = (group: MemoryGroup | undefined): string | null =>
+  group?.dirs.find((dir) => attempt(() => accessSync(dir, constants.W_OK))) ?? null
 
-type Mounts = readonly (readonly string[])[]
-
-/** Our own group below a mount; in a container its path may only be known from outside, then the mount itself is ours. */
-function ownGroup(mount: readonly string[], path: string): string | null {
-  const [root = '/', point] = mount.slice(3, 5)
-  if (!point) return null
-  const inside = path.startsWith(root) ? path.slice(root.length) : path
-  return [join(point, inside), point].find((dir) => attempt(() => accessSync(dir, constants.W_OK))) ?? null
-}
-
-function legacy(hash: string, lines: string[], mounts: Mounts): Limits | null {
-  const path = lines.find((line) => /^\d+:([^:]*,)?memory(,[^:]*)?:/.test(line))?.split(':')[2]
-  const mount = mounts.find((one) => one.includes('cgroup') && /(^|,)memory(,|$)/.test(one.at(-1) ?? ''))
-  const own = mount && path && ownGroup(mount, path)
-  return own ? groups('cgroup1', join(own, `sovrabase-${hash}`), ['memory.limit_in_bytes', 'memory.memsw.limit_in_bytes']) : null
-}
+const legacy = (hash: string, own: string | null): Limits | null =>
+  own ? groups('cgroup1', join(own, `sovrabase-${hash}`), ['memory.limit_in_bytes', 'memory.memsw.limit_in_bytes']) : null
 
 /** A group with processes cannot give controllers to its children: we move into a leaf of our own first, and back if that was not enough. */
-function unified(hash: string, lines: string[], mounts: Mounts): Limits | null {
-  const path = lines.find((line) => line.startsWith('0::'))?.slice(3)
-  const mount = mounts.find((one) => one.includes('cgroup2'))
-  const own = mount && path && ownGroup(mount, path)
-  if (!own || !attemptRead(join(own, 'cgroup.controllers')).includes('memory')) return null
+function unified(hash: string, own: string | null): Limits | null {
+  if (!own || !readOr(join(own, 'cgroup.controllers'), '').includes('memory')) return null
   const top = join(own, `sovrabase-${hash}`)
   const enable = (dir: string) => attempt(() => writeFileSync(join(dir, 'cgroup.subtree_control'), '+memory'))
   if (!enable(own)) {
@@ -114,15 +93,15 @@ function groups(kind: 'cgroup1' | 'cgroup2', top: string, [memory, swap]: [strin
       // The kernel takes some 10 ms to move a process: it starts meanwhile, and what it has forked by then is moved after it.
       const move = (one: string) => writeFile(join(dir(volume), 'cgroup.procs'), one).catch(() => {})
       if (ready) await move(String(pid))
-      for (const child of attemptRead(`/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean)) if (ready) await move(child)
+      for (const child of readOr(`/proc/${pid}/task/${pid}/children`, '').split(' ').filter(Boolean)) if (ready) await move(child)
     },
     members: (volume) =>
-      attemptRead(join(dir(volume), 'cgroup.procs'))
+      readOr(join(dir(volume), 'cgroup.procs'), '')
         .trim()
         .split('\n')
         .filter(Boolean)
         .map(Number),
-    release: (volume) => attempt(() => rmdirSync(dir(volume))) || attemptRead(join(dir(volume), 'cgroup.procs')) === '',
+    release: (volume) => attempt(() => rmdirSync(dir(volume))) || readOr(join(dir(volume), 'cgroup.procs'), '') === '',
     close() {
       clear()
       attempt(() => rmdirSync(top))
