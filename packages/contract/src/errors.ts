@@ -421,7 +421,7 @@ export const ERRORS = {
   last_owner: [409, 'An organisation keeps at least one owner.', 'Make somebody else an owner first.'],
   role_unknown: [400, 'There is no role named {role}.', 'The roles: {known}.'],
   role_too_high: [403, 'You may not give or take the role {role}.', 'Only an owner makes owners.'],
-  quota_exceeded: [403, 'The organisation has {limit} projects, its limit.', 'Delete one, or let the operator raise the limit.'],
+  quota_exceeded: [403, 'The organisation may have {limit} projects and has as many.', 'Delete one, or let the operator raise the limit.'],
   over_organisation_limit: [
     403,
     'A project of this organisation may have {what} up to {limit} (sizes in MiB); 0 would be no limit.',

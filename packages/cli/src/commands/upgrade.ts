@@ -89,7 +89,7 @@ ${MANY_MORE}`,
     }
     // Who operates some projects only may not read it: then each is woken.
     const wanted = await wantedOf(client).catch((error: unknown): Wanted => {
-      if (error instanceof CliError && error.shown.code === 'forbidden') return new Map()
+      if (error instanceof CliError && error.shown.code === 'administrators_only') return new Map()
       throw error
     })
     return onMany(context, client, projects, options, {
