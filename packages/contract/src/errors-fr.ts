@@ -311,7 +311,10 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
   last_owner: ['Une organisation garde au moins un propriétaire.', 'Faites d’abord de quelqu’un d’autre un propriétaire.'],
   role_unknown: ['Il n’y a pas de rôle nommé {role}.', 'Les rôles : {known}.'],
   role_too_high: ['Vous ne pouvez ni donner ni retirer le rôle {role}.', 'Seul un propriétaire fait des propriétaires.'],
-  quota_exceeded: ['L’organisation peut avoir {limit} projets et les a déjà.', 'Supprimez-en un, ou faites relever la limite par l’exploitant.'],
+  quota_exceeded: [
+    'L’organisation peut avoir {limit} projets et les a déjà.',
+    'Supprimez-en un, ou faites relever la limite par l’exploitant.',
+  ],
   over_organisation_limit: [
     'Un projet de cette organisation peut avoir {what} jusqu’à {limit} (tailles en Mio) ; 0 serait sans limite.',
     'Demandez moins, ou faites relever la limite par l’exploitant : PATCH /v1/organisations/<nom>/quotas.',

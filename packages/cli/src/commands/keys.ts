@@ -15,7 +15,8 @@ type Revealed = Static<typeof RevealedKeys>
 
 function stateOf({ revoked_at, expires_at }: ApiKey): string {
   if (revoked_at !== null) return `revoked ${localTime(revoked_at)}`
-  return expires_at === null ? 'good' : `good until ${localTime(expires_at)}`
+  if (expires_at === null) return 'good'
+  return `${Date.parse(expires_at) > Date.now() ? 'good until' : 'ended'} ${localTime(expires_at)}`
 }
 
 /** The beginning of an opaque key, the end of a JWT: those begin alike. */

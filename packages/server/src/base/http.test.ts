@@ -290,10 +290,11 @@ test('the access log has names, never values', async () => {
         cookie: `a=${CANARY}`,
         'content-type': 'application/json',
         'x-any': CANARY,
+        traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
       },
       body: JSON.stringify({ value: CANARY }),
     })
-    await fetch(`${base}/${CANARY}`)
+    await fetch(`${base}/${CANARY}`, { headers: { traceparent: `00-${CANARY}-b7ad6b7169203331-01` } })
     await fetch(`${base}/health`)
     await raw(server.port, `NONSENSE ${CANARY}\r\n\r\n`)
   } finally {
@@ -311,8 +312,10 @@ test('the access log has names, never values', async () => {
     status: 200,
     project: 'abcdefghijklmnopqrst',
     address: 'net of 127.0.0.1',
+    trace_id: '0af7651916cd43dd8448eb211c80319c',
     msg: 'request',
   })
+  assert.equal(lines[1]?.trace_id, undefined)
   assert.ok(typeof ms === 'number' && typeof time === 'string' && typeof request_id === 'string')
   assert.deepEqual([lines[1]?.route, lines[1]?.status], ['none', 404])
   assert.deepEqual(done, [

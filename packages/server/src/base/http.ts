@@ -93,7 +93,15 @@ function routeFields({ method, routeOptions: { config } }: FastifyRequest): stri
   return text
 }
 
-/** One line a request: method, route pattern, parameter names, status, time, project, id, what is kept of the address. Values are never read. */
+/** W3C Trace Context, any version: the id of the whole trace, so that a caller's trace and our line are found by each other. */
+const TRACE = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?$/
+
+function traceOf(header: string | string[] | undefined): string {
+  const id = typeof header === 'string' ? TRACE.exec(header)?.[1] : undefined
+  return id === undefined ? '' : `,"trace_id":"${id}"`
+}
+
+/** One line a request: method, route pattern, parameter names, status, time, project, ids, what is kept of the address. Values are never read. */
 function logRequest(options: HttpOptions, request: FastifyRequest, reply: FastifyReply): void {
   const { log, project, onDone, keepAddress } = options
   const { config } = request.routeOptions
@@ -108,7 +116,7 @@ function logRequest(options: HttpOptions, request: FastifyRequest, reply: Fastif
   const address = keepAddress?.(request.ip ?? null) ?? null
   const from = address === null ? '' : `,"address":${JSON.stringify(address)}`
   // The id is one of ours, or was checked when it came.
-  const fields = `${routeFields(request)}${parameterNames(request.query)},"status":${status},"ms":${Math.round(ms * 100) / 100}${of}${from}`
+  const fields = `${routeFields(request)}${parameterNames(request.query)},"status":${status},"ms":${Math.round(ms * 100) / 100}${of}${from}${traceOf(request.headers.traceparent)}`
   writeLine(log, `${fields},"request_id":"${request.id}"`, 'request')
 }
 

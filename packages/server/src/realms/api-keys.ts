@@ -153,7 +153,7 @@ export async function revokeApiKey(change: Change, realm: string, id: string, no
 }
 
 /**
- * A new shared secret with new anon and service_role keys; the former secret, its keys and users' tokens are good for `overlap` ms more.
+ * A new shared secret with new anon and service_role keys; former secrets, their keys and users' tokens are good for `overlap` ms more at most.
  * Opaque keys stay as they are.
  */
 export async function rotateSharedSecret(
@@ -167,7 +167,7 @@ export async function rotateSharedSecret(
     .set({ expires_at: now + overlap })
     .where('realm', '=', realm)
     .where('kid', 'is not', null)
-    .where('expires_at', 'is', null)
+    .where((where) => where.or([where('expires_at', 'is', null), where('expires_at', '>', now + overlap)]))
     .execute()
   const apiKeys = [
     await insertApiKey(change, vault, { realm, name: 'default', kind: 'anon', createdBy, now, legacy }),

@@ -162,7 +162,7 @@ interface Rotation {
   readonly alg?: Alg
 }
 
-/** A new key signs from now on; the former ones verify for `overlap` more. A waiting `next` key is taken first, so that it was published before. */
+/** A new key signs from now on; the former ones verify for `overlap` more at most. A waiting `next` key is taken first, so that it was published before. */
 export async function rotateKey(change: Change, vault: Vault, rotation: Rotation): Promise<RealmKey> {
   const { realm, use, now, overlap = KEY_OVERLAP } = rotation
   const of = () => change.trx.selectFrom('realm_keys').selectAll().where('realm', '=', realm).where('use', '=', use)
@@ -174,6 +174,15 @@ export async function rotateKey(change: Change, vault: Vault, rotation: Rotation
     .where('realm', '=', realm)
     .where('use', '=', use)
     .where('state', '=', 'current')
+    .execute()
+  // Whoever takes a short time, since a secret was seen, means those before it too.
+  await change.trx
+    .updateTable('realm_keys')
+    .set({ expires_at: now + overlap })
+    .where('realm', '=', realm)
+    .where('use', '=', use)
+    .where('state', '=', 'retired')
+    .where('expires_at', '>', now + overlap)
     .execute()
   const alg = rotation.alg ?? (isAlg(former?.alg) ? former.alg : use === 'user' ? 'ES256' : 'HS256')
   const taken = next !== undefined && next.alg === alg

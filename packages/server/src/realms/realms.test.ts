@@ -147,6 +147,21 @@ eachMetadata((_name, open) => {
     )
   })
 
+  test('a rotation without overlap ends what earlier ones left good', async () => {
+    const on = await open()
+    const db = on.metadata.kysely
+    const ref = projectRef()
+    await on.change(actor, (change) => createProjectKeys(change, vault, ref, START, null))
+    const rotate = (now: number, overlap: number) =>
+      on.change(actor, (change) => rotateSharedSecret(change, vault, { realm: ref, now, createdBy: null, overlap }))
+    await rotate(START + 1, 10 * HOUR)
+    await rotate(START + 2, 0)
+    const legacy = (await readRealmKeys(db, vault, ref, START + 3)).filter((key) => key.use === 'legacy')
+    assert.equal(legacy.length, 1)
+    const good = (await listApiKeys(db, ref, { limit: 99 })).filter((key) => key.expiresAt === null || key.expiresAt > START + 2)
+    assert.deepEqual(good.map((key) => key.kind).sort(), ['anon', 'publishable', 'secret', 'service_role'])
+  })
+
   test('personal access tokens: hashed, found, noted, revoked by their owner only', async () => {
     const on = await open()
     const db = on.metadata.kysely
