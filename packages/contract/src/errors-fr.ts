@@ -560,6 +560,10 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
   history_lost: ['Le journal n’a pas été conservé : {reason}.', 'Une nouvelle sauvegarde de base recommence l’archive.'],
   archive_follow_failed: ['Le journal n’a pas pu être suivi : {reason}.', ''],
   restore_target_used: ['{dir} n’est pas vide : rien n’est écrasé.', 'Nommez-en un vide avec --data-dir, ou déplacez-le d’abord.'],
+  restore_no_room: [
+    'La sauvegarde prend {need} Mio une fois déballée ; {dir} en a {free} de libres.',
+    'Faites-y de la place, ou nommez un dossier sur un disque plus grand (--data-dir ; pour `backup verify --start`, $TMPDIR).',
+  ],
   restore_under_way: ['Une autre restauration vers {dir} est en cours.', 'Attendez sa fin, ou nommez un autre dossier avec --data-dir.'],
   restore_project_exists: ['Le projet {ref} est là ({name}).', 'Restaurez-le à côté sous un autre nom (--as NOM), ou purgez-le d’abord.'],
   root_key_elsewhere: [

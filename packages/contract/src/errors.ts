@@ -834,6 +834,11 @@ export const ERRORS = {
   history_lost: [409, 'The log was not kept: {reason}.', 'A new base backup begins the archive anew.'],
   archive_follow_failed: [502, 'The log could not be followed: {reason}.', ''],
   restore_target_used: [409, '{dir} is not empty: nothing is overwritten.', 'Name an empty one with --data-dir, or move it away first.'],
+  restore_no_room: [
+    507,
+    'The backup takes {need} MiB unpacked; {dir} has {free} MiB free.',
+    'Make room there, or name a directory on a larger disk (--data-dir; for `backup verify --start`, $TMPDIR).',
+  ],
   restore_under_way: [409, 'Another restore into {dir} is under way.', 'Wait for its end, or name another directory with --data-dir.'],
   restore_project_exists: [
     409,

@@ -1,9 +1,9 @@
-import { createWriteStream } from 'node:fs'
+import { createWriteStream, statfsSync } from 'node:fs'
 import { chmod, mkdir, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { createZstdDecompress } from 'node:zlib'
+import { unpackedMember } from './base/archive/bounded.ts'
 import {
   INSTALLATION,
   type Installation,
@@ -30,7 +30,7 @@ export { removeOnInterrupt }
 export const openBackup = (file: string): Promise<Archive> => Archive.open(resolve(file))
 
 export const readProject = (archive: Archive, identity: string, ref: string): Promise<ProjectRecord> =>
-  archive.open<ProjectRecord>(projectMember(ref), identity)
+  archive.open<ProjectRecord>(projectMember(ref), identity, 'record')
 
 /** What a server takes to restore one project, and which members it is made of. */
 export function uploadOf(archive: Archive, record: ProjectRecord): { readonly members: ReadonlySet<string>; readonly stream: Readable } {
@@ -111,6 +111,7 @@ export async function restoreInstallation({ archive, key, dataDir, say = () => {
   const lock = await holdFresh(fresh, target)
   const interrupted = removeOnInterrupt(fresh)
   try {
+    refuseNoRoom(archive, fresh)
     const config = await fill(archive, identity, fresh, say)
     await must('sync', ['-f', '--', fresh], dirname(target))
     // Another one may have been done meanwhile.
@@ -137,20 +138,46 @@ async function fill(archive: Archive, identity: string, dir: string, say: (text:
   const keys = join(dir, 'keys')
   await mkdir(keys, { recursive: true, mode: PRIVATE.folder })
   await mkdir(join(dir, 'projects'), { mode: PRIVATE.folder })
-  const made = await archive.open<Installation>(INSTALLATION, identity)
+  const made = await archive.open<Installation>(INSTALLATION, identity, 'installation')
   const secret = (name: string, text: string) => writeFile(join(keys, name), `${text}\n`, { mode: PRIVATE.file, flag: 'wx' })
   await secret('root.key', made.root_keys.join('\n'))
   await secret('jwt.secret', made.jwt_secret)
   await secret('template.key', made.template_key)
   await secret('node.name', made.node_name)
   if (made.config !== null) await secret('config.yaml', made.config)
-  const file = createWriteStream(join(dir, 'metadata.sqlite'), { mode: PRIVATE.file, flags: 'wx' })
-  await pipeline(archive.stream(METADATA), createZstdDecompress({ chunkSize: 1 << 20 }), file)
+  await unpackMetadata(archive, dir)
   for (const [index, { ref, name }] of archive.manifest.projects.entries()) {
     say(`Unpacking ${name} (${index + 1} of ${archive.manifest.projects.length})`)
     await unpackProject(archive, await readProject(archive, identity, ref), join(dir, 'projects'))
   }
   return made.config === null ? null : 'keys/config.yaml'
+}
+
+async function unpackMetadata(archive: Archive, dir: string): Promise<void> {
+  const file = createWriteStream(join(dir, 'metadata.sqlite'), { mode: PRIVATE.file, flags: 'wx' })
+  const { stream, ended } = unpackedMember(archive, METADATA, freeIn(dir) - needOf(archive))
+  // Why there is no more of it says more than that there is not.
+  await pipeline(stream, file).catch(async (error: unknown) => {
+    await ended
+    throw error
+  })
+}
+
+const mebibytes = (bytes: number): number => Math.ceil(bytes / 2 ** 20)
+
+/** Bytes of all projects' data, as the list has it. */
+const needOf = ({ manifest: { projects } }: Archive): number =>
+  projects.reduce((sum, { services }) => services.reduce((all, { bytes }) => all + bytes, sum), 0)
+
+function freeIn(dir: string): number {
+  const { bavail, bsize } = statfsSync(dir)
+  return bavail * bsize
+}
+
+/** Before anything is written: a disk that fills up half-way would take what else lies on it along. */
+function refuseNoRoom(archive: Archive, dir: string): void {
+  const [need, free] = [needOf(archive) + archive.size(METADATA), freeIn(dir)]
+  if (need > free) throw fail('restore_no_room', { dir: dirname(dir), need: mebibytes(need), free: mebibytes(free) })
 }
 
 export interface UnpackedVolume {
@@ -163,6 +190,7 @@ export interface UnpackedVolume {
 export async function unpackVolumes(archive: Archive, identity: string, dir: string): Promise<UnpackedVolume[]> {
   const volumes: UnpackedVolume[] = []
   await mkdir(join(dir, 'projects'), { recursive: true, mode: PRIVATE.folder })
+  refuseNoRoom(archive, dir)
   for (const { ref, name, organisation } of archive.manifest.projects) {
     const record = await readProject(archive, identity, ref)
     await unpackProject(archive, record, join(dir, 'projects'))
@@ -177,11 +205,16 @@ async function unpackProject(archive: Archive, { ref, services }: ProjectRecord,
     if (sha256 === null) continue
     if (!/^[a-z0-9][a-z0-9._-]{0,99}$/.test(volume)) throw fail('backup_damaged', { file: archive.file, member: projectMember(ref) })
     const dir = join(projects, volume)
-    await mkdir(dir, { mode: PRIVATE.folder })
-    const tar = createZstdDecompress({ chunkSize: 1 << 20 })
-    const fed = pipeline(archive.stream(serviceMember(ref, name)), tar).catch((cause) => tar.destroy(cause as Error))
-    await unpack(dir, null, tar)
-    await fed
+    await mkdir(dir, { mode: PRIVATE.folder }).catch((cause: NodeJS.ErrnoException) => {
+      throw cause.code === 'EEXIST' ? fail('backup_damaged', { file: archive.file, member: projectMember(ref) }, { cause }) : cause
+    })
+    const stated = archive.manifest.projects.find((project) => project.ref === ref)?.services.find((service) => service.name === name)
+    const { stream, ended } = unpackedMember(archive, serviceMember(ref, name), stated?.bytes ?? 0)
+    await unpack(dir, null, stream).catch(async (error: unknown) => {
+      await ended
+      throw error
+    })
+    await ended
     // Whatever its archive says.
     await chmod(dir, PRIVATE.folder)
   }

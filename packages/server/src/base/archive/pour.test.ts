@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { zstdCompressSync } from 'node:zlib'
-import { PackedTar, pour } from './pour.ts'
+import { NO_ROOM, PackedTar, pour } from './pour.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'sovra-pour-'))
 after(() => rmSync(dir, { recursive: true, force: true }))
@@ -51,4 +51,16 @@ test('damaged, cut off, broken off, or with nobody who reads: an error each, and
   await assert.rejects(pour(new PackedTar(pieces(packed)), gone.path), (error: NodeJS.ErrnoException) =>
     /EPIPE|ECONNRESET|PREMATURE_CLOSE/.test(error.code ?? ''),
   )
+})
+
+test('what must stay free stays free, however little was sent', async () => {
+  const bomb = zstdCompressSync(Buffer.alloc(256 << 20))
+  let taken = 0
+  const counting = async (socket: Socket) => {
+    for await (const chunk of socket) taken += (chunk as Buffer).length
+  }
+  const { path, read } = await listen(counting)
+  await assert.rejects(pour(new PackedTar(pieces(bomb), { dir, keep: Number.MAX_SAFE_INTEGER }), path), { code: NO_ROOM })
+  await read.catch(() => {})
+  assert.ok(taken <= 64 << 20)
 })

@@ -1,12 +1,25 @@
 import { Worker } from 'node:worker_threads'
 import { fail } from '../errors.ts'
 
+/** What must stay free while something is unpacked. */
+export interface Room {
+  /** A directory on the disk. */
+  readonly dir: string
+  /** Bytes. */
+  readonly keep: number
+}
+
+/** Code of the error of one that would take more than there is room for. */
+export const NO_ROOM = 'NO_ROOM'
+
 /** A tar that is compressed still, as a backup has it. */
 export class PackedTar {
   readonly chunks: AsyncIterable<Buffer>
+  readonly room: Room | null
 
-  constructor(chunks: AsyncIterable<Buffer>) {
+  constructor(chunks: AsyncIterable<Buffer>, room: Room | null = null) {
     this.chunks = chunks
+    this.room = room
   }
 }
 
@@ -39,6 +52,11 @@ function together(chunks: readonly Buffer[], length: number): Uint8Array<ArrayBu
   return whole
 }
 
+export interface PourOrder {
+  readonly path: string
+  readonly room: Room | null
+}
+
 export interface PourAnswer {
   /** Bytes that the thread is through with. */
   readonly taken?: number
@@ -60,8 +78,8 @@ function hear(worker: Worker, taken: (bytes: number) => void): Promise<void> {
 }
 
 /** Decompresses it into a socket, in a thread with a small heap: in that of a server it is the collector that takes the time. */
-export async function pour({ chunks }: PackedTar, path: string): Promise<void> {
-  const worker = new Worker(new URL('./pour-thread.ts', import.meta.url), { workerData: { path } })
+export async function pour({ chunks, room }: PackedTar, path: string): Promise<void> {
+  const worker = new Worker(new URL('./pour-thread.ts', import.meta.url), { workerData: { path, room } satisfies PourOrder })
   let [waiting, wake] = [0, () => {}]
   const ended = hear(worker, (bytes) => {
     waiting -= bytes

@@ -4,7 +4,8 @@ import { type FileHandle, open } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { sha256 } from '../crypto.ts'
 import { fail } from '../errors.ts'
-import { END, type End, FORMAT, HEADER, type Header, IDENTITY, MANIFEST, type Manifest, VERSION } from './format.ts'
+import { END, type End, HEADER, type Header, IDENTITY, INSTALLATION, MANIFEST, type Manifest, METADATA, projectMember } from './format.ts'
+import type { SHAPES } from './schemas.ts'
 import { macOf, type OpenWith, unseal } from './seal.ts'
 import { BLOCK, padding, readHeader } from './tar.ts'
 
@@ -15,6 +16,10 @@ interface Place {
 
 const SMALL = 64 << 20
 
+/** The command line starts without the library of schemas. */
+type Schemas = typeof import('./schemas.ts')
+const schemas = (): Promise<Schemas> => import('./schemas.ts')
+
 /** A backup in a file: its list is read and checked for wholeness; contents are checked by `verify`. */
 export class Archive {
   readonly file: string
@@ -24,13 +29,18 @@ export class Archive {
   readonly #end: End
   readonly #manifestText: Buffer
 
-  private constructor(file: string, places: ReadonlyMap<string, Place>, texts: { header: Buffer; manifest: Buffer; end: Buffer }) {
+  private constructor(
+    file: string,
+    places: ReadonlyMap<string, Place>,
+    { header, manifest, end }: { header: Header; manifest: Buffer; end: Buffer },
+    { parsedAs, SHAPES }: Schemas,
+  ) {
     this.file = file
     this.#places = places
-    this.#manifestText = texts.manifest
-    this.header = parsed<Header>(file, HEADER, texts.header)
-    this.manifest = parsed<Manifest>(file, MANIFEST, texts.manifest)
-    this.#end = parsed<End>(file, END, texts.end)
+    this.#manifestText = manifest
+    this.header = header
+    this.manifest = parsedAs<Manifest>(SHAPES.manifest, manifest.toString(), { file, member: MANIFEST })
+    this.#end = parsedAs<End>(SHAPES.end, end.toString(), { file, member: END })
   }
 
   /** `backup_unreadable`, `backup_foreign`, `backup_truncated`, `backup_damaged`, `backup_newer`. */
@@ -45,7 +55,9 @@ export class Archive {
         if (!place || place.size > SMALL) throw fail('backup_truncated', { file })
         return await readAt(handle, place, file)
       }
-      const archive = new Archive(file, places, { header: await text(HEADER), manifest: await text(MANIFEST), end: await text(END) })
+      const all = await schemas()
+      const header = all.headerOf(file, await text(HEADER))
+      const archive = new Archive(file, places, { header, manifest: await text(MANIFEST), end: await text(END) }, all)
       archive.#check()
       return archive
     } finally {
@@ -55,8 +67,6 @@ export class Archive {
 
   #check(): void {
     const { file } = this
-    if (this.header.format !== FORMAT) throw fail('backup_foreign', { file, reason: 'it does not say that it is one' })
-    if (this.header.version > VERSION) throw fail('backup_newer', { file, version: this.header.version, known: VERSION })
     if (sha256(this.#manifestText) !== this.#end.manifest_sha256) throw fail('backup_damaged', { file, member: MANIFEST })
     const listed = new Set([MANIFEST, END])
     for (const { name, size } of this.manifest.members) {
@@ -64,6 +74,18 @@ export class Archive {
       if (this.#places.get(name)?.size !== size) throw fail('backup_damaged', { file, member: name })
     }
     for (const name of this.#places.keys()) if (!listed.has(name)) throw fail('backup_damaged', { file, member: name })
+    for (const name of this.#needed()) if (!listed.has(name)) throw fail('backup_damaged', { file, member: name })
+  }
+
+  /** What no backup of its kind is without; each project once. */
+  *#needed(): Generator<string> {
+    yield* this.header.scope === 'installation' ? [HEADER, IDENTITY, INSTALLATION, METADATA] : [HEADER, IDENTITY]
+    const seen = new Set<string>()
+    for (const { ref } of this.manifest.projects) {
+      if (seen.has(ref)) throw fail('backup_damaged', { file: this.file, member: MANIFEST })
+      seen.add(ref)
+      yield projectMember(ref)
+    }
   }
 
   /** Bytes of all contents. */
@@ -95,7 +117,9 @@ export class Archive {
     return createReadStream(this.file, { start: at, end: at + size - 1, highWaterMark: 1 << 20 })
   }
 
+  /** One that is kept in memory. */
   async read(name: string): Promise<Buffer> {
+    if (this.#place(name).size > SMALL) throw fail('backup_damaged', { file: this.file, member: name })
     const handle = await open(this.file)
     try {
       return await readAt(handle, this.#place(name), this.file)
@@ -125,16 +149,9 @@ export class Archive {
   }
 
   /** A sealed member, opened with the identity. */
-  async open<T>(name: string, identity: string): Promise<T> {
-    return JSON.parse(await unseal(await this.read(name), { identities: [identity] })) as T
-  }
-}
-
-function parsed<T>(file: string, member: string, text: Buffer): T {
-  try {
-    return JSON.parse(text.toString()) as T
-  } catch (cause) {
-    throw fail('backup_damaged', { file, member }, { cause })
+  async open<T>(name: string, identity: string, shape: keyof typeof SHAPES): Promise<T> {
+    const { parsedAs, SHAPES } = await schemas()
+    return parsedAs<T>(SHAPES[shape], await unseal(await this.read(name), { identities: [identity] }), { file: this.file, member: name })
   }
 }
 

@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream'
 import { sha256 } from '../crypto.ts'
 import { fail } from '../errors.ts'
 import { END, type End, HEADER, MANIFEST, type Manifest } from './format.ts'
+import { parsedAs, SHAPES } from './schemas.ts'
 import { tarMembers } from './tar.ts'
 
 const SMALL = 64 << 20
@@ -25,8 +26,9 @@ export async function verifyStream(source: Readable, file: string): Promise<Mani
   }
   const [list, end] = [texts.get(MANIFEST), texts.get(END)]
   if (!list || !end) throw fail('backup_truncated', { file })
-  if (sha256(list) !== (JSON.parse(end.toString()) as End).manifest_sha256) throw fail('backup_damaged', { file, member: MANIFEST })
-  const manifest = JSON.parse(list.toString()) as Manifest
+  const { manifest_sha256 } = parsedAs<End>(SHAPES.end, end.toString(), { file, member: END })
+  if (sha256(list) !== manifest_sha256) throw fail('backup_damaged', { file, member: MANIFEST })
+  const manifest = parsedAs<Manifest>(SHAPES.manifest, list.toString(), { file, member: MANIFEST })
   for (const { name, sha256: wanted } of manifest.members)
     if (seen.get(name) !== wanted) throw fail('backup_damaged', { file, member: name })
   return manifest

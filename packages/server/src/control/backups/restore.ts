@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
-import { Type } from 'typebox'
 import { type ProjectRecord, RECORD, type ServiceRecord, uploadMember } from '../../base/archive/format.ts'
-import { PackedTar } from '../../base/archive/pour.ts'
+import { NO_ROOM, PackedTar } from '../../base/archive/pour.ts'
+import { parsedAs, SHAPES } from '../../base/archive/schemas.ts'
 import { type TarMember, tarMembers } from '../../base/archive/tar.ts'
 import { fail } from '../../base/errors.ts'
 import { randomToken, uuid } from '../../base/ids.ts'
-import { wrongWith } from '../../base/schema.ts'
 import type { Actor, Change } from '../../metadata/change.ts'
 import { createProjectKeys } from '../../realms/api-keys.ts'
 import { OWNER } from '../../runtime/engines/postgres/names.ts'
@@ -30,45 +29,12 @@ export const VOLUME_PREFIX = 'restore-'
 const WHERE = 'the upload'
 const RECORD_LIMIT = 16 << 20
 const SECRET_BYTES = 24
-const SHA256 = '^[0-9a-f]{64}$'
-
-const Text = Type.String({ maxLength: 4096 })
-const OpenRow = Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Null()]))
-const Record = Type.Object({
-  ref: Type.String({ pattern: '^[a-z]{20}$' }),
-  name: Text,
-  organisation: Type.Object({ name: Text, title: Text }),
-  labels: Type.Record(Type.String(), Text),
-  services: Type.Array(
-    Type.Object({
-      name: Type.String({ pattern: '^[a-z][a-z0-9-]{0,31}$' }),
-      engine: Text,
-      spec: Type.Record(Type.String(), Type.Unknown()),
-      volume: Text,
-      engine_version: Type.Union([Text, Type.Null()]),
-      system_version: Type.Union([Type.Integer(), Type.Null()]),
-      secrets: Type.Record(Type.String(), Text),
-      sha256: Type.Union([Type.String({ pattern: SHA256 }), Type.Null()]),
-    }),
-    { maxItems: 16 },
-  ),
-  realm_keys: Type.Array(OpenRow),
-  api_keys: Type.Array(OpenRow),
-  settings: Type.Array(Type.Object({ section: Text, version: Type.Integer(), value: Type.Unknown() })),
-})
 
 async function readUploaded({ name, size, body }: TarMember): Promise<ProjectRecord> {
   if (name !== RECORD || size > RECORD_LIMIT) throw fail('backup_foreign', { file: WHERE, reason: `it does not begin with ${RECORD}` })
   const parts: Buffer[] = []
   for await (const part of body) parts.push(part)
-  let value: unknown
-  try {
-    value = JSON.parse(Buffer.concat(parts).toString())
-  } catch (cause) {
-    throw fail('backup_damaged', { file: WHERE, member: RECORD }, { cause })
-  }
-  if (wrongWith(Record, value)) throw fail('backup_damaged', { file: WHERE, member: RECORD })
-  return value as ProjectRecord
+  return parsedAs<ProjectRecord>(SHAPES.record, Buffer.concat(parts).toString(), { file: WHERE, member: RECORD })
 }
 
 async function targetOf({ db }: Control, wanted: string): Promise<string> {
@@ -88,6 +54,9 @@ async function refuseLiving(db: Control['db'], ref: string): Promise<void> {
   if (row) throw fail('restore_project_exists', { ref, name: row.name })
 }
 
+/** What is unpacked may be any number of times what was sent: what runs keeps its room. */
+const roomOf = ({ space, backup }: Control) => ({ dir: backup.spool, keep: space.state().reserve })
+
 /** Unpacks one service while it comes in; what came is measured against what the backup's manifest says. */
 async function lay(control: Control, service: ServiceRecord, { body }: TarMember, volume: string): Promise<void> {
   const hash = createHash('sha256')
@@ -98,7 +67,8 @@ async function lay(control: Control, service: ServiceRecord, { body }: TarMember
     }
   }
   const damaged = (cause?: unknown) => fail('backup_damaged', { file: WHERE, member: uploadMember(service.name) }, { cause })
-  await control.bases.lay(control.driver, volume, new PackedTar(measured())).catch((error: NodeJS.ErrnoException) => {
+  await control.bases.lay(control.driver, volume, new PackedTar(measured(), roomOf(control))).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === NO_ROOM) throw fail('disk_low', {}, { cause: error })
     throw error.code?.startsWith('ZSTD_') ? damaged(error) : error
   })
   if (hash.digest('hex') !== service.sha256) throw damaged()
