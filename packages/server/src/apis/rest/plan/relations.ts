@@ -1,5 +1,5 @@
 import { fail, type SovraError } from '../../../base/errors.ts'
-import type { Catalogue, ForeignKey, Routine, Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
+import type { Catalogue, ForeignKey, Routine, Schema, Table } from '../../../runtime/engines/postgres/catalogue/types.ts'
 import { nearest } from './nearest.ts'
 
 type Pair = readonly [own: string, other: string]
@@ -21,6 +21,18 @@ export interface Relation {
 
 const memory = new WeakMap<Catalogue, Map<Table, readonly Relation[]>>()
 
+/** Relations of a kind, and pairs of foreign keys that are tried for a junction: they grow with the square of keys. */
+const MAX_RELATIONS = 10_000
+const MAX_PAIRS = 100_000
+/** Tables that are looked at for one that has relations, for a hint. */
+const MAX_TABLES = 2_000
+
+function firstOf(relations: Iterable<Relation>): Relation[] {
+  const found: Relation[] = []
+  for (const relation of relations) if (found.push(relation) === MAX_RELATIONS) break
+  return found
+}
+
 /** All relations of a table to tables of its schema; worked out once a catalogue and table. */
 export function relationsOf(catalogue: Catalogue, table: Table): readonly Relation[] {
   let tables = memory.get(catalogue)
@@ -30,7 +42,7 @@ export function relationsOf(catalogue: Catalogue, table: Table): readonly Relati
   }
   let relations = tables.get(table)
   if (!relations) {
-    relations = [...direct(catalogue, table), ...junctions(catalogue, table), ...computed(catalogue, table)]
+    relations = [...firstOf(direct(catalogue, table)), ...firstOf(junctions(catalogue, table)), ...firstOf(computed(catalogue, table))]
     tables.set(table, relations)
   }
   return relations
@@ -69,10 +81,12 @@ const made = (kind: Relation['kind'], toOne: boolean, source: Table, target: Tab
 
 /** A junction is a table whose primary key holds both of its foreign keys. */
 function* junctions(catalogue: Catalogue, table: Table): Generator<Relation> {
+  let pairs = 0
   for (const near of table.referencedBy) {
     const junction = find(catalogue, near.schema, near.table)
     if (!junction || junction.schema !== table.schema) continue
     for (const far of junction.references) {
+      if (++pairs > MAX_PAIRS) return
       if (
         far.name === near.name ||
         far.unique ||
@@ -96,15 +110,36 @@ function* junctions(catalogue: Catalogue, table: Table): Generator<Relation> {
   }
 }
 
+const takers = new WeakMap<Schema, ReadonlyMap<string, readonly Routine[]>>()
+
+/** By the type that they take alone: functions that answer rows. Each schema's are gone through once. */
+function takersOf(schema: Schema): ReadonlyMap<string, readonly Routine[]> {
+  let known = takers.get(schema)
+  if (!known) {
+    const made = new Map<string, Routine[]>()
+    for (const overloads of schema.functions.values())
+      for (const routine of overloads) {
+        const [row, ...more] = routine.args
+        if (row === undefined || more.length > 0 || routine.returns !== 'composite') continue
+        const list = made.get(row.type)
+        if (list) list.push(routine)
+        else made.set(row.type, [routine])
+      }
+    known = made
+    takers.set(schema, known)
+  }
+  return known
+}
+
 /** Functions that take one row of the table and return rows of a table. */
 function* computed(catalogue: Catalogue, table: Table): Generator<Relation> {
   // PostgreSQL quotes what has to be.
   const spelt = (name: string) => [name, `"${name.replaceAll('"', '""')}"`]
   const types = spelt(table.schema).flatMap((schema) => spelt(table.name).map((name) => `${schema}.${name}`))
-  for (const overloads of catalogue.schemas.get(table.schema)?.functions.values() ?? []) {
-    for (const routine of overloads) {
-      const [row] = routine.args
-      if (routine.args.length !== 1 || routine.returns !== 'composite' || !types.includes(row?.type ?? '')) continue
+  const schema = catalogue.schemas.get(table.schema)
+  if (!schema) return
+  for (const type of new Set(types)) {
+    for (const routine of takersOf(schema).get(type) ?? []) {
       const target = find(catalogue, routine.returnSchema, routine.returnType)
       if (!target) continue
       const toOne = !routine.returnsSet || routine.rows === 1
@@ -185,7 +220,7 @@ function relationHint(catalogue: Catalogue, all: readonly Relation[], parent: st
   }
   // Without any relation it is the parent that is wrong; where the child is right, the hint is.
   if (all.length === 0) {
-    const related = [...tables.values()].filter((table) => relationsOf(catalogue, table).length > 0)
+    const related = [...tables.values()].slice(0, MAX_TABLES).filter((table) => relationsOf(catalogue, table).length > 0)
     return meant(
       parent,
       related.map(({ name }) => name),

@@ -16,32 +16,57 @@ export interface TracedView {
 /** Relations of a foreign key that are made of its views, at most: a key of columns that are shown many times would have very many. */
 const MAX_COMBINATIONS = 16
 
+/** Ends of one foreign key in views, and keys that are made of them in all: of n views at both ends there are n² of one key. */
+const MAX_ENDS = 500
+const MAX_TRACED = 50_000
+
+type End = Pick<ForeignKey, 'schema' | 'table' | 'columns'>
+
 export const keyOf = (schema: string, name: string): string => `${schema}\0${name}`
+
+type Origin = readonly [table: string, column: string]
+
+/** Who knows where the columns of views come from; each step is taken once, however long the chain of views and wherever it is entered. */
+function originsOf(raw: readonly RawView[]): (view: string, column: string) => Origin | null {
+  const views = new Map(raw.map((view) => [keyOf(view[0], view[1]), new Map(view[2].map((shown) => [shown[0], shown]))]))
+  const known = new Map<string, Origin | null>()
+  return (view, column) => {
+    const passed = new Set<string>()
+    let origin: Origin | null = [view, column]
+    while (origin !== null) {
+      const columns = views.get(origin[0])
+      if (columns === undefined) break
+      const place: string = origin.join('\0')
+      const before = known.get(place)
+      // A cycle has no origin.
+      if (before !== undefined || passed.has(place)) {
+        origin = before ?? null
+        break
+      }
+      passed.add(place)
+      const found = columns.get(origin[1])
+      origin = found ? [keyOf(found[1], found[2]), found[3]] : null
+    }
+    for (const place of passed) known.set(place, origin)
+    return origin
+  }
+}
 
 /** Pure: follows each column through views of views down to tables. */
 export function traceViews(raw: readonly RawView[]): TracedView[] {
-  const views = new Map(raw.map((view) => [keyOf(view[0], view[1]), view]))
-  const origins = new Map<string, Map<string, [table: string, column: string]>>()
-  const originOf = (view: string, column: string, seen: readonly string[]): [string, string] | null => {
-    const found = views.get(view)?.[2].find(([name]) => name === column)
-    if (!found) return null
-    const table = keyOf(found[1], found[2])
-    if (!views.has(table)) return [table, found[3]]
-    return seen.includes(table) ? null : (origins.get(table)?.get(found[3]) ?? originOf(table, found[3], [...seen, table]))
-  }
+  const originOf = originsOf(raw)
   return raw.map(([schema, name, columns]) => {
-    const own = new Map<string, [string, string]>()
     const tables = new Map<string, Shown>()
     const view = keyOf(schema, name)
     for (const [column] of columns) {
-      const origin = originOf(view, column, [view])
+      const origin = originOf(view, column)
       if (origin === null) continue
-      own.set(column, origin)
       const shown: Shown = tables.get(origin[0]) ?? new Map()
       tables.set(origin[0], shown)
-      shown.set(origin[1], [...(shown.get(origin[1]) ?? []), column])
+      const names = shown.get(origin[1])
+      if (names) names.push(column)
+      else shown.set(origin[1], [column])
     }
-    origins.set(view, own)
     return { schema, name, tables }
   })
 }
@@ -65,32 +90,34 @@ export function tracedKeys(keys: readonly ForeignKey[], views: readonly TracedVi
       if (list) list.push(view)
       else showing.set(table, [view])
     }
-  const ends = (schema: string, table: string, columns: readonly string[]) => {
+  const ends = (schema: string, table: string, columns: readonly string[]): End[] => {
     const key = keyOf(schema, table)
-    return (showing.get(key) ?? []).flatMap((view) =>
-      combinations(view.tables.get(key), columns).map((names) => ({ schema: view.schema, table: view.name, columns: names })),
-    )
+    const found: End[] = [{ schema, table, columns }]
+    for (const view of showing.get(key) ?? []) {
+      if (found.length > MAX_ENDS) break
+      for (const names of combinations(view.tables.get(key), columns)) found.push({ schema: view.schema, table: view.name, columns: names })
+    }
+    return found
   }
-  return keys.flatMap((key) => {
-    const own = [{ schema: key.schema, table: key.table, columns: key.columns }, ...ends(key.schema, key.table, key.columns)]
-    const foreign = [
-      { schema: key.foreignSchema, table: key.foreignTable, columns: key.foreignColumns },
-      ...ends(key.foreignSchema, key.foreignTable, key.foreignColumns),
-    ]
-    const made = own.flatMap((from) =>
-      foreign.map((to) => ({
-        ...key,
-        ...from,
-        foreignSchema: to.schema,
-        foreignTable: to.table,
-        foreignColumns: to.columns,
-        traced: true,
-      })),
-    )
+  const made: ForeignKey[] = []
+  for (const key of keys) {
+    if (made.length >= MAX_TRACED) break
+    const own = ends(key.schema, key.table, key.columns)
+    const foreign = ends(key.foreignSchema, key.foreignTable, key.foreignColumns)
     // The first pair is the key itself.
-    return made.slice(1)
-  })
+    for (const [i, from] of own.entries()) for (const [j, to] of foreign.entries()) if (i + j > 0) made.push(tracedKey(key, from, to))
+  }
+  return made.slice(0, MAX_TRACED)
 }
+
+const tracedKey = (key: ForeignKey, from: End, to: End): ForeignKey => ({
+  ...key,
+  ...from,
+  foreignSchema: to.schema,
+  foreignTable: to.table,
+  foreignColumns: to.columns,
+  traced: true,
+})
 
 /** Columns of a view that stand for the primary keys of its tables, where all columns of one are shown. Pure. */
 export function tracedPrimaryKey(view: TracedView, primaryKeyOf: (table: string) => readonly string[]): string[] {
