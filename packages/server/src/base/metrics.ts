@@ -1,6 +1,15 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { fail } from './errors.ts'
+import { later } from './later.ts'
+
+/** By their files: its index loads also the default metrics, and these OpenTelemetry: some 75 modules that nothing here uses. */
+const prom = {
+  Counter: later<typeof import('prom-client')['Counter']>('prom-client/lib/counter.js'),
+  Gauge: later<typeof import('prom-client')['Gauge']>('prom-client/lib/gauge.js'),
+  Histogram: later<typeof import('prom-client')['Histogram']>('prom-client/lib/histogram.js'),
+  Registry: later<typeof import('prom-client')['Registry']>('prom-client/lib/registry.js'),
+}
 
 /** `sovrabase_<area>_<what>_<unit>` */
 const NAME = /^sovrabase_[a-z0-9]+(?:_[a-z0-9]+)+$/
@@ -48,15 +57,15 @@ function processMetrics(metrics: Pick<Metrics, 'gauge' | 'registry'>): () => voi
 }
 
 export function makeMetrics(): Metrics {
-  const registry = new Registry()
+  const registry = new prom.Registry()
   const common = (name: string, help: string, labels: readonly string[]) => ({ name, help, labelNames: [...labels], registers: [registry] })
   const metrics = {
     registry,
     counter<L extends string>(name: string, help: string, labels: readonly L[] = []) {
-      return new Counter<L>({ ...common(checked(name, name.endsWith('_total')), help, labels), labelNames: [...labels] })
+      return new prom.Counter<L>({ ...common(checked(name, name.endsWith('_total')), help, labels), labelNames: [...labels] })
     },
     gauge<L extends string>(name: string, help: string, labels: readonly L[] = [], collect?: (gauge: Gauge<L>) => void) {
-      return new Gauge<L>({
+      return new prom.Gauge<L>({
         ...common(checked(name, true), help, labels),
         labelNames: [...labels],
         ...(collect && {
@@ -68,7 +77,7 @@ export function makeMetrics(): Metrics {
     },
     histogram<L extends string>(name: string, help: string, labels: readonly L[] = [], buckets: readonly number[] = SECONDS) {
       const byProject = (labels as readonly string[]).includes('project')
-      return new Histogram<L>({ ...common(checked(name, !byProject), help, labels), labelNames: [...labels], buckets: [...buckets] })
+      return new prom.Histogram<L>({ ...common(checked(name, !byProject), help, labels), labelNames: [...labels], buckets: [...buckets] })
     },
   }
   const close = processMetrics(metrics)
