@@ -174,12 +174,20 @@ export function settle(layout: Layout, accounts: Accounts): void {
       if (root) chownSync(at, 0, 0)
       chmodSync(at, root ? (modes[name] ?? 0o700) : 0o700)
     }
-    if (root) for (const entry of readdirSync(layout.data)) if (!OURS.includes(entry)) give(join(layout.data, entry), server)
+    if (root)
+      for (const entry of readdirSync(layout.data))
+        if (!OURS.includes(entry) && !isGiven(layout, entry, server)) give(join(layout.data, entry), server)
   } catch (cause) {
     if (cause instanceof Error && cause.name === 'SovraError') throw cause
     throw fail('directory_unusable', { dir: at, reason: reasonOf(cause) }, { cause })
   }
 }
+
+/**
+ * Thousands of files that the server alone writes, and could do without: not looked at one by one at each start. `give` comes to a directory
+ * after what is in it: once it is the server's, all of it is.
+ */
+const isGiven = ({ data }: Layout, entry: string, uid: number): boolean => entry === 'cache' && lstatSync(join(data, entry)).uid === uid
 
 /** What an earlier start under another uid left becomes the server's. Files with a second name are left alone: it may lie elsewhere. */
 function give(path: string, uid: number): void {
