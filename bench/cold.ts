@@ -6,11 +6,12 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { until } from '../test/until.ts'
 import { bar, closing, median, ms } from './lib/figures.ts'
 import { startBench, withCleanup } from './lib/server.ts'
 
@@ -18,6 +19,7 @@ const { values: flags } = parseArgs({ options: { rounds: { type: 'string', defau
 const root = resolve(import.meta.dirname, '..')
 const source = join(root, 'packages/server/src')
 const POLL_MS = 2
+const TEMPLATE_MS = 120_000
 
 const STATIC = /^(?:import|export)\s(?!type\s)[^;'"]*?from\s+'([^']+)'/gm
 /** At their first use: packages by `later`, files of ours by `import()`. */
@@ -75,8 +77,10 @@ async function start(script: string, port: number, env: Record<string, string>):
 await withCleanup(async (later) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'sovra-bench-'))
   later(() => rmSync(dataDir, { recursive: true, force: true }))
-  // The first start makes template and secrets: it is another thing.
+  // The first start makes template and secrets: it is another thing. A template that is not whole would be made anew beside each start.
   const first = await startBench({}, { dataDir })
+  const isVisible = (name: string) => !name.startsWith('.')
+  await until(() => readdirSync(join(dataDir, 'templates')).some(isVisible), TEMPLATE_MS)
   await first.kill()
   const packages = dependencies(STATIC, LATE)
   const early = dependencies(STATIC)
