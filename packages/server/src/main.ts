@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { languageOf, wordingOf } from '@sovrabase/contract/wording'
+import { importBeside } from './base/beside.ts'
 import { isSovraError } from './base/errors.ts'
 import { checkNode } from './base/node-version.ts'
 import { checkPlatform } from './base/platform.ts'
@@ -53,7 +54,7 @@ async function main(): Promise<void> {
     process.exit(0)
   }
   // Only the server loads HTTP and the like: the keeper stays small.
-  const { serve } = await import('./serve.ts')
+  const { serve } = await importBeside(() => import('./serve.ts'))
   await serve(loaded, options, versionOf())
 }
 
