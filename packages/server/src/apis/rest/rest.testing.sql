@@ -168,3 +168,7 @@ create function same_letters(letters) returns setof letters language sql stable 
 -- what not everybody may do
 revoke update, delete on taskz from anon;
 create function hushed() returns int language sql stable as 'select 1'; revoke all on function hushed() from public;
+
+-- domains of domains
+create domain words as tsvector; create domain few_words as words check (length(value) < 100); create domain settings as jsonb; create domain own_settings as settings;
+create table searched (id int primary key, words few_words, own own_settings); insert into searched values (1, 'fun:1', '{"a": {"b": 1}}'), (2, 'rat:1', null); grant select on searched to anon;

@@ -51,4 +51,7 @@ export const DOMAINS: readonly Case[] = [
     status: 200,
     json: [{ shade: '#000002' }],
   },
+  // a domain of a domain is what the last one holds
+  { request: 'GET /searched?words=fts.rat&select=id', status: 200, json: [{ id: 2 }] },
+  { request: 'GET /searched?words=not.plfts(english).rat&own->a->>b=eq.1&select=id,own->a', status: 200, json: [{ id: 1, a: { b: 1 } }] },
 ]

@@ -95,6 +95,14 @@ export const READS: readonly Case[] = [
     answers: { 'content-range': '*/5' },
   },
   { request: 'GET /projects', headers: { range: '5-2' }, status: 416, error: { code: 'PGRST103' } },
+  // no row can be in both
+  {
+    request: 'GET /projects?offset=3',
+    headers: { range: '0-1' },
+    status: 416,
+    error: { code: 'PGRST103', details: 'Limit should be greater than or equal to zero.' },
+  },
+  { request: 'GET /projects?limit=0', headers: { range: '3-4' }, status: 200, json: [] },
   {
     request: 'GET /projects?limit=-1',
     status: 416,

@@ -108,7 +108,9 @@ interface Window {
   offset?: bigint
 }
 
-/** Both what the query string and what the header ask for. */
+const below = () => fail('PGRST103', {}, { details: 'Limit should be greater than or equal to zero.' })
+
+/** Both what the query string and what the header ask for. Throws PGRST103 where no row can be in both. */
 function narrow(window: Window, range: { first: number; last: number | null }): Window {
   const offset = window.offset ?? 0n
   const first = BigInt(range.first)
@@ -118,6 +120,7 @@ function narrow(window: Window, range: { first: number; last: number | null }): 
   )
   if (ends.length === 0) return { offset: from }
   const [end = from] = ends.sort((a, b) => (a < b ? -1 : 1))
+  if (end <= from && window.limit !== 0n) throw below()
   return { offset: from, limit: end > from ? end - from : 0n }
 }
 
@@ -256,6 +259,6 @@ function embedPath(key: string): string[] {
 
 /** Undefined for what is no whole number: it is ignored, as PostgREST does, but for a limit below nothing. */
 function wholeNumber(text: string, side: 'limit' | 'offset'): bigint | undefined {
-  if (side === 'limit' && /^-\d+$/.test(text)) throw fail('PGRST103', {}, { details: 'Limit should be greater than or equal to zero.' })
+  if (side === 'limit' && /^-\d+$/.test(text)) throw below()
   return /^\d{1,18}$/.test(text) ? BigInt(text) : undefined
 }

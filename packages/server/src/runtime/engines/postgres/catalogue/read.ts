@@ -159,6 +159,7 @@ interface Keys {
   readonly to: ReadonlyMap<string, ForeignKey[]>
   readonly ofViews: ReadonlyMap<string, readonly string[]>
   readonly casts: Readonly<Record<string, string>>
+  readonly domains: Readonly<Record<string, string>>
 }
 
 function keysOf(raw: Raw): Keys {
@@ -168,6 +169,7 @@ function keysOf(raw: Raw): Keys {
   const all = [...own, ...tracedKeys(own, views)]
   return {
     casts: raw.representations ?? {},
+    domains: raw.domains ?? {},
     from: group(all, (key) => keyOf(key.schema, key.table)),
     to: group(all, (key) => keyOf(key.foreignSchema, key.foreignTable)),
     ofViews: new Map(
@@ -230,9 +232,16 @@ function castsOf(type: string, casts: Readonly<Record<string, string>>): DomainC
   return toJson || fromJson || fromText ? { toJson: toJson ?? null, fromJson: fromJson ?? null, fromText: fromText ?? null } : null
 }
 
+/** What a domain holds in the end: domains may be of domains. */
+function baseOf(base: string | null, domains: Readonly<Record<string, string>>): string | null {
+  let found = base
+  while (found !== null && Object.hasOwn(domains, found)) found = domains[found] ?? null
+  return found
+}
+
 function toColumn(
   [name, type, notNull, initial, generated, identity, base, enumType, comment]: RawColumn,
-  casts: Readonly<Record<string, string>>,
+  { casts, domains }: Keys,
   share: Share,
 ): Column {
   return {
@@ -242,7 +251,7 @@ function toColumn(
     default: share(initial),
     generated: generated !== '',
     identity: share(identity),
-    base: share(base),
+    base: share(baseOf(base, domains)),
     casts: base === null ? null : castsOf(type, casts),
     enum: share(enumType),
     comment,
@@ -258,7 +267,7 @@ function toTable(raw: RawTable, keys: Keys, share: Share): Table {
     schema: share(schema),
     name,
     kind: share(kind),
-    columns: new Map((columns ?? []).map((column) => [column[0], toColumn(column, keys.casts, share)])),
+    columns: new Map((columns ?? []).map((column) => [column[0], toColumn(column, keys, share)])),
     primaryKey: primaryKey ?? keys.ofViews.get(key) ?? NONE,
     uniques: uniques ?? [],
     references: keys.from.get(key) ?? NO_KEYS,
