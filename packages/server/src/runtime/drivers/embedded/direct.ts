@@ -36,15 +36,24 @@ function queues() {
     [...new Set(names)].sort().reduceRight<() => Promise<R>>((inner, name) => () => one(name, inner), work)()
 }
 
-interface Place {
+/** What the hands work with. */
+interface Bench {
   readonly volumes: Volumes
   readonly processes: Processes
-  readonly volume: string
+  readonly pipes: Pipes
+  /** After whatever is asked of these volumes already. */
+  readonly queued: ReturnType<typeof queues>
+  /** Likewise, on volumes that no process uses. */
+  readonly onStill: <R>(names: readonly unknown[], work: (checked: string[]) => Promise<R>) => Promise<R>
 }
 
 /** Runs a program once on a volume, as its owner; processes that it has left there are ended, however it ended. */
-async function initVolume({ layout, accounts, programs }: DirectOptions, place: Place, program: RefitProgram): Promise<string> {
-  const { volumes, processes, volume } = place
+async function initVolume(
+  { layout, accounts, programs }: DirectOptions,
+  { volumes, processes }: Bench,
+  volume: string,
+  program: RefitProgram,
+): Promise<string> {
   const dir = volumes.path(volume)
   const owner = await volumes.owner(volume)
   if (owner === null) throw fail('volume_missing', { volume })
@@ -60,33 +69,26 @@ async function initVolume({ layout, accounts, programs }: DirectOptions, place: 
   })
 }
 
-/**
- * Hands that work in this process, with its rights. The directories are settled first; every argument is checked here, whoever asks, and
- * every method is async: a refused one is a rejection, as over IPC.
- */
-export async function directHands(options: DirectOptions): Promise<Hands> {
-  const { layout, accounts, programs } = options
-  settle(layout, accounts)
-  const volumes = await Volumes.open(layout, accounts)
-  const limits = openLimits(layout.hash, options.limits)
-  const processes = new Processes({ layout, accounts, programs, limits, volumes })
+function bench(volumes: Volumes, processes: Processes, pipes: Pipes): Bench {
   const queued = queues()
-  const pipes = new Pipes(layout.runtime, accounts.server)
-  const sweeping = volumes.sweep(await volumes.leftovers()).catch(() => {})
-
   const still = (volume: string): void => {
     if (processes.isRunning(volume)) throw fail('volume_running', { volume })
   }
-  const onStill = <R>(names: readonly unknown[], work: (checked: string[]) => Promise<R>): Promise<R> => {
-    const checked = names.map(checkName)
-    return queued(checked, () => {
-      checked.forEach(still)
-      return work(checked)
-    })
-  }
-
   return {
-    facts: { isolation: accounts.isolation, limits: limits.kind },
+    ...{ volumes, processes, pipes, queued },
+    onStill: (names, work) => {
+      const checked = names.map(checkName)
+      return queued(checked, () => {
+        checked.forEach(still)
+        return work(checked)
+      })
+    },
+  }
+}
+
+/** Directories: made, copied, moved, measured, removed. */
+const volumeHands = ({ volumes, processes, queued, onStill }: Bench) =>
+  ({
     volumes: () => volumes.list(),
     templates: () => volumes.templates(),
     make: async (volume, template) => {
@@ -102,25 +104,9 @@ export async function directHands(options: DirectOptions): Promise<Hands> {
         processes.forget(volume)
         await volumes.remove(volume)
       }),
-    state: async (volume) => ({
-      exists: (await volumes.owner(checkName(volume))) !== null,
-      pid: processes.pid(volume),
-      crashed: processes.hasCrashed(volume),
-    }),
     disk: async (volume) => volumes.disk(checkName(volume)),
     usage: async (volume) => volumes.usage(checkName(volume)),
-    memory: async (volume) => processes.memory(checkName(volume)),
-    start: async (order) => {
-      const checked = checkOrder(order)
-      return queued([checked.volume], () => processes.start(checked))
-    },
-    stop: async (volume) => queued([checkName(volume)], () => processes.stop(volume)),
-    signal: async (volume, signal) => processes.signal(checkName(volume), checkSignal(signal)),
     log: async (volume, bytes) => volumes.readLog(checkName(volume), checkNumber(bytes, MAX_LOG)),
-    init: async (volume, command, environment, input) => {
-      const checked = checkProgram(command, environment, input)
-      return onStill([volume], () => initVolume(options, { volumes, processes, volume }, checked))
-    },
     stage: async (from, to, files) => {
       const checked = checkFiles(files)
       return onStill([from, to], () => volumes.stage(from, to, checked))
@@ -130,6 +116,35 @@ export async function directHands(options: DirectOptions): Promise<Hands> {
       return onStill([volume], () => volumes.unfold(volume, checked))
     },
     promote: async (volume, template) => onStill([volume, template], () => volumes.promote(volume, template)),
+  }) satisfies Partial<Hands>
+
+/** What runs on them. */
+const processHands = (options: DirectOptions, at: Bench) => {
+  const { volumes, processes, queued, onStill } = at
+  return {
+    state: async (volume) => ({
+      exists: (await volumes.owner(checkName(volume))) !== null,
+      pid: processes.pid(volume),
+      crashed: processes.hasCrashed(volume),
+    }),
+    memory: async (volume) => processes.memory(checkName(volume)),
+    start: async (order) => {
+      const checked = checkOrder(order)
+      return queued([checked.volume], () => processes.start(checked))
+    },
+    stop: async (volume) => queued([checkName(volume)], () => processes.stop(volume)),
+    signal: async (volume, signal) => processes.signal(checkName(volume), checkSignal(signal)),
+    init: async (volume, command, environment, input) => {
+      const checked = checkProgram(command, environment, input)
+      return onStill([volume], () => initVolume(options, at, volume, checked))
+    },
+    onExit: (listener) => processes.onExit(listener),
+  } satisfies Partial<Hands>
+}
+
+/** Their bytes as a tar, through a socket of its own. */
+const pipeHands = ({ volumes, pipes, onStill }: Bench) =>
+  ({
     pipe: () => pipes.open(),
     pack: async (volume, pipe) => {
       const to = await pipes.take(pipe)
@@ -145,7 +160,25 @@ export async function directHands(options: DirectOptions): Promise<Hands> {
         throw error
       })
     },
-    onExit: (listener) => processes.onExit(listener),
+  }) satisfies Partial<Hands>
+
+/**
+ * Hands that work in this process, with its rights. The directories are settled first; every argument is checked here, whoever asks, and
+ * every method is async: a refused one is a rejection, as over IPC.
+ */
+export async function directHands(options: DirectOptions): Promise<Hands> {
+  const { layout, accounts, programs } = options
+  settle(layout, accounts)
+  const volumes = await Volumes.open(layout, accounts)
+  const limits = openLimits(layout.hash, options.limits)
+  const processes = new Processes({ layout, accounts, programs, limits, volumes })
+  const at = bench(volumes, processes, new Pipes(layout.runtime, accounts.server))
+  const sweeping = volumes.sweep(await volumes.leftovers()).catch(() => {})
+  return {
+    facts: { isolation: accounts.isolation, limits: limits.kind },
+    ...volumeHands(at),
+    ...processHands(options, at),
+    ...pipeHands(at),
     async close() {
       await processes.close()
       await sweeping
