@@ -7,7 +7,7 @@ import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { makeBudget } from '@sovrabase/server/apis/wire/budget'
+import { Budget } from '@sovrabase/server/apis/wire/budget'
 import { wireApi } from '@sovrabase/server/apis/wire/listener'
 import { silentLog } from '@sovrabase/server/base/log'
 import { startCluster } from '@sovrabase/server/runtime/engines/postgres/wire/cluster.testing'
@@ -34,7 +34,7 @@ async function serve(host: string): Promise<void> {
     listen: { host: '127.0.0.1', port: 0 },
     resolve: async () => ({ connections: 100, keepIdle: false }),
     hold: async (_ref, _service, reason) => holdEntry(entry, reason, Date.now, () => {}),
-    budget: makeBudget({ limit: 10, window: 3_600_000, now: Date.now }),
+    budget: new Budget({ limit: 10, window: 3_600_000, now: Date.now }),
     log: silentLog,
   })
   process.send?.(listener.port)

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { makeBudget } from './apis/wire/budget.ts'
+import { Budget } from './apis/wire/budget.ts'
 import { wireApi } from './apis/wire/listener.ts'
 import type { WireListener } from './apis/wire/options.ts'
 import { choosePort } from './apis/wire/port.ts'
@@ -65,7 +65,7 @@ export async function startWire(parts: WireParts): Promise<WireListener> {
     resolve: projectsOf(parts),
     hold: (ref, service, reason) => connector.hold(ref, service, reason),
     // Monotonic: a clock that is put back locks nobody out.
-    budget: makeBudget({ limit: config.limits.rates.failed_wire_sign_ins, window: HOUR, now: () => performance.now() }),
+    budget: new Budget({ limit: config.limits.rates.failed_wire_sign_ins, window: HOUR, now: () => performance.now() }),
     limits: { connections: config.limits.wire.connections, startup: config.limits.wire.startup },
     decoySecret: createHash('sha256').update(`wire decoy ${secrets.jwtSecret}`).digest(),
     log,

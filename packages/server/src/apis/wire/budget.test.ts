@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Budget, makeBudget } from './budget.ts'
+import { Budget } from './budget.ts'
 
 const never = new AbortController().signal
 const HOUR = 3_600_000
 
 function clocked(limit: number): { budget: Budget; pass: (ms: number) => void } {
   let time = 1_000_000
-  return { budget: makeBudget({ limit, window: HOUR, now: () => time }), pass: (ms) => (time += ms) }
+  return { budget: new Budget({ limit, window: HOUR, now: () => time }), pass: (ms) => (time += ms) }
 }
 
 test('failures use the budget up, and come back after their hour', async () => {

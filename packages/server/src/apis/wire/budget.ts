@@ -12,16 +12,6 @@ export interface Ticket {
   dropped(): void
 }
 
-export interface Budget {
-  /**
-   * Waits while the attempts under way could use up what is left, so that no burst gets more failures than the limit and a pool of good
-   * connections is only put in a row. Null: the budget is spent, or the signal aborted.
-   */
-  enter(ip: string, subject: string, signal: AbortSignal): Promise<Ticket | null>
-  /** Whole seconds until an address that is over its budget may try again. */
-  retryAfter(ip: string): number
-}
-
 export interface BudgetOptions {
   /** Failed attempts in a window, by address (IPv6: by /64); 0: no limit. */
   readonly limit: number
@@ -42,42 +32,74 @@ interface Account {
   readonly waiting: Set<() => void>
 }
 
-export function makeBudget({ limit, window, now }: BudgetOptions): Budget {
-  const accounts = new Map<string, Account>()
+/** Failed sign-ins, by address. */
+export class Budget {
+  readonly #accounts = new Map<string, Account>()
+  readonly #limit: number
+  readonly #window: number
+  readonly #now: () => number
 
-  function left(account: Account): number {
-    const since = now() - window
-    if (account.failures[0] && account.failures[0].at <= since) account.failures = account.failures.filter((failure) => failure.at > since)
-    return limit - account.failures.length
+  constructor({ limit, window, now }: BudgetOptions) {
+    this.#limit = limit
+    this.#window = window
+    this.#now = now
   }
 
-  const spent = (account: Account) => limit > 0 && left(account) <= 0
+  /**
+   * Waits while the attempts under way could use up what is left, so that no burst gets more failures than the limit and a pool of good
+   * connections is only put in a row. Null: the budget is spent, or the signal aborted.
+   */
+  async enter(ip: string, subject: string, signal: AbortSignal): Promise<Ticket | null> {
+    const account = this.#accountOf(ip)
+    while (!this.#spent(account) && !signal.aborted) {
+      if (this.#limit === 0 || account.inside < this.#left(account)) return this.#ticket(account, subject)
+      await turn(account, signal)
+    }
+    return null
+  }
 
-  function accountOf(ip: string): Account {
+  /** Whole seconds until an address that is over its budget may try again. */
+  retryAfter(ip: string): number {
+    const account = this.#accounts.get(budgetKey(ip))
+    const oldest = account && this.#spent(account) ? account.failures[0] : undefined
+    return oldest ? Math.max(1, Math.ceil((oldest.at + this.#window - this.#now()) / 1000)) : 0
+  }
+
+  #left(account: Account): number {
+    const since = this.#now() - this.#window
+    if (account.failures[0] && account.failures[0].at <= since) account.failures = account.failures.filter((failure) => failure.at > since)
+    return this.#limit - account.failures.length
+  }
+
+  #spent(account: Account): boolean {
+    return this.#limit > 0 && this.#left(account) <= 0
+  }
+
+  #accountOf(ip: string): Account {
     const key = budgetKey(ip)
-    const known = accounts.get(key)
+    const known = this.#accounts.get(key)
     if (known) return known
-    if (accounts.size >= MAX_ADDRESSES) forgetOne()
+    if (this.#accounts.size >= MAX_ADDRESSES) this.#forgetOne()
     const account: Account = { inside: 0, failures: [], waiting: new Set() }
-    accounts.set(key, account)
+    this.#accounts.set(key, account)
     return account
   }
 
   /** One without failures if there is one near, else the oldest. */
-  function forgetOne(): void {
+  #forgetOne(): void {
     let oldest: string | undefined
-    for (const [key, account] of accounts) {
+    for (const [key, account] of this.#accounts) {
       if (account.inside > 0 || account.waiting.size > 0) continue
       oldest ??= key
-      if (left(account) === limit) {
+      if (this.#left(account) === this.#limit) {
         oldest = key
         break
       }
     }
-    if (oldest !== undefined) accounts.delete(oldest)
+    if (oldest !== undefined) this.#accounts.delete(oldest)
   }
 
-  function ticket(account: Account, subject: string): Ticket {
+  #ticket(account: Account, subject: string): Ticket {
     let open = true
     account.inside++
     const end = (change: () => void) => {
@@ -92,32 +114,21 @@ export function makeBudget({ limit, window, now }: BudgetOptions): Budget {
         end(() => {
           account.failures = account.failures.filter((failure) => failure.guessed || failure.subject !== subject)
         }),
-      failed: (guessed) => end(() => account.failures.push({ at: now(), subject, guessed })),
+      failed: (guessed) => end(() => account.failures.push({ at: this.#now(), subject, guessed })),
       dropped: () => end(() => {}),
     }
   }
+}
 
-  return {
-    async enter(ip, subject, signal) {
-      const account = accountOf(ip)
-      while (!spent(account) && !signal.aborted) {
-        if (limit === 0 || account.inside < left(account)) return ticket(account, subject)
-        await new Promise<void>((resolve) => {
-          const go = () => {
-            account.waiting.delete(go)
-            signal.removeEventListener('abort', go)
-            resolve()
-          }
-          account.waiting.add(go)
-          signal.addEventListener('abort', go)
-        })
-      }
-      return null
-    },
-    retryAfter(ip) {
-      const account = accounts.get(budgetKey(ip))
-      const oldest = account && spent(account) ? account.failures[0] : undefined
-      return oldest ? Math.max(1, Math.ceil((oldest.at + window - now()) / 1000)) : 0
-    },
-  }
+/** Until an attempt of this address ends, or the signal aborts. */
+function turn(account: Account, signal: AbortSignal): Promise<void> {
+  return new Promise<void>((resolve) => {
+    const go = () => {
+      account.waiting.delete(go)
+      signal.removeEventListener('abort', go)
+      resolve()
+    }
+    account.waiting.add(go)
+    signal.addEventListener('abort', go)
+  })
 }

@@ -16,7 +16,7 @@ import { makeMetrics } from '../../base/metrics.ts'
 import { startCluster, type TestCluster } from '../../runtime/engines/postgres/wire/cluster.testing.ts'
 import { type Entry, holdEntry, newEntry } from '../../runtime/entry.ts'
 import type { Service } from '../../runtime/services.ts'
-import { makeBudget } from './budget.ts'
+import { Budget } from './budget.ts'
 import { wireApi } from './listener.ts'
 import { cancelPacket, errorFields, frame, SSL_REQUEST, startupPacket } from './messages.ts'
 import type { WireListener, WireOptions } from './options.ts'
@@ -57,7 +57,7 @@ async function listen(options: Partial<WireOptions> = {}, failures = 0): Promise
       if (ref === BROKEN) throw fail('internal')
       return holdEntry(entryOf(ref), reason, Date.now, () => {})
     },
-    budget: makeBudget({ limit: failures, window: HOUR, now: Date.now }),
+    budget: new Budget({ limit: failures, window: HOUR, now: Date.now }),
     log: silentLog,
     ...options,
   })
