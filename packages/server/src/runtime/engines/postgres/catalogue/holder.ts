@@ -71,80 +71,98 @@ function serial(run: () => Promise<void>): () => Promise<void> {
   return next
 }
 
+class Holder implements CatalogueHolder {
+  readonly #client: pg.Client
+  readonly #options: HolderOptions
+  readonly #listening: Promise<unknown>
+  readonly #listeners = new Set<(catalogue: Catalogue) => void>()
+  #current: Catalogue | undefined
+  #xid: string | undefined
+  /** Of what tells nobody, as it was before the last read. */
+  #shared: string | undefined
+  #closed = false
+  #settled: NodeJS.Timeout | undefined
+  readonly #refresh = serial(() => this.#read())
+  readonly #notified = () => {
+    if (!this.#closed && this.#current !== undefined) this.#refresh().catch((error: unknown) => this.#options.onError?.(error))
+  }
+  readonly look = serial(() => this.#look())
+
+  constructor(client: pg.Client, options: HolderOptions) {
+    this.#client = client
+    this.#options = options
+    this.#current = options.known
+    this.#listening = this.#listen()
+    this.#listening.catch(() => undefined)
+  }
+
+  /** Once; resolves when there is a catalogue. */
+  async begin(): Promise<this> {
+    this.#client.on('notification', this.#notified)
+    if (this.#current === undefined) await this.#refresh()
+    else this.#settled = setTimeout(this.#notified, SETTLE_MS).unref()
+    return this
+  }
+
+  get current(): Catalogue {
+    if (this.#current === undefined) throw fail('internal')
+    return this.#current
+  }
+
+  get xid(): string | undefined {
+    return this.#xid
+  }
+
+  async fresh(seen: Catalogue): Promise<boolean> {
+    if (this.#current !== seen) return true
+    await this.#refresh()
+    return this.#current !== seen
+  }
+
+  onChange(listener: (catalogue: Catalogue) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  close(): void {
+    this.#closed = true
+    clearTimeout(this.#settled)
+    this.#listeners.clear()
+    this.#client.off('notification', this.#notified)
+  }
+
+  async #listen(): Promise<void> {
+    await this.#options.connected
+    await this.#client.query(`set search_path = pg_catalog; listen ${DDL_CHANNEL}; listen ${RELOAD_CHANNEL}`)
+  }
+
+  async #read(): Promise<void> {
+    const { reader = (fn) => fn(this.#client), onText } = this.#options
+    // LISTEN comes before each read: a change after it is notified, and read again.
+    const seen = await reader(async (from) => {
+      await this.#listening
+      // Before the read: what changes between the two is seen by the next look.
+      this.#shared = await sharedDigest(from)
+      return readSeen(from, this.#current)
+    })
+    const next = seen.catalogue
+    this.#xid = seen.xid
+    if (seen.text !== null && !this.#closed) onText?.(next, seen.text)
+    const changed = this.#current !== undefined && next !== this.#current && !this.#closed
+    this.#current = next
+    if (changed) for (const listener of this.#listeners) listener(next)
+  }
+
+  async #look(): Promise<void> {
+    const { looker = (fn) => fn(this.#client) } = this.#options
+    await this.#listening
+    if (this.#current !== undefined && !this.#closed && (await looker(sharedDigest)) !== this.#shared) await this.#refresh()
+  }
+}
+
 /**
  * Reads the catalogue and keeps it current: LISTENs on `client` (a connection of sovrabase_admin that is no activity; the caller ends it after
  * `close`). Resolves once the first catalogue is there.
  */
-export async function holdCatalogue(client: pg.Client, options: HolderOptions = {}): Promise<CatalogueHolder> {
-  const listeners = new Set<(catalogue: Catalogue) => void>()
-  let current = options.known
-  let xid: string | undefined
-  let shared: string | undefined
-  let closed = false
-
-  const reader = options.reader ?? ((fn) => fn(client))
-  const looker = options.looker ?? ((fn) => fn(client))
-
-  const listen = async (): Promise<void> => {
-    await options.connected
-    await client.query(`set search_path = pg_catalog; listen ${DDL_CHANNEL}; listen ${RELOAD_CHANNEL}`)
-  }
-  const listening = listen()
-  listening.catch(() => undefined)
-
-  const read = async (): Promise<void> => {
-    // LISTEN comes before each read: a change after it is notified, and read again.
-    const seen = await reader(async (from) => {
-      await listening
-      // Before the read: what changes between the two is seen by the next look.
-      shared = await sharedDigest(from)
-      return readSeen(from, current)
-    })
-    const next = seen.catalogue
-    xid = seen.xid
-    if (seen.text !== null && !closed) options.onText?.(next, seen.text)
-    const changed = current !== undefined && next !== current && !closed
-    current = next
-    if (changed) for (const listener of listeners) listener(next)
-  }
-  const refresh = serial(read)
-  const look = serial(async () => {
-    await listening
-    if (current !== undefined && !closed && (await looker(sharedDigest)) !== shared) await refresh()
-  })
-  const notified = () => {
-    if (!closed && current !== undefined) refresh().catch((error: unknown) => options.onError?.(error))
-  }
-
-  client.on('notification', notified)
-  const settled = current === undefined ? undefined : setTimeout(notified, SETTLE_MS).unref()
-  if (current === undefined) await refresh()
-  const now = (): Catalogue => {
-    if (current === undefined) throw fail('internal')
-    return current
-  }
-  return {
-    get current() {
-      return now()
-    },
-    get xid() {
-      return xid
-    },
-    fresh: async (seen) => {
-      if (current !== seen) return true
-      await refresh()
-      return current !== seen
-    },
-    look,
-    onChange: (listener) => {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
-    close: () => {
-      closed = true
-      clearTimeout(settled)
-      listeners.clear()
-      client.off('notification', notified)
-    },
-  }
-}
+export const holdCatalogue = (client: pg.Client, options: HolderOptions = {}): Promise<CatalogueHolder> =>
+  new Holder(client, options).begin()
