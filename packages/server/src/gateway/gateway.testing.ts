@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { sqliteMetadata } from '../../../../test/databases.ts'
+import { sqliteMetadata, type TestMetadata } from '../../../../test/databases.ts'
 import { makeVault } from '../base/crypto.ts'
 import { type Http, makeHttp } from '../base/http.ts'
 import { projectRef, uuid } from '../base/ids.ts'
@@ -16,7 +16,7 @@ import { makePlatformRealm } from '../realms/platform.ts'
 import { type Claims, signToken } from '../realms/tokens.ts'
 import { type GatewayOptions, makeGateway, mountProjectApi } from './gateway.ts'
 import { makeRewrite } from './resolve.ts'
-import { type FormerAddress, issuersOf } from './urls.ts'
+import { type Addressing, type FormerAddress, issuersOf } from './urls.ts'
 
 export const ACTOR: Actor = { id: 'test', kind: 'system', ip: null, requestId: null }
 export const LOCAL_TOKEN = `sovra_local_${'x'.repeat(43)}`
@@ -90,6 +90,91 @@ function addRoutes(http: Http): void {
   })
 }
 
+/** Sends one request as it stands: nothing is followed, kept or completed. */
+const asker =
+  (port: () => number) =>
+  (path: string, { method = 'GET', headers = {}, body }: Ask = {}): Promise<Answer> =>
+    new Promise((resolve, reject) => {
+      const sent = httpRequest({ host: '127.0.0.1', port: port(), path, method, headers, agent: false }, (answer) => {
+        const parts: Buffer[] = []
+        answer.on('data', (part: Buffer) => parts.push(part))
+        answer.on('end', () => {
+          const text = Buffer.concat(parts).toString()
+          const isJson = answer.headers['content-type']?.includes('json')
+          resolve({ status: answer.statusCode ?? 0, headers: answer.headers, text, body: isJson ? JSON.parse(text) : {} })
+        })
+      })
+      sent.on('error', reject)
+      sent.end(body)
+    })
+
+/** Who signs what for a project. */
+async function testProject(on: TestMetadata, ref: string, issuer: string, made: Awaited<ReturnType<typeof createProjectKeys>>) {
+  const keys = await readRealmKeys(on.metadata.kysely, vault, ref, now())
+  const user = currentKey(keys, 'user')
+  const legacy = currentKey(keys, 'legacy')
+  const claims = () => ({
+    ...{ iss: issuer, aud: 'authenticated', sub: 'user-1', role: 'authenticated', session_id: 's-1' },
+    exp: Math.floor(now() / 1000) + 3600,
+  })
+  return {
+    ref,
+    issuer,
+    keys: Object.fromEntries(made.map((key) => [key.kind, key])) as unknown as TestProject['keys'],
+    user: (extra = {}) => signToken({ ...claims(), ...extra }, { alg: 'ES256', key: user.key, kid: user.kid }),
+    shared: (own: Claims) => signToken(own, { alg: 'HS256', key: legacy.key }),
+    jwtSecret: legacy.secret!,
+    publicPem: user.publicKey!.export({ type: 'spki', format: 'pem' }) as string,
+    userKid: user.kid,
+  } satisfies TestProject
+}
+
+/** Puts organisations, projects and members there. */
+function populate(on: TestMetadata, realm: ReturnType<typeof makePlatformRealm>, addressing: Addressing) {
+  async function addOrganisation(name: string): Promise<string> {
+    const id = uuid()
+    await on.metadata.kysely
+      .insertInto('organisations')
+      .values({ id, name, title: name, quotas: '{}', created_at: now(), updated_at: now(), deleted_at: null })
+      .execute()
+    return id
+  }
+
+  async function addProject(organisation: string): Promise<TestProject> {
+    const ref = projectRef()
+    const row = { ref, organisation_id: organisation, name: `p-${ref}`, region: 'local', labels: '{}', state: 'active', version: 1 }
+    const made = await on.change(ACTOR, async (change) => {
+      await change.trx
+        .insertInto('projects')
+        .values({ ...row, created_at: now(), updated_at: now(), deleted_at: null, purge_at: null })
+        .execute()
+      await change.event({ name: 'project.created', project_ref: ref })
+      return createProjectKeys(change, vault, ref, now(), null)
+    })
+    return testProject(on, ref, issuersOf(addressing, ref)[0]!, made)
+  }
+
+  const join = (user: string, organisation: string, project: string | null, role: string) =>
+    on.change(ACTOR, async (change) => {
+      const times = { created_at: now(), updated_at: now() }
+      await change.trx
+        .insertInto('memberships')
+        .values({ id: uuid(), organisation_id: organisation, user_id: user, project_ref: project, role, ...times })
+        .execute()
+      await change.event({ name: 'member.added', subject: user, organisation_id: organisation })
+    })
+
+  async function addMember(email: string, roles: readonly { organisation: string; project?: string; role: string }[]) {
+    const passwordHash = null
+    const user = await on.change(ACTOR, (change) => realm.createUser(change, { email, passwordHash }))
+    for (const { organisation, project, role } of roles) await join(user.id, organisation, project ?? null, role)
+    const session = await on.change(ACTOR, (change) => realm.openSession(change, user, { ip: null, userAgent: null, requestId: null }))
+    return { id: user.id, token: session.access_token }
+  }
+
+  return { addOrganisation, addProject, addMember, join }
+}
+
 export type Node = Awaited<ReturnType<typeof startGateway>>
 
 /** A real server with the gateway, on metadata of its own. */
@@ -119,94 +204,10 @@ export async function startGateway(
   addRoutes(http)
   await http.listen({ host: '127.0.0.1', port: 0 })
   port = (http.server.address() as AddressInfo).port
-
-  const ask = (path: string, { method = 'GET', headers = {}, body }: Ask = {}): Promise<Answer> =>
-    new Promise((resolve, reject) => {
-      const sent = httpRequest({ host: '127.0.0.1', port, path, method, headers, agent: false }, (answer) => {
-        const parts: Buffer[] = []
-        answer.on('data', (part: Buffer) => parts.push(part))
-        answer.on('end', () => {
-          const text = Buffer.concat(parts).toString()
-          const isJson = answer.headers['content-type']?.includes('json')
-          resolve({ status: answer.statusCode ?? 0, headers: answer.headers, text, body: isJson ? JSON.parse(text) : {} })
-        })
-      })
-      sent.on('error', reject)
-      sent.end(body)
-    })
-
-  async function addOrganisation(name: string): Promise<string> {
-    const id = uuid()
-    await db
-      .insertInto('organisations')
-      .values({ id, name, title: name, quotas: '{}', created_at: now(), updated_at: now(), deleted_at: null })
-      .execute()
-    return id
-  }
-
-  async function addProject(organisation: string): Promise<TestProject> {
-    const ref = projectRef()
-    const row = { ref, organisation_id: organisation, name: `p-${ref}`, region: 'local', labels: '{}', state: 'active', version: 1 }
-    const made = await on.change(ACTOR, async (change) => {
-      await change.trx
-        .insertInto('projects')
-        .values({ ...row, created_at: now(), updated_at: now(), deleted_at: null, purge_at: null })
-        .execute()
-      await change.event({ name: 'project.created', project_ref: ref })
-      return createProjectKeys(change, vault, ref, now(), null)
-    })
-    const keys = await readRealmKeys(db, vault, ref, now())
-    const user = currentKey(keys, 'user')
-    const legacy = currentKey(keys, 'legacy')
-    const issuer = issuersOf(addressing, ref)[0]!
-    const seconds = () => Math.floor(now() / 1000)
-    const claims = () => ({
-      iss: issuer,
-      aud: 'authenticated',
-      sub: 'user-1',
-      role: 'authenticated',
-      session_id: 's-1',
-      exp: seconds() + 3600,
-    })
-    return {
-      ref,
-      issuer,
-      keys: Object.fromEntries(made.map((key) => [key.kind, key])) as unknown as TestProject['keys'],
-      user: (extra = {}) => signToken({ ...claims(), ...extra }, { alg: 'ES256', key: user.key, kid: user.kid }),
-      shared: (own) => signToken(own, { alg: 'HS256', key: legacy.key }),
-      jwtSecret: legacy.secret!,
-      publicPem: user.publicKey!.export({ type: 'spki', format: 'pem' }) as string,
-      userKid: user.kid,
-    }
-  }
-
-  async function addMember(email: string, roles: readonly { organisation: string; project?: string; role: string }[]) {
-    const passwordHash = null
-    const user = await on.change(ACTOR, (change) => realm.createUser(change, { email, passwordHash }))
-    for (const { organisation, project, role } of roles) await join(user.id, organisation, project ?? null, role)
-    const session = await on.change(ACTOR, (change) => realm.openSession(change, user, { ip: null, userAgent: null, requestId: null }))
-    return { id: user.id, token: session.access_token }
-  }
-
-  const join = (user: string, organisation: string, project: string | null, role: string) =>
-    on.change(ACTOR, async (change) => {
-      await change.trx
-        .insertInto('memberships')
-        .values({
-          id: uuid(),
-          organisation_id: organisation,
-          user_id: user,
-          project_ref: project,
-          role,
-          created_at: now(),
-          updated_at: now(),
-        })
-        .execute()
-      await change.event({ name: 'member.added', subject: user, organisation_id: organisation })
-    })
-
   return {
-    ...{ on, db, vault, realm, gateway, http, metrics, ask, addOrganisation, addProject, addMember, join, addressing },
+    ...{ on, db, vault, realm, gateway, http, metrics, addressing },
+    ...populate(on, realm, addressing),
+    ask: asker(() => port),
     get port() {
       return port
     },

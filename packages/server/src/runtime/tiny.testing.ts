@@ -28,59 +28,66 @@ interface Running {
   asked: boolean
 }
 
-export function tinyDriver(): TinyDriver {
-  const root = mkdtempSync(join(tmpdir(), 'sovra-tiny-'))
-  const running = new Map<ServiceId, Running>()
-  const crashed = new Set<string>()
-  const starts: ServiceId[] = []
-  const listeners: Parameters<Driver['onExit']>[0][] = []
-  let serial = 0
-  const path = (volume: string) => join(root, volume)
+/** Its processes: one a service, in the directory of a volume. */
+class Processes {
+  readonly starts: ServiceId[] = []
+  readonly running = new Map<ServiceId, Running>()
+  readonly crashed = new Set<string>()
+  readonly listeners: Parameters<Driver['onExit']>[0][] = []
+  #serial = 0
 
-  async function stop(id: ServiceId): Promise<void> {
-    const one = running.get(id)
+  async start(workload: Workload, dir: string): Promise<Endpoint> {
+    const { id, volume } = workload
+    const order = JSON.stringify(workload)
+    const former = this.running.get(id)
+    if (former?.order === order) return former.at
+    if (former) await this.stop(id)
+    mkdirSync(dir, { recursive: true })
+    for (const [name, text] of Object.entries(workload.files)) writeFileSync(join(dir, name), text)
+    const child = spawn('setpriv', ['--pdeathsig=KILL', '--', ...workload.command], { stdio: 'ignore', cwd: dir })
+    const at = { service: id, host: dir, port: 1, pid: child.pid ?? 0, run: `run-${++this.#serial}` }
+    const exited = Promise.withResolvers<void>()
+    const one: Running = { child, at, order, exited: exited.promise, asked: false }
+    this.running.set(id, one)
+    this.crashed.delete(volume)
+    this.starts.push(id)
+    child.once('exit', (_code, signal) => {
+      this.running.delete(id)
+      exited.resolve()
+      if (one.asked) return
+      this.crashed.add(volume)
+      for (const listener of this.listeners) listener(id, `ended by ${signal}`, at.run)
+    })
+    return at
+  }
+
+  async stop(id: ServiceId): Promise<void> {
+    const one = this.running.get(id)
     if (!one) return
     one.asked = true
     one.child.kill('SIGTERM')
     await one.exited
   }
+}
 
-  async function apply(workload: Workload): Promise<Endpoint> {
-    const { id, volume } = workload
-    const order = JSON.stringify(workload)
-    const former = running.get(id)
-    if (former?.order === order) return former.at
-    if (former) await stop(id)
-    mkdirSync(path(volume), { recursive: true })
-    for (const [name, text] of Object.entries(workload.files)) writeFileSync(join(path(volume), name), text)
-    const child = spawn('setpriv', ['--pdeathsig=KILL', '--', ...workload.command], { stdio: 'ignore', cwd: path(volume) })
-    const at = { service: id, host: path(volume), port: 1, pid: child.pid ?? 0, run: `run-${++serial}` }
-    const exited = Promise.withResolvers<void>()
-    const one: Running = { child, at, order, exited: exited.promise, asked: false }
-    running.set(id, one)
-    crashed.delete(volume)
-    starts.push(id)
-    child.once('exit', (_code, signal) => {
-      running.delete(id)
-      exited.resolve()
-      if (one.asked) return
-      crashed.add(volume)
-      for (const listener of listeners) listener(id, `ended by ${signal}`, at.run)
-    })
-    return at
-  }
+const bytesOf = (dir: string): number => readdirSync(dir).reduce((sum, name) => sum + statSync(join(dir, name)).size, 0)
 
+export function tinyDriver(): TinyDriver {
+  const root = mkdtempSync(join(tmpdir(), 'sovra-tiny-'))
+  const processes = new Processes()
+  const { running, crashed } = processes
+  const path = (volume: string) => join(root, volume)
   return {
     name: 'tiny',
     options: Type.Object({}),
     isolation: 'same-user',
-    starts,
+    starts: processes.starts,
     path,
     running: () => running.size,
-    apply,
-    sleep: stop,
+    apply: (workload) => processes.start(workload, path(workload.volume)),
+    sleep: (id) => processes.stop(id),
     async remove(id, volume) {
-      await stop(id)
+      await processes.stop(id)
       crashed.delete(volume)
       rmSync(path(volume), { recursive: true, force: true })
     },
@@ -93,17 +100,16 @@ export function tinyDriver(): TinyDriver {
     async inspect(id, volume, options) {
       if (!existsSync(path(volume))) return { state: 'absent' }
       const pid = running.get(id)?.at.pid
-      const bytes = () => readdirSync(path(volume)).reduce((sum, name) => sum + statSync(join(path(volume), name)).size, 0)
       return {
         state: pid !== undefined ? 'awake' : crashed.has(volume) ? 'crashed' : 'asleep',
         ...(pid === undefined ? {} : { pid }),
-        ...(options?.disk ? { disk: bytes() } : {}),
+        ...(options?.disk ? { disk: bytesOf(path(volume)) } : {}),
         ...(options?.memory ? { memory: pid === undefined ? 0 : 1 << 20 } : {}),
       }
     },
-    onExit: (listener) => void listeners.push(listener),
+    onExit: (listener) => void processes.listeners.push(listener),
     async close() {
-      await Promise.all([...running.keys()].map(stop))
+      await Promise.all([...running.keys()].map((id) => processes.stop(id)))
       rmSync(root, { recursive: true, force: true })
     },
   }
