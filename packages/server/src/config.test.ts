@@ -210,6 +210,8 @@ describe('refusals name the place and the remedy', () => {
     ['too large a number', 'api:\n  port: 70000\n', /api\.port must be a whole number from 0 to 65535 \(not 70000\)/, /./],
     ['a fraction', 'api:\n  port: 80.5\n', /api\.port must be a whole number/, /./],
     ['no unit', 'jwt:\n  expiration: 24\n', /^config\.yaml:2:15: jwt\.expiration must be a duration \(not 24\)/, /unit: 30s, 5m/],
+    ['a session of no time', 'jwt:\n  expiration: 0s\n', /jwt\.expiration must be 1m at least \(not "0s"\)/, /./],
+    ['too little memory', 'limits:\n  project:\n    memory: 8MiB\n', /limits\.project\.memory must be 32MiB at least/, /./],
     ['a wrong unit', 'limits:\n  headers: 64KB\n', /limits\.headers must be a size/, /512KiB/],
     ['off where it cannot be', 'jwt:\n  expiration: off\n', /jwt\.expiration must be a duration \(not "off"\)/, /./],
     ['yes for true', 'api:\n  path_form: yes\n', /api\.path_form must be true, false, auto \(not "yes"\)/, /true or false/],

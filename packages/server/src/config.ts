@@ -112,7 +112,7 @@ const limits = section('Limits. They belong to a node, or to one project where t
     startup: duration('10s', 'Until a client has sent its start-up packet and signed in, without the wake.'),
   }),
   project: section('Defaults of each project; a service may say otherwise in its spec.', {
-    memory: bytesOrOff('512MiB', 'Memory of the whole cluster.'),
+    memory: bytesOrOff('512MiB', 'Memory of the whole cluster; 32MiB at least.', '32MiB'),
     disk: bytesOrOff('1GiB', 'Disk quota.'),
     temp_files: bytes('1GiB', 'Temporary files of one connection.'),
     connections: whole(30, 'Connections by the wire protocol.', { minimum: 2, maximum: 1000 }),
@@ -144,7 +144,7 @@ export const ConfigSchema = section('Configuration of a Sovrabase server.', {
       description:
         'Signs sessions of members. Changing it signs all members out and breaks no project. Without it, made once in <data>/keys/jwt.secret.',
     }),
-    expiration: duration('24h', 'How long a session of a member lasts.'),
+    expiration: duration('24h', 'How long a session of a member lasts; 1m at least.', '1m'),
   }),
   orchestrator,
   database,

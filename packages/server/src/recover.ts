@@ -10,6 +10,7 @@ import { makeQueue } from './base/jobs.ts'
 import { type Log, makeLog } from './base/log.ts'
 import { readSecretFile, secretFile } from './base/secret-files.ts'
 import { loadSecrets, rootKeyFile } from './base/secrets.ts'
+import { withShownPaths } from './base/start-error.ts'
 import type { Config, LoadedConfig } from './config.ts'
 import { type KeeperOptions, openSeat, type Seat } from './keeper.ts'
 import { type Actor, type Change, makeChanger } from './metadata/change.ts'
@@ -210,6 +211,8 @@ export async function recover({ config }: LoadedConfig, keeper: KeeperOptions, o
   const seat = await openSeat(keeper)
   try {
     return await recoverIn(config, seat, makeLog({ level: 'warn', pretty: false, destination: process.stderr }), options)
+  } catch (error) {
+    throw withShownPaths(error, seat)
   } finally {
     await seat.close()
   }

@@ -3,6 +3,7 @@ import { banner } from './banner.ts'
 import { type Log, makeLog, silentLog } from './base/log.ts'
 import { type LogFiles, openLogFiles } from './base/log-files.ts'
 import type { LogExport } from './base/log-otlp.ts'
+import { withShownPaths } from './base/start-error.ts'
 import { trimWhenIdle } from './base/trim.ts'
 import type { Config, LoadedConfig } from './config.ts'
 import { DEMO_USER } from './control/demo/demo.ts'
@@ -87,7 +88,7 @@ export async function serve({ config, warnings, path: configPath }: LoadedConfig
     node = await startNode({ config, configPath, seat, log, logs, version, demo: process.env.SOVRABASE_DEMO !== 'off' })
   } catch (error) {
     await seat.close()
-    throw error
+    throw withShownPaths(error, seat)
   }
   seat.announce(node.url)
   trimWhenIdle()

@@ -35,6 +35,9 @@ function readUnit(key: Key, value: unknown): Read {
   const parsed = typeof value !== 'string' ? undefined : isDuration ? parseDuration(value) : parseBytes(value)
   if (parsed === undefined)
     return wrong(key, value, wanted, `Write a number with its unit: ${example}${off === undefined ? '' : ', or off'}.`)
+  const least = key['x-least']
+  if (least !== undefined && parsed < ((isDuration ? parseDuration(least) : parseBytes(least)) ?? 0))
+    return wrong(key, value, `${least} at least`, 'Correct the value.')
   return { value: parsed }
 }
 

@@ -22,6 +22,8 @@ export interface Key {
   readonly 'x-unit'?: 'duration' | 'bytes'
   /** What the word `off` becomes. */
   readonly 'x-off'?: number
+  /** With its unit, as in the file. */
+  readonly 'x-least'?: string
   /** A relative path counts from the file's folder. */
   readonly 'x-path'?: boolean
   /** A path, or s3://bucket/prefix. */
@@ -61,9 +63,11 @@ export const whole = (value: number, description: string, range: { minimum?: num
 export const optionalChoice = <const T extends number>(values: readonly T[], description: string) =>
   key<T | null>({ type: ['integer', 'null'], enum: [...values, null], default: null, description })
 
+const leastOf = (least: string | undefined) => (least === undefined ? {} : { 'x-least': least })
+
 /** The value is in ms. */
-export const duration = (value: string, description: string) =>
-  key<number>({ type: 'string', pattern: DURATION_PATTERN, default: value, description, 'x-unit': 'duration' })
+export const duration = (value: string, description: string, least?: string) =>
+  key<number>({ type: 'string', pattern: DURATION_PATTERN, default: value, description, 'x-unit': 'duration', ...leastOf(least) })
 
 /** The value is in ms; `off` gives 0. */
 export const durationOrOff = (value: string, description: string) =>
@@ -81,8 +85,16 @@ export const bytes = (value: string, description: string) =>
   key<number>({ type: 'string', pattern: SIZE_PATTERN, default: value, description, 'x-unit': 'bytes' })
 
 /** The value is in bytes; `off` gives 0. */
-export const bytesOrOff = (value: string, description: string) =>
-  key<number>({ type: 'string', pattern: `${SIZE_PATTERN}|^off$`, default: value, description, 'x-unit': 'bytes', 'x-off': 0 })
+export const bytesOrOff = (value: string, description: string, least?: string) =>
+  key<number>({
+    type: 'string',
+    pattern: `${SIZE_PATTERN}|^off$`,
+    default: value,
+    description,
+    'x-unit': 'bytes',
+    'x-off': 0,
+    ...leastOf(least),
+  })
 
 export const choice = <const T extends string>(values: readonly T[], value: NoInfer<T>, description: string) =>
   key<T>({ type: 'string', enum: [...values], default: value, description })

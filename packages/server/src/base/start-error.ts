@@ -1,4 +1,4 @@
-import { fail } from './errors.ts'
+import { fail, SovraError } from './errors.ts'
 
 const FULL = new Set(['ENOSPC', 'EDQUOT'])
 const SQLITE_FULL = 13
@@ -12,4 +12,19 @@ export function startError(error: unknown, dir: string): unknown {
     found = found.cause
   }
   return error
+}
+
+interface Known {
+  readonly dataDir: string
+  readonly shownDataDir: string
+}
+
+/** Under a keeper the server may know the data directory by another path than people do: an error that names files names theirs. */
+export function withShownPaths(error: unknown, { dataDir, shownDataDir }: Known): unknown {
+  if (!(error instanceof SovraError) || dataDir === shownDataDir) return error
+  const params = Object.entries(error.params).map(([name, value]) => [
+    name,
+    typeof value === 'string' ? value.replaceAll(dataDir, shownDataDir) : value,
+  ])
+  return fail(error.code, Object.fromEntries(params), { cause: error, details: error.details })
 }
