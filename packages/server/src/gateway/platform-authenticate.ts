@@ -140,7 +140,8 @@ export function makePlatformAuthenticator(options: PlatformAuthenticating): Plat
     credential,
     async authenticate(request) {
       const bearer = bearerOf(request.headers.authorization)
-      if (bearer !== undefined) return credential(bearer, request.socket.remoteAddress)
+      // A proxy on this machine is a loopback peer too: whom it speaks for must be as near.
+      if (bearer !== undefined) return credential(bearer, isLoopbackPeer(request.socket.remoteAddress) ? request.ip : undefined)
       const cookie = sessionCookie(request.headers.cookie)
       if (cookie === undefined) return null
       checkOrigin(request)

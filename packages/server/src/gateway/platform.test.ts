@@ -116,6 +116,19 @@ describe('the control API', () => {
     assert.notEqual(headers['x-request-id'], 'forged-request-id')
   })
 
+  test('the local token is for this machine, not for whom a proxy on it speaks', async () => {
+    const proxied = await startGateway({ trustedProxies: ['127.0.0.1'] })
+    try {
+      const from = (forwarded: Record<string, string>) => proxied.ask('/v1/me', { headers: { ...bearer(LOCAL_TOKEN), ...forwarded } })
+      assert.equal((await from({})).status, 200)
+      assert.equal((await from({ 'x-forwarded-for': '127.0.0.1' })).status, 200)
+      for (const caller of ['203.0.113.7', '127.0.0.1, 203.0.113.7'])
+        assert.equal((await from({ 'x-forwarded-for': caller })).status, 401, caller)
+    } finally {
+      await proxied.close()
+    }
+  })
+
   const bare = ({ text, body, headers, status }: Answer) => {
     const { date: _date, 'x-request-id': _x, 'sb-request-id': _sb, ...rest } = headers
     return JSON.stringify([status, text.replaceAll(String(body.request_id), '*'), rest])
