@@ -64,16 +64,21 @@ function decode(part: string): Buffer {
   return bytes
 }
 
-function parseObject(bytes: Buffer): Record<string, unknown> {
+function parseObject(bytes: Buffer, reason = 'it is malformed'): Record<string, unknown> {
   let value: unknown
   try {
     value = JSON.parse(bytes.toString('utf8'))
   } catch {
-    throw refuse('it is malformed')
+    throw refuse(reason)
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refuse('it is malformed')
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refuse(reason)
   return value as Record<string, unknown>
 }
+
+const claimsOf = (bytes: Buffer) => parseObject(bytes, 'its claims are no object')
+
+/** Of RFC 7518, and no key of ours is for them. */
+const OTHER_ALGS: ReadonlySet<unknown> = new Set(['HS384', 'HS512', 'RS384', 'RS512', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512'])
 
 const DIGEST: Record<Exclude<Alg, 'HS256'>, 'sha256' | null> = { ES256: 'sha256', RS256: 'sha256', EdDSA: null }
 
@@ -163,17 +168,18 @@ export function verifyToken(token: string, set: VerificationSet, now: number): V
   if (token === '') throw refuse('it is empty')
   const [head, body, given, ...more] = token.split('.')
   if (given === undefined || more.length > 0) throw refuse(`it has ${token.split('.').length} parts, not 3`)
-  if (!head || !body || !given) throw refuse('it is malformed')
-  const header = parseObject(decode(head))
-  const { alg, kid, crit } = header
-  if (!isAlg(alg)) throw refuse('its algorithm is not accepted')
+  if (!head) throw refuse('it is malformed')
+  const { alg, kid, crit } = parseObject(decode(head))
+  if (alg === 'none') throw refuse('it is unsecured: its algorithm is none')
+  if (!body || !given) throw refuse('it is malformed')
+  if (!isAlg(alg)) throw refuse(OTHER_ALGS.has(alg) ? 'no key of this project is for its algorithm' : 'its algorithm is unknown')
   if (crit !== undefined || (kid !== undefined && typeof kid !== 'string')) throw refuse('its header is not accepted')
   const signed = decode(given)
   const input = `${head}.${body}`
   const keys = candidates(set, alg, kid)
   const key = keys.find((each) => (each.expiresAt === null || each.expiresAt > now) && matches(each, input, signed))
-  if (!key) throw refuse('its signature is not of a key of this project')
-  const claims = parseObject(decode(body))
+  if (!key) throw refuse(keys.length === 0 ? 'no key of this project is for it' : 'its signature is not of a key of this project')
+  const claims = claimsOf(decode(body))
   const end = checkClaims(claims, key, set, now)
   const keyEnd = key.expiresAt
   const expiresAt = end === null ? keyEnd : keyEnd === null ? end : Math.min(end, keyEnd)

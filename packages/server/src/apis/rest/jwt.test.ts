@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createSecretKey } from 'node:crypto'
+import { createHmac, createSecretKey } from 'node:crypto'
 import { describe, it } from 'node:test'
 import { fail, SovraError } from '../../base/errors.ts'
 import { signToken, type VerificationSet, verifyToken } from '../../realms/tokens.ts'
@@ -16,14 +16,34 @@ const set: VerificationSet = {
 }
 const sign = (claims: Record<string, unknown>, by = key) => signToken(claims, { alg: 'HS256', key: by })
 
+const encoded = (text: string) => Buffer.from(text).toString('base64url')
+function signed(head: string, body: string): string {
+  const input = `${encoded(head)}.${encoded(body)}`
+  return `${input}.${createHmac('sha256', key).update(input).digest('base64url')}`
+}
+const UNSECURED = ['Wrong or unsupported encoding algorithm', "JWT is unsecured but expected 'alg' was not 'none'"] as const
+
 /** Token, code, message, details: as PostgREST's documentation has them. */
 const ROWS: readonly (readonly [string, string, string, string, (string | null)?])[] = [
   ['empty', '', 'PGRST301', 'Empty JWT is sent in Authorization header'],
   ['two parts', 'a.b', 'PGRST301', 'Expected 3 parts in JWT; got 2'],
   ['five parts', 'a.b.c.d.e', 'PGRST301', 'Expected 3 parts in JWT; got 5'],
-  ['junk', 'a.b.c', 'PGRST301', "JWT couldn't be decoded"],
+  ['junk', 'a.b.c', 'PGRST301', 'JWT cryptographic operation failed'],
+  ['no signature', `${encoded('{"alg":"HS256"}')}.e30.`, 'PGRST301', 'JWT cryptographic operation failed'],
+  ['an algorithm of nobody', `${encoded('{"alg":"nOnE"}')}.e30.AA`, 'PGRST301', 'JWT cryptographic operation failed'],
+  ...['RS256', 'HS512'].map(
+    (alg) =>
+      [
+        alg,
+        `${encoded(`{"alg":"${alg}"}`)}.e30.AA`,
+        'PGRST301',
+        'No suitable key or wrong key type',
+        'No suitable key was found to decode the JWT',
+      ] as const,
+  ),
+  ['no claims', signed('{"alg":"HS256"}', '"text"'), 'PGRST303', 'Parsing claims failed'],
   ['another key', sign({}, other), 'PGRST301', 'No suitable key or wrong key type', 'None of the keys was able to decode the JWT'],
-  ['no algorithm', `${Buffer.from('{"alg":"none"}').toString('base64url')}.e30.AA`, 'PGRST301', 'Wrong or unsupported encoding algorithm'],
+  ...['AA', ''].map((signature) => ['unsecured', `${encoded('{"alg":"none"}')}.e30.${signature}`, 'PGRST301', ...UNSECURED] as const),
   ['expired', sign({ exp: NOW - 31 }), 'PGRST303', 'JWT expired'],
   ['not yet', sign({ nbf: NOW + 31 }), 'PGRST303', 'JWT not yet valid'],
   ['of the future', sign({ iat: NOW + 31 }), 'PGRST303', 'JWT issued at future'],

@@ -8,14 +8,17 @@ const REASONS: readonly (readonly [RegExp, string, string, string?])[] = [
   [/it is empty/, 'PGRST301', 'Empty JWT is sent in Authorization header'],
   [/it has (\d+) parts/, 'PGRST301', 'Expected 3 parts in JWT; got $1'],
   [/its signature/, 'PGRST301', 'No suitable key or wrong key type', 'None of the keys was able to decode the JWT'],
-  [/its algorithm/, 'PGRST301', 'Wrong or unsupported encoding algorithm'],
+  [/no key of this project/, 'PGRST301', 'No suitable key or wrong key type', 'No suitable key was found to decode the JWT'],
+  [/it is unsecured/, 'PGRST301', 'Wrong or unsupported encoding algorithm', "JWT is unsecured but expected 'alg' was not 'none'"],
+  [/malformed|its algorithm/, 'PGRST301', 'JWT cryptographic operation failed'],
+  [/its claims/, 'PGRST303', 'Parsing claims failed'],
   [/not valid yet/, 'PGRST303', 'JWT not yet valid'],
   [/in the future/, 'PGRST303', 'JWT issued at future'],
   [/its audience/, 'PGRST303', 'JWT not in audience'],
   [/its (exp|nbf|iat) is not a time/, 'PGRST303', "The JWT '$1' claim must be a number"],
   [/its aud is neither/, 'PGRST303', "The JWT 'aud' claim must be a string or an array of strings"],
   [/its (?:issuer|role)|no end/, 'PGRST303', ''],
-  [/malformed|header/, 'PGRST301', "JWT couldn't be decoded"],
+  [/header/, 'PGRST301', "JWT couldn't be decoded"],
 ]
 
 function said(error: SovraError): Said | null {

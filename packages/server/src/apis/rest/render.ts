@@ -4,7 +4,9 @@ import { renderError } from './errors.ts'
 import { grantHint } from './hints.ts'
 import type { RestOptions } from './options.ts'
 import { narrowOrigins } from './origins.ts'
-import { header } from './prepare.ts'
+import { contentLocation } from './parse/canonical.ts'
+import type { Plan } from './plan/types.ts'
+import { header, queryOf } from './prepare.ts'
 import { spaceOf } from './space.ts'
 import { repeatTraceHeader } from './trace-header.ts'
 
@@ -14,6 +16,13 @@ const METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'POST', 'PATCH', 'PUT', 'DELE
 function settingsOf(options: RestOptions, request: FastifyRequest) {
   const catalogue = request.trace?.catalogue ?? options.known(request)
   return catalogue && spaceOf(catalogue, options.settings(request)).settings
+}
+
+function readHeaders({ action, name, applied }: Plan, request: FastifyRequest): Record<string, string> {
+  return {
+    ...(action === 'read' ? { 'content-location': contentLocation(name, queryOf(request.url)) } : {}),
+    ...(applied === '' ? {} : { 'preference-applied': applied }),
+  }
 }
 
 export function render(options: RestOptions, error: SovraError, request: FastifyRequest, reply: FastifyReply): unknown {
@@ -31,8 +40,10 @@ export function render(options: RestOptions, error: SovraError, request: Fastify
   const rendered = renderError(error, caller, (fields) =>
     trace?.catalogue ? grantHint(fields, role, trace.plan, trace.catalogue, trace.schema) : null,
   )
+  // A read beyond its last row is answered as a read, with an error for a body.
+  if ('content-range' in rendered.headers && trace?.plan) reply.headers(readHeaders(trace.plan, request))
   // RFC 9209, as the dialect's clients read it. A raised code may hold anything: only a plain one is named.
-  if (/^\w{1,64}$/.test(rendered.body.code)) reply.header('proxy-status', `PostgREST; error=${rendered.body.code}`)
+  else if (/^\w{1,64}$/.test(rendered.body.code)) reply.header('proxy-status', `PostgREST; error=${rendered.body.code}`)
   if (rendered.statusText !== undefined) reply.raw.statusMessage = rendered.statusText
   const settings = settingsOf(options, request)
   if (settings) {

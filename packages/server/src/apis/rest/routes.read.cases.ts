@@ -92,7 +92,12 @@ export const READS: readonly Case[] = [
       details: 'An offset of 6 was requested, but there are only 5 rows.',
       message: 'Requested range not satisfiable',
     },
-    answers: { 'content-range': '*/5' },
+    answers: {
+      'content-range': '*/5',
+      'proxy-status': undefined,
+      'preference-applied': 'count=exact',
+      'content-location': '/projects?offset=6',
+    },
   },
   { request: 'GET /projects', headers: { range: '5-2' }, status: 416, error: { code: 'PGRST103' } },
   // no row can be in both
