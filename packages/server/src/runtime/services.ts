@@ -1,4 +1,4 @@
-import type { Kysely, Selectable, Transaction } from 'kysely'
+import type { Insertable, Kysely, Selectable, Transaction } from 'kysely'
 import type { Vault } from '../base/crypto.ts'
 import { randomToken, uuid } from '../base/ids.ts'
 import type { Services, Tables } from '../metadata/tables.ts'
@@ -108,6 +108,12 @@ function toService(row: Row, secrets: Record<string, string>): Service {
 
 const context = (id: string, name: string) => `service_secrets/${id}/${name}`
 
+/** What a new service and a restored one do not have alike. */
+type OwnRow = Pick<
+  Insertable<Tables['services']>,
+  'id' | 'volume' | 'engine' | 'status' | 'source' | 'observed_version' | 'engine_version' | 'system_version'
+>
+
 /** Reads and writes of `services` and `service_secrets`: their one writer. */
 export class ServiceStore {
   readonly #vault: Vault
@@ -148,30 +154,9 @@ export class ServiceStore {
   /** Writes a new service, status `pending`, with fresh secrets; answers its id. */
   async insert(trx: Transaction<Tables>, service: NewService, now = Date.now()): Promise<string> {
     const id = uuid()
-    await trx
-      .insertInto('services')
-      .values({
-        id,
-        project_ref: service.project,
-        name: service.name,
-        volume: id.replaceAll('-', ''),
-        engine: service.engine.name,
-        driver: service.driver,
-        region: service.region,
-        node: service.node,
-        spec: JSON.stringify(service.spec),
-        spec_version: 1,
-        wanted: 'active',
-        status: 'pending',
-        status_detail: '{}',
-        observed_version: 0,
-        source: service.source ? JSON.stringify(service.source) : null,
-        engine_version: null,
-        system_version: null,
-        created_at: now,
-        updated_at: now,
-      })
-      .execute()
+    const source = service.source ? JSON.stringify(service.source) : null
+    const row = { id, volume: id.replaceAll('-', ''), engine: service.engine.name, status: 'pending', source } as const
+    await this.#insertRow(trx, service, { ...row, observed_version: 0, engine_version: null, system_version: null }, now)
     for (const name of service.engine.secrets) await this.setSecret(trx, id, name, randomToken(SECRET_BYTES), now)
     return id
   }
@@ -179,32 +164,21 @@ export class ServiceStore {
   /** One whose volume is there already, with the secrets that it knows; it sleeps. Answers its id. */
   async insertRestored(trx: Transaction<Tables>, service: RestoredService, now = Date.now()): Promise<string> {
     const id = uuid()
-    await trx
-      .insertInto('services')
-      .values({
-        id,
-        project_ref: service.project,
-        name: service.name,
-        volume: service.volume,
-        engine: service.engine,
-        driver: service.driver,
-        region: service.region,
-        node: service.node,
-        spec: JSON.stringify(service.spec),
-        spec_version: 1,
-        wanted: 'active',
-        status: 'asleep',
-        status_detail: '{}',
-        observed_version: 1,
-        source: null,
-        engine_version: service.engineVersion,
-        system_version: service.systemVersion,
-        created_at: now,
-        updated_at: now,
-      })
-      .execute()
+    const { volume, engine, engineVersion, systemVersion } = service
+    const row = { id, volume, engine, status: 'asleep', source: null, observed_version: 1 } as const
+    await this.#insertRow(trx, service, { ...row, engine_version: engineVersion, system_version: systemVersion }, now)
     for (const [name, secret] of Object.entries(service.secrets)) await this.setSecret(trx, id, name, secret, now)
     return id
+  }
+
+  /** In its first version, and wanted active. */
+  async #insertRow(trx: Transaction<Tables>, service: NewService | RestoredService, own: OwnRow, now: number): Promise<void> {
+    const { project: project_ref, name, driver, region, node } = service
+    const wanted = { spec: JSON.stringify(service.spec), spec_version: 1, wanted: 'active', status_detail: '{}' } as const
+    await trx
+      .insertInto('services')
+      .values({ project_ref, name, driver, region, node, ...wanted, ...own, created_at: now, updated_at: now })
+      .execute()
   }
 
   async setSecret(trx: Transaction<Tables>, id: string, name: string, secret: string, now = Date.now()): Promise<void> {
