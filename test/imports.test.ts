@@ -27,7 +27,7 @@ function sources(folder: string): string[] {
 function importsOf(file: string): Import[] {
   const text = readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\//g, '')
   const found: Import[] = []
-  const pattern = /(?:^|\n)\s*(?:import|export)\s+(type\s+)?(?:[^'";]*?\sfrom\s+)?['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]\s*\)/g
+  const pattern = /(?:^|\n)\s*(?:import|export)\s+(type\s+)?(?:[^'";=(]*?\sfrom\s+)?['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]\s*\)/g
   for (const match of text.matchAll(pattern)) {
     const target = match[2] ?? match[3] ?? ''
     const [type, dynamic] = [match[1] !== undefined, match[3] !== undefined]
@@ -134,7 +134,7 @@ test('the command line starts without the library of schemas and without HTTP se
   const heavy: string[] = []
   for (const file of start) {
     const text = readFileSync(join(root, file), 'utf8')
-    for (const [, name] of text.matchAll(/^(?:import|export) (?!type )(?:[^'";]*? from )?'([^']+)'/gm))
+    for (const [, name] of text.matchAll(/^(?:import|export) (?!type )(?:[^'";=(]*? from )?'([^']+)'/gm))
       if (/^(typebox|node:https?)(\/|$)/.test(name ?? '')) heavy.push(`${file} → ${name}`)
     // The commands are loaded one by one, each by its name.
     for (const { to, type, dynamic } of importsOf(file)) if (!type && (!dynamic || /\/main\.ts$/.test(file))) start.add(to)

@@ -36,6 +36,7 @@ async function dataDir(): Promise<string> {
 /** Where the data of this machine's server lies, or would lie. */
 export const configuredDataDir = dataDir
 
+export type { Recovered } from '@sovrabase/server/recover'
 export type { Archive } from '@sovrabase/server/restore'
 /** Reads backups and puts them back. */
 export const backups = () => import('@sovrabase/server/restore')

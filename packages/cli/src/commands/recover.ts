@@ -1,18 +1,9 @@
 import { spawn } from 'node:child_process'
-import { serverCommand } from '../api/local.ts'
+import { type Recovered, serverCommand } from '../api/local.ts'
 import { command } from '../program/command.ts'
 import { stop } from '../terminal/errors.ts'
 import { count } from '../terminal/output.ts'
 import { confirm } from '../terminal/prompt.ts'
-
-interface Recovered {
-  readonly key_id: string
-  readonly projects: readonly { readonly ref: string; readonly name: string; readonly state: string }[]
-  readonly settings: readonly { readonly scope: string; readonly section: string; readonly secrets: readonly string[] }[]
-  readonly failed: readonly string[]
-  readonly snapshot: string
-  readonly former: string | null
-}
 
 interface Options {
   readonly withoutRootKey?: boolean

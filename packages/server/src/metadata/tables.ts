@@ -4,6 +4,8 @@
  * are in migrations/ only: nobody reads or writes them.
  */
 import type { Generated } from 'kysely'
+import type { EventsTable } from '../base/events.ts'
+import type { JobRow } from '../base/job-table.ts'
 
 type Millis = number
 type Json = string
@@ -180,41 +182,6 @@ export interface AccessTokens {
   expires_at: Millis | null
   last_used_at: Millis | null
   revoked_at: Millis | null
-}
-
-/** Append-only: audit log, bus and webhooks read the same rows. Writer: base/events.ts */
-export interface Events {
-  seq: Generated<number>
-  id: string
-  name: string
-  actor: string
-  actor_kind: string
-  organisation_id: string | null
-  project_ref: string | null
-  subject: string | null
-  before: Json | null
-  after: Json | null
-  ip: string | null
-  request_id: string | null
-  created_at: Millis
-}
-
-/** Writer: base/jobs.ts. One unfinished job per (kind, key). state: queued | running | done | failed */
-export interface Jobs {
-  id: string
-  kind: string
-  key: string
-  payload: Json
-  state: string
-  attempts: number
-  max_attempts: number
-  due_at: Millis
-  leased_until: Millis | null
-  leased_by: string | null
-  wanted: number
-  last_error: string | null
-  created_at: Millis
-  finished_at: Millis | null
 }
 
 /** Answers kept for Idempotency-Key. Writer: control/idempotency.ts */
@@ -497,8 +464,8 @@ export interface Tables {
   settings: Settings
   denied_sessions: DeniedSessions
   access_tokens: AccessTokens
-  events: Events
-  jobs: Jobs
+  events: EventsTable
+  jobs: JobRow
   idempotent_answers: IdempotentAnswers
   nodes: Nodes
   project_due: ProjectDue
