@@ -8,6 +8,7 @@ import { isAlive } from '../base/alive.ts'
 import { fail } from '../base/errors.ts'
 import type { Driver, Endpoint, ServiceId, Workload } from './driver.ts'
 import type { Attachment, Engine } from './engine.ts'
+import { testService } from './service.testing.ts'
 import type { Service } from './services.ts'
 
 export const TinySpec = Type.Object({ greeting: Type.String({ default: 'hello' }) }, { additionalProperties: false })
@@ -171,24 +172,5 @@ export function tinyEngine(): TinyEngine {
   return engine
 }
 
-export const tinyService = (id: string, more: Partial<Service> = {}): Service => ({
-  id,
-  project: id,
-  name: 'db',
-  volume: `v-${id}`,
-  engine: 'tiny',
-  driver: 'tiny',
-  region: 'local',
-  node: 'n',
-  spec: {},
-  specVersion: 1,
-  observedVersion: 0,
-  wanted: 'active',
-  status: 'pending',
-  detail: {},
-  secrets: {},
-  source: null,
-  engineVersion: null,
-  systemVersion: null,
-  ...more,
-})
+export const tinyService = (id: string, more: Partial<Service> = {}): Service =>
+  testService(id, { engine: 'tiny', driver: 'tiny', ...more })

@@ -8,6 +8,7 @@ import { until } from '../../../../../../test/until.ts'
 import { silentLog } from '../../../base/log.ts'
 import type { Endpoint, Workload } from '../../driver.ts'
 import type { Copied } from '../../engine.ts'
+import { testService } from '../../service.testing.ts'
 import type { Service } from '../../services.ts'
 import type { Cluster } from './cluster.ts'
 import { prepareTree, TREE_RULES } from './extensions.ts'
@@ -176,26 +177,8 @@ export async function openWorkshop(): Promise<Workshop> {
 /** A row of `services` as the store would answer it. */
 function serviceRow(id: string, spec: Partial<PostgresSpec>, source: Service['source']): Service<Partial<PostgresSpec>> {
   const secret = (name: string) => Buffer.from(`${id} ${name} of the tests`).toString('base64url')
-  return {
-    id,
-    project: id,
-    name: 'db',
-    volume: id,
-    engine: 'postgres',
-    driver: 'test',
-    region: 'local',
-    node: 'n',
-    spec,
-    specVersion: 1,
-    observedVersion: 0,
-    wanted: 'active',
-    status: 'pending',
-    detail: {},
-    secrets: { sovrabase_admin: secret('admin'), sovrabase_gateway: secret('gateway'), postgres: secret('owner') },
-    source,
-    engineVersion: null,
-    systemVersion: null,
-  }
+  const secrets = { sovrabase_admin: secret('admin'), sovrabase_gateway: secret('gateway'), postgres: secret('owner') }
+  return testService(id, { volume: id, engine: 'postgres', driver: 'test', spec, secrets, source })
 }
 
 class OneService implements TestService {

@@ -1,31 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { Service } from '../../services.ts'
+import { testService } from '../../service.testing.ts'
 import { readMigrations } from './migrations.ts'
 import { NOLOGIN_ROLES, PGRST_SETTINGS, REFUSED_ON_THE_WIRE } from './names.ts'
 import { PostgresSpec, refusedSpec, SPEC_DEFAULTS } from './spec.ts'
 import { PG_HBA, postgresConf, postgresWorkload } from './workload.ts'
 
-const service = (spec: Partial<PostgresSpec> = {}): Service<Partial<PostgresSpec>> => ({
-  id: 'one',
-  project: 'p',
-  name: 'db',
-  volume: 'v',
-  engine: 'postgres',
-  driver: 'embedded',
-  region: 'r',
-  node: 'n',
-  spec,
-  specVersion: 1,
-  observedVersion: 0,
-  wanted: 'active',
-  status: 'pending',
-  detail: {},
-  secrets: {},
-  source: null,
-  engineVersion: null,
-  systemVersion: null,
-})
+const service = (spec: Partial<PostgresSpec> = {}) => testService('one', { volume: 'v', engine: 'postgres', driver: 'embedded', spec })
 
 describe('the workload of a cluster', () => {
   it('is pure data without a secret, with its own configuration at each start', () => {
