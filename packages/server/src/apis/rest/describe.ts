@@ -1,6 +1,7 @@
+import { LRUCache } from 'lru-cache'
 import { fail } from '../../base/errors.ts'
 import type { Catalogue } from '../../runtime/engines/postgres/catalogue/types.ts'
-import { openApi } from './openapi/document.ts'
+import { type DocumentOptions, openApi } from './openapi/document.ts'
 import { openApi31 } from './openapi/three.ts'
 import { contentType, negotiate } from './parse/media.ts'
 import { type Asked, header, schemaOf } from './prepare.ts'
@@ -15,18 +16,39 @@ export function describe(request: Asked, space: Space, catalogue: Catalogue, rol
   if (mode === 'disabled') throw fail('PGRST126')
   const schema = catalogue.schemas.get(name)
   if (!schema) throw fail('PGRST106', { schema: name, schemas: space.settings.schemas.join(', ') })
-  const document = openApi({
+  const options = {
     catalogue,
     schema,
     role: mode === 'follow-privileges' ? role : null,
     url: proxyUrl ?? url,
     proxied: proxyUrl !== null,
     security,
-  })
+  }
   const three = media.kind === 'openapi' && media.version === '3.1'
   return {
     status: 200,
     headers: { 'content-type': contentType(media), ...(profile === null ? {} : { 'content-profile': profile }) },
-    body: Buffer.from(JSON.stringify(three ? openApi31(document) : document)),
+    body: documentOf(space, options, three),
   }
+}
+
+/** Bytes of documents that are kept of one catalogue and its settings. */
+const KEPT = 16 * 1024 * 1024
+const kept = new WeakMap<Space, LRUCache<string, Buffer>>()
+
+/** Made once for each who may see the same: of a large schema it is dear. */
+function documentOf(space: Space, options: DocumentOptions, three: boolean): Buffer {
+  let documents = kept.get(space)
+  if (!documents) {
+    documents = new LRUCache({ maxSize: KEPT, sizeCalculation: (text) => text.length + 1_000 })
+    kept.set(space, documents)
+  }
+  const key = JSON.stringify([options.schema.name, options.role, options.url.href, three])
+  let body = documents.get(key)
+  if (!body) {
+    const document = openApi(options)
+    body = Buffer.from(JSON.stringify(three ? openApi31(document) : document))
+    documents.set(key, body)
+  }
+  return body
 }

@@ -16,7 +16,7 @@ import { contentLocation } from './parse/canonical.ts'
 import { type Call, findTable, header, identityOf, prepare, queryOf, schemaOf, type Verb } from './prepare.ts'
 import { render } from './render.ts'
 import { type Answer, answerOf } from './reply.ts'
-import { checkRoom, type Database, NO_ROW, type Row, runPlan, withFreshCatalogue } from './run.ts'
+import { checkRoom, type Database, NO_ROW, type Row, runPlan, wholeOf, withFreshCatalogue } from './run.ts'
 import { isUndone } from './settings.ts'
 import { type Space, spaceOf } from './space.ts'
 import { type Rows, streamRows } from './stream.ts'
@@ -199,7 +199,7 @@ const rowOfStream = ({ page, body }: Rows): Row => ({ ...NO_ROW, page, body: bod
 async function root(options: RestOptions, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const hold = await options.open(request)
   try {
-    const catalogue = hold.database.catalogue.current
+    const catalogue = wholeOf(hold.database.catalogue)
     const space = spaceFor(options, request, reply, catalogue)
     const { rootSpec } = space.settings
     if (rootSpec !== null) return await handle(options, request, reply, { method: 'GET', name: rootSpec, rpc: true })

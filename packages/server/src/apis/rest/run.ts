@@ -158,16 +158,22 @@ function mayBeStale(error: unknown): boolean {
   return fields !== null && staleStates.has(fields.sqlstate)
 }
 
+/** The catalogue, where it could be held. Throws statement_unsupported. */
+export function wholeOf({ current }: CatalogueHolder): Catalogue {
+  if (current.cut) throw fail('statement_unsupported', { reason: 'the schema of this project is too large for it' })
+  return current
+}
+
 /**
  * Tries `attempt` with the current catalogue. Before an error is answered that an old catalogue could have caused, it is read once more,
  * and where it changed the request is tried again: nothing was written by the first try.
  */
 export async function withFreshCatalogue<R>(holder: CatalogueHolder, attempt: (catalogue: Catalogue) => Promise<R>): Promise<R> {
-  const seen = holder.current
+  const seen = wholeOf(holder)
   try {
     return await attempt(seen)
   } catch (error) {
     if (!(error instanceof SovraError) || !mayBeStale(error) || !(await holder.fresh(seen))) throw error
   }
-  return attempt(holder.current)
+  return attempt(wholeOf(holder))
 }

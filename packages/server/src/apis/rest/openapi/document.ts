@@ -100,15 +100,38 @@ const SECURITY = {
   security: [{ JWT: [] }],
 }
 
+/** Columns of a table, and labels of their enums, which each of them says. */
+function shownOf({ columns }: Table, { enums }: Catalogue): number {
+  let size = columns.size
+  for (const column of columns.values()) if (column.enum !== null) size += enums.get(column.enum)?.length ?? 0
+  return size
+}
+
+/** Columns, and arguments, that are described: the document of a huge schema would be made for minutes, and nobody could read it. */
+const DESCRIBED = 10_000
+
+function within<T>(items: readonly T[], sizeOf: (item: T) => number): readonly T[] {
+  let size = 0
+  const end = items.findIndex((item) => {
+    size += 1 + sizeOf(item)
+    return size > DESCRIBED
+  })
+  return end < 0 ? items : items.slice(0, end)
+}
+
 /** The root document: OpenAPI 2.0 of what the role may use of one schema, as PostgREST's clients read it. Pure. */
 export function openApi({ catalogue, schema, role, url, proxied, security }: DocumentOptions): Json {
-  const tables = [...schema.tables.values()].filter((table) => [...'rawd'].some((letter) => mayUse(table, role, letter)))
+  const usable = [...schema.tables.values()].filter((table) => [...'rawd'].some((letter) => mayUse(table, role, letter)))
+  const tables = within(usable, (table) => shownOf(table, catalogue))
   const known = role !== null && ['anon', 'authenticated', 'service_role'].includes(role)
-  const routines = [...schema.functions.values()].flatMap((overloads) => {
+  const callable = [...schema.functions.values()].flatMap((overloads) => {
     const first = overloads.find(({ execute }) => !known || execute.includes(role))
     return first ? [first] : []
   })
-  const { summary = 'REST API', description = 'The data of this project, described from its database' } = summaryOf(schema.comment)
+  const routines = within(callable, ({ args }) => args.length)
+  const { summary = 'REST API', description: said = 'The data of this project, described from its database' } = summaryOf(schema.comment)
+  const left = usable.length - tables.length + callable.length - routines.length
+  const description = left === 0 ? said : `${said}\n\n${left} more tables, views and functions are not shown here.`
   return {
     swagger: '2.0',
     info: { title: summary, description, version: '14' },

@@ -67,6 +67,7 @@ const catalogue: Catalogue = {
   handlers: new Map(),
   geoJson: null,
   roleSettings: {},
+  cut: false,
   schemas: new Map([
     [
       'public',

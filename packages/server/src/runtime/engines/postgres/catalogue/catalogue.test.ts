@@ -3,7 +3,7 @@ import { after, before, describe, it } from 'node:test'
 import type pg from 'pg'
 import { until } from '../../../../../../../test/until.ts'
 import { startCluster, type TestCluster } from '../wire/cluster.testing.ts'
-import { type CatalogueHolder, holdCatalogue } from './holder.ts'
+import { type CatalogueHolder, holdCatalogue, restAfter } from './holder.ts'
 import { readCatalogue } from './read.ts'
 
 const SETUP = `
@@ -193,5 +193,13 @@ describe('catalogue', () => {
     const seen = holder.current
     assert.equal(await holder.fresh(seen), true)
     assert.equal(holder.current.schemas.get('big')!.tables.size, 300)
+  })
+
+  it('holds nothing of one that is too large, and rests after a large one', async () => {
+    const whole = await readCatalogue(admin)
+    const cut = await readCatalogue(admin, undefined, 1_000)
+    assert.deepEqual([whole.cut, cut.cut, cut.schemas.size, cut.version], [false, true, 0, whole.version])
+    assert.equal(await readCatalogue(admin, cut, 1_000), cut)
+    assert.deepEqual([restAfter(1 << 20), restAfter(8 << 20)], [0, 1_600])
   })
 })

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import type pg from 'pg'
 import { fail } from '../../../../base/errors.ts'
 import { readSeen, type Seen } from './read.ts'
@@ -10,6 +11,13 @@ export const RELOAD_CHANNEL = 'pgrst'
 
 /** ms after a wake with a known catalogue until it is read: the request that woke the cluster has the machine first. */
 const SETTLE_MS = 1_000
+
+/** Characters of a catalogue that are read without a rest after them, and ms of rest for each so many: its owner may change it without end. */
+const LIGHT = 1 << 20
+const REST_MS = 200
+
+/** ms until a catalogue of so much text is read again. */
+export const restAfter = (characters: number): number => (characters > LIGHT ? Math.ceil((characters / LIGHT) * REST_MS) : 0)
 
 /** The current catalogue of one run of a cluster. */
 export interface CatalogueHolder {
@@ -81,6 +89,7 @@ class Holder implements CatalogueHolder {
   /** Of what tells nobody, as it was before the last read. */
   #shared: string | undefined
   #closed = false
+  #rest: Promise<unknown> | undefined
   #settled: NodeJS.Timeout | undefined
   readonly #refresh = serial(() => this.#read())
   readonly #notified = () => {
@@ -138,6 +147,7 @@ class Holder implements CatalogueHolder {
 
   async #read(): Promise<void> {
     const { reader = (fn) => fn(this.#client), onText } = this.#options
+    await this.#rest
     // LISTEN comes before each read: a change after it is notified, and read again.
     const seen = await reader(async (from) => {
       await this.#listening
@@ -147,6 +157,8 @@ class Holder implements CatalogueHolder {
     })
     const next = seen.catalogue
     this.#xid = seen.xid
+    const rest = restAfter(seen.text?.length ?? 0)
+    this.#rest = rest === 0 ? undefined : pause(rest, null, { ref: false })
     if (seen.text !== null && !this.#closed) onText?.(next, seen.text)
     const changed = this.#current !== undefined && next !== this.#current && !this.#closed
     this.#current = next

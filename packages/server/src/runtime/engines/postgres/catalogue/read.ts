@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
 import type pg from 'pg'
 import {
   type Argument,
@@ -69,6 +70,7 @@ type RawRoutine = [
 ]
 interface Raw {
   version: number
+  cut?: boolean
   schemas: [name: string, usage: string[] | null, comment: string | null][] | null
   tables: RawTable[] | null
   views: RawView[] | null
@@ -87,15 +89,20 @@ type RawHandler = [schema: string, name: string, targetSchema: string, target: s
 const QUERY = readFileSync(new URL('./query.sql', import.meta.url), 'utf8')
 /** Of the query's own text: what another version of it answered is not read. */
 export const QUERY_MARK = createHash('sha256').update(QUERY).digest('base64url').slice(0, 16)
+/** Bytes of a catalogue's text, some 50,000 tables: the owner of a cluster alone says how large it is, and the server serves others too. */
+export const MAX_TEXT = 24 * 1024 * 1024
 /** With the digest of what the asker has: an unchanged catalogue costs one hash and no transfer. */
-const UNLESS = `select pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text as xid, pg_catalog.md5(c.catalogue) as digest, case when pg_catalog.md5(c.catalogue) is distinct from $1 then c.catalogue end as catalogue from (${QUERY}) c`
+const UNLESS = `select pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text as xid, pg_catalog.md5(c.catalogue) as digest,
+  case when pg_catalog.md5(c.catalogue) is not distinct from $1 then null
+    when pg_catalog.octet_length(c.catalogue) > $2::int then pg_catalog.json_build_object('version', pg_catalog.current_setting('server_version_num')::int, 'cut', true)::text
+    else c.catalogue end as catalogue from (${QUERY}) c`
 
 /**
  * Reads the catalogue in one query. `client` signs in as sovrabase_admin; its search_path is set to pg_catalog and stays so.
  * `known` was read on this client: returned itself where nothing changed.
  */
-export async function readCatalogue(client: pg.Client, known?: Catalogue): Promise<Catalogue> {
-  return (await readSeen(client, known)).catalogue
+export async function readCatalogue(client: pg.Client, known?: Catalogue, most = MAX_TEXT): Promise<Catalogue> {
+  return (await readSeen(client, known, most)).catalogue
 }
 
 export interface Seen {
@@ -107,30 +114,41 @@ export interface Seen {
 }
 
 /** The same, with what is kept of it on disk. */
-export async function readSeen(client: pg.Client, known?: Catalogue): Promise<Seen> {
+export async function readSeen(client: pg.Client, known?: Catalogue, most = MAX_TEXT): Promise<Seen> {
   if (known === undefined) await client.query(`select pg_catalog.set_config('search_path', 'pg_catalog', false)`)
   const result = await client.query<{ xid: string; digest: string; catalogue: string | null }>({
     text: UNLESS,
-    values: [known?.digest ?? null],
+    values: [known?.digest ?? null, most],
   })
   const { xid, digest, catalogue: text } = result.rows[0]!
   if (text === null && known !== undefined) return { catalogue: known, xid, text }
-  return { catalogue: buildCatalogue(digest, text!), xid, text }
+  return { catalogue: await buildCatalogue(digest, text!), xid, text }
+}
+
+/** ms of one turn of the event loop. */
+const TURN_MS = 8
+const LOOK_AT = 64
+
+/** `make` of each, in turns: what a large schema takes is nobody else's waiting. */
+async function inTurns<T, R>(items: readonly T[], make: (item: T) => R): Promise<R[]> {
+  const made: R[] = []
+  let since = performance.now()
+  for (const item of items) {
+    made.push(make(item))
+    if (made.length % LOOK_AT !== 0 || performance.now() - since < TURN_MS) continue
+    await setImmediate()
+    since = performance.now()
+  }
+  return made
 }
 
 /** Pure: the value of a text that query.sql returned. Equal texts and lists are shared, so that 10,000 columns stay small. */
-export function buildCatalogue(digest: string, text: string): Catalogue {
+export async function buildCatalogue(digest: string, text: string): Promise<Catalogue> {
   const raw = JSON.parse(text) as Raw
   const share = sharer()
   const keys = keysOf(raw)
-  const tables = group(
-    (raw.tables ?? []).map((table) => toTable(table, keys, share)),
-    (table) => table.schema,
-  )
-  const routines = group(
-    (raw.functions ?? []).map((routine) => toRoutine(routine, share)),
-    (routine) => routine.schema,
-  )
+  const tables = group(await inTurns(raw.tables ?? [], (table) => toTable(table, keys, share)), (table) => table.schema)
+  const routines = group(await inTurns(raw.functions ?? [], (routine) => toRoutine(routine, share)), (routine) => routine.schema)
   const schemas = new Map<string, Schema>()
   for (const [name, usage, comment] of raw.schemas ?? []) {
     schemas.set(name, {
@@ -151,6 +169,7 @@ export function buildCatalogue(digest: string, text: string): Catalogue {
     handlers: new Map((raw.handlers ?? []).map(toHandler)),
     geoJson: raw.geoJson,
     roleSettings: raw.roleSettings ?? {},
+    cut: raw.cut === true,
   }
 }
 

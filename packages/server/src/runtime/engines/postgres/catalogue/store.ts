@@ -45,7 +45,7 @@ export function catalogueStore(folder: string): CatalogueStore {
         const [mark, digest = '', seen] = (await readFile(path(id, 'stamp'), 'utf8')).trim().split(' ')
         if (mark !== QUERY_MARK || seen !== xid) return undefined
         const text = (await promisify(zstdDecompress)(await readFile(path(id, 'zst')))).toString('utf8')
-        return md5(text) === digest ? buildCatalogue(digest, text) : undefined
+        return md5(text) === digest ? await buildCatalogue(digest, text) : undefined
       } catch {
         return undefined
       }

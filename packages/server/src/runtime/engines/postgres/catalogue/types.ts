@@ -17,6 +17,8 @@ export interface Catalogue {
   readonly geoJson: string | null
   /** Role that requests may have, and `authenticator` → `alter role … set …` of it. */
   readonly roleSettings: Readonly<Record<string, Readonly<Record<string, string>>>>
+  /** It is too large to be held: nothing of it is here. */
+  readonly cut: boolean
 }
 
 /** An aggregate over a table's rows, or a function whose value is of a domain that is called like a media type. */
