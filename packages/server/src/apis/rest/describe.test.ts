@@ -93,6 +93,13 @@ describe('the root document', () => {
     ])
   })
 
+  it('offers GET of no function that may write, and leaves out what is empty', async () => {
+    const { paths } = await document()
+    assert.deepEqual(Object.keys(paths?.['/rpc/write_person'] ?? {}), ['post'])
+    const { get: read, post } = paths?.['/rpc/tabled'] ?? {}
+    assert.deepEqual([read && 'parameters' in read, post?.parameters[0].schema], [false, { type: 'object' }])
+  })
+
   it('is OpenAPI 3.1 for who asks for it, every reference of it whole', async () => {
     const answer = await get({ accept: 'application/openapi+json;version=3.1' })
     assert.equal(answer.headers['content-type'], 'application/openapi+json;version=3.1; charset=utf-8')

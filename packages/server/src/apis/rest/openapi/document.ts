@@ -77,10 +77,14 @@ function routinePaths(routine: Routine): Json {
     ...(required.length === 0 ? {} : { required }),
     ...(comment === null ? {} : { description: comment }),
     type: 'object',
-    properties: Object.fromEntries(args.map((argument) => [argument.name, valueSchema(argumentType(argument, routine))])),
+    ...(args.length === 0
+      ? {}
+      : { properties: Object.fromEntries(args.map((argument) => [argument.name, valueSchema(argumentType(argument, routine))])) }),
   }
+  const parameters = args.length === 0 ? {} : { parameters: args.map((argument) => queryParameter(argument, routine)) }
   return {
-    get: { ...about, parameters: args.map((argument) => queryParameter(argument, routine)), responses: OK },
+    // What may write is not to be had with GET.
+    ...(routine.volatility === 'volatile' ? {} : { get: { ...about, ...parameters, responses: OK } }),
     post: { ...about, parameters: [{ name: 'args', required: true, in: 'body', schema }, ref('preferParams')], responses: OK },
   }
 }

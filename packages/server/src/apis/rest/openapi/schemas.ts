@@ -86,6 +86,8 @@ export function tableSchema(table: Table, catalogue: Catalogue): Json {
     ...(required.length === 0 ? {} : { required }),
     ...(table.comment === null ? {} : { description: table.comment }),
     type: 'object',
-    properties: Object.fromEntries(columns.map((column) => [column.name, property(column, table, catalogue)])),
+    ...(columns.length === 0
+      ? {}
+      : { properties: Object.fromEntries(columns.map((column) => [column.name, property(column, table, catalogue)])) }),
   }
 }
