@@ -186,6 +186,8 @@ describe('backup and restore', () => {
     await server.api('POST', `/projects/${gone.ref}/purge`)
     await until(async () => (await server.api('GET', `/projects/${gone.ref}`)).status === 404)
     assert.equal((await rest(gone, gone.anon, 'GET', '/notes')).status, 404)
+    const nowhere = join(home, 'nowhere/gone.tar')
+    assert.equal(await failure(['backup', 'create', '--all', '--to', nowhere], env), 'backup_unwritable')
     const back = await cli.answer<ProjectBody>(['restore', file], { env })
     assert.equal(back.ref, gone.ref)
     assert.equal(await count(gone), `0-0/${ROWS}`)

@@ -475,6 +475,7 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
     'Donnez la phrase secrète, ou la clé privée, avec laquelle elle a été faite.',
   ],
   backup_unreadable: ['{file} ne peut pas être lu : {reason}.', 'Vérifiez son chemin et ses droits.'],
+  backup_unwritable: ['{file} ne peut pas être écrit : {reason}.', 'Regardez son dossier, ses droits et la place sur son disque.'],
   backup_foreign: ['{file} n’est pas une sauvegarde de Sovrabase : {reason}.', 'Les sauvegardes sont faites par `sovra backup create`.'],
   backup_truncated: ['{file} n’est pas entier : il finit trop tôt.', 'Recopiez-le de là où il a été fait, ou prenez une autre sauvegarde.'],
   backup_damaged: [
@@ -491,6 +492,10 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
   backup_failed: [
     'Le projet {project} n’a pas pu être sauvegardé : {reason}',
     'Lisez le journal du serveur ; la sauvegarde a été interrompue.',
+  ],
+  backup_broken_off: [
+    'Le serveur a interrompu la sauvegarde ; rien n’en a été gardé.',
+    'Son journal dit pourquoi : `sovra logs --level error`.',
   ],
   backup_reader_gone: ['Celui qui demandait la sauvegarde n’est plus là.', ''],
   backup_unsupported: ['Le pilote {name} ne sait pas copier les données vers l’extérieur ni vers l’intérieur.', ''],

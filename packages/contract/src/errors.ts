@@ -740,6 +740,7 @@ export const ERRORS = {
   backup_key_malformed: [400, 'The backup could not be sealed: {reason}.', 'Public keys look like age1…; `age-keygen` makes one.'],
   backup_locked: [400, 'The backup was not opened: {reason}.', 'Give the passphrase, or the private key, that it was made with.'],
   backup_unreadable: [400, '{file} cannot be read: {reason}.', 'Check its path and rights.'],
+  backup_unwritable: [400, '{file} cannot be written: {reason}.', 'Look at its directory, its rights and the room on its disk.'],
   backup_foreign: [400, '{file} is no Sovrabase backup: {reason}.', 'Backups are made by `sovra backup create`.'],
   backup_truncated: [400, '{file} is not whole: it ends too early.', 'Copy it again from where it was made, or use another backup.'],
   backup_damaged: [
@@ -756,6 +757,7 @@ export const ERRORS = {
   backup_project_missing: [404, 'The backup has no project {name}: it has {known}.', ''],
   backup_section_unknown: [409, 'The backup has settings {section}, which this version does not know.', 'Use a newer Sovrabase.'],
   backup_failed: [500, 'Project {project} could not be backed up: {reason}', 'Look at the server log; the backup was broken off.'],
+  backup_broken_off: [502, 'The server broke off the backup; nothing of it was kept.', 'Its log says why: `sovra logs --level error`.'],
   backup_reader_gone: [499, 'Whoever asked for the backup is gone.', ''],
   backup_unsupported: [409, 'The driver {name} cannot copy data out or in.', ''],
   backup_not_started: [

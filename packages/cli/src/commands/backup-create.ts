@@ -29,6 +29,10 @@ function fileFor(to: string, what: string): string {
   return file
 }
 
+function unwritable(file: string, cause: NodeJS.ErrnoException): Error {
+  return stop('backup_unwritable', { file, reason: cause.code ?? 'unknown' }, { cause })
+}
+
 /** Written beside, checked as `verify` does, then put in place: what has the name is whole. */
 async function save(body: Readable, file: string, spin: Pick<Spinner, 'say'>): Promise<Archive> {
   const part = `${file}.part`
@@ -38,13 +42,17 @@ async function save(body: Readable, file: string, spin: Pick<Spinner, 'say'>): P
     spin.say(`Backing up: ${bytes(seen)}`)
   })
   try {
-    await pipeline(body, createWriteStream(part, { mode: PRIVATE })).catch((cause: unknown) => {
-      throw stop('backup_truncated', { file }, { cause })
+    await pipeline(body, createWriteStream(part, { mode: PRIVATE })).catch((cause: NodeJS.ErrnoException) => {
+      // Ours, or the server's.
+      throw cause.syscall === 'open' || cause.syscall === 'write' ? unwritable(file, cause) : stop('backup_broken_off', {}, { cause })
     })
     chmodSync(part, PRIVATE)
     spin.say('Checking')
     const { openBackup } = await backups()
-    await (await openBackup(part)).verify()
+    const archive = await openBackup(part).catch((cause: { code?: string }) => {
+      throw cause.code === 'backup_truncated' ? stop('backup_broken_off', {}, { cause }) : cause
+    })
+    await archive.verify()
     renameSync(part, file)
     return await openBackup(file)
   } catch (error) {

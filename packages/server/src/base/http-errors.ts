@@ -5,6 +5,7 @@ import { fail, isSovraError, type SovraError } from './errors.ts'
 import { requestId } from './ids.ts'
 import { nodeHttp } from './later.ts'
 import { saysOf } from './schema.ts'
+import { isDiskFull } from './start-error.ts'
 
 /** The error envelope of the control API; other dialects render in their own scope. */
 export interface ErrorBody {
@@ -51,7 +52,7 @@ export function toSovraError(error: unknown, request?: FastifyRequest): SovraErr
   if (typeof status === 'number' && status >= 400 && status < 500) {
     return fail('invalid_request', { reason: 'it was not accepted' }, { cause: error })
   }
-  return fail('internal', {}, { cause: error })
+  return fail(isDiskFull(error) ? 'disk_low' : 'internal', {}, { cause: error })
 }
 
 export function errorBody(error: SovraError, id: string, language: Language = 'en'): ErrorBody {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
+import { DatabaseSync } from 'node:sqlite'
 import test from 'node:test'
 import { fail, isSovraError } from './errors.ts'
+import { toSovraError } from './http-errors.ts'
 import { withShownPaths } from './start-error.ts'
 
 test('an error of a start names the files that people know', () => {
@@ -19,4 +21,19 @@ test('an error of a start names the files that people know', () => {
   assert.equal(withShownPaths(missing, same), missing)
   const other = new Error('x')
   assert.equal(withShownPaths(other, seat), other)
+})
+
+test('metadata that find no room are answered as a full disk, not as a mistake of ours', () => {
+  const database = new DatabaseSync(':memory:')
+  database.exec('pragma max_page_count = 4; create table filled (bytes blob)')
+  let found: unknown
+  try {
+    database.exec('insert into filled values (zeroblob(100000))')
+  } catch (error) {
+    found = error
+  }
+  assert.ok(found instanceof Error)
+  assert.equal(toSovraError(new Error('it was not written', { cause: found })).code, 'disk_low')
+  assert.equal(toSovraError(Object.assign(new Error('no space'), { code: 'ENOSPC' })).code, 'disk_low')
+  assert.equal(toSovraError(new Error('another')).code, 'internal')
 })

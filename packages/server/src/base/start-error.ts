@@ -1,17 +1,16 @@
 import { fail, SovraError } from './errors.ts'
 
-const FULL = new Set(['ENOSPC', 'EDQUOT'])
+/** Of the file system, PostgreSQL and MySQL. */
+const FULL = new Set<unknown>(['ENOSPC', 'EDQUOT', '53100', 'ER_DISK_FULL', 'ER_RECORD_FILE_FULL'])
 const SQLITE_FULL = 13
 
-/** A start writes in many places (engine, keys, metadata): wherever the disk was full, the operator is told that. Else the error as it is. */
-export function startError(error: unknown, dir: string): unknown {
-  let found = error
-  while (found instanceof Error) {
+/** Whoever it was that found no room to write. */
+export function isDiskFull(error: unknown): boolean {
+  for (let found = error; found instanceof Error; found = found.cause) {
     const { code, errcode } = found as { code?: unknown; errcode?: unknown }
-    if ((typeof code === 'string' && FULL.has(code)) || errcode === SQLITE_FULL) return fail('disk_full', { dir }, { cause: error })
-    found = found.cause
+    if (FULL.has(code) || errcode === SQLITE_FULL) return true
   }
-  return error
+  return false
 }
 
 interface Known {
@@ -28,3 +27,7 @@ export function withShownPaths(error: unknown, { dataDir, shownDataDir }: Known)
   ])
   return fail(error.code, Object.fromEntries(params), { cause: error, details: error.details })
 }
+
+/** A start writes in many places (engine, keys, metadata): wherever the disk was full, the operator is told that. Else the error as it is. */
+export const startError = (error: unknown, dir: string): unknown =>
+  isDiskFull(error) ? fail('disk_full', { dir }, { cause: error }) : error

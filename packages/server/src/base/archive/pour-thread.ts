@@ -10,7 +10,7 @@ const CHUNK = 1 << 20
 const answer = (what: PourAnswer) => parentPort?.postMessage(what)
 
 /** Bytes between two looks at the disk. */
-const STEP = 64 << 20
+const STEP = 4 << 20
 const NO_ROOM: typeof import('./pour.ts').NO_ROOM = 'NO_ROOM'
 
 function watched({ dir, keep }: Room): Transform {
