@@ -2,6 +2,7 @@ import { fail, type SovraError } from '../../base/errors.ts'
 import { statusOfInput, statusOfSqlState } from '../../runtime/engines/postgres/errors.ts'
 import { type DatabaseFields, fieldsOfError } from '../../runtime/engines/postgres/wire/errors.ts'
 import { jwtError } from './jwt.ts'
+import { isHeader, type OwnHeaders, ownHeaders } from './own-headers.ts'
 import { guardOf } from './plan/result.ts'
 
 /** The dialect's error envelope, its status and headers. */
@@ -9,7 +10,7 @@ export interface RestError {
   readonly status: number
   /** Reason phrase, where a raised error gives its own. */
   readonly statusText?: string
-  readonly headers: Readonly<Record<string, string>>
+  readonly headers: OwnHeaders
   readonly body: { readonly code: string; readonly details: unknown; readonly hint: string | null; readonly message: string }
 }
 
@@ -17,6 +18,8 @@ export interface Caller {
   readonly role: string
   /** Has a role of its own: what it may not do is 403, not 401. */
   readonly authenticated: boolean
+  /** Answered on an origin that is not the project's own. */
+  readonly shared?: boolean
 }
 
 /** Codes of PostgREST for what other parts of the server refuse. */
@@ -94,10 +97,12 @@ function parsed(text: string | null): Record<string, unknown> | null {
   }
 }
 
-const texts = (value: unknown): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries(typeof value === 'object' && value !== null ? value : {}).map(([name, text]) => [name.toLowerCase(), String(text)]),
-  )
+/** Those of a raised error that can be sent, with the same limits as those of an answer. */
+function raisedHeaders(value: unknown, shared: boolean): OwnHeaders {
+  const given = Object.entries(typeof value === 'object' && value !== null ? value : {})
+  const pairs = given.map(([name, text]): [string, string] => [name, String(text)]).filter(([name, text]) => isHeader(name, text))
+  return ownHeaders(pairs, shared) ?? {}
+}
 const orNull = (value: unknown): string | null => (typeof value === 'string' ? value : null)
 
 /** `raise sqlstate 'PGRST' using message = '{code, message, details, hint}', detail = '{status, headers}'`. */
@@ -121,7 +126,7 @@ function raised(fields: DatabaseFields, caller: Caller, hintOf: (fields: Databas
   return {
     status,
     ...(reason !== null && /^[\x20-\x7e]+$/.test(reason) ? { statusText: reason } : {}),
-    headers: texts(detail.headers),
+    headers: raisedHeaders(detail.headers, caller.shared === true),
     body: { code: message.code, details: orNull(message.details), hint: orNull(message.hint), message: message.message },
   }
 }

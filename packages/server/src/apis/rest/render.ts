@@ -36,7 +36,7 @@ export function render(options: RestOptions, error: SovraError, request: Fastify
   }
   const principal = trace ? (trace.caller ?? options.principal(request)) : null
   const role = principal?.role ?? 'anon'
-  const caller = { role, authenticated: role !== 'anon' && principal?.kind !== 'anon' }
+  const caller = { role, authenticated: role !== 'anon' && principal?.kind !== 'anon', shared: options.shared(request) }
   const rendered = renderError(error, caller, (fields) =>
     trace?.catalogue ? grantHint(fields, role, trace.plan, trace.catalogue, trace.schema) : null,
   )

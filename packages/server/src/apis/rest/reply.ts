@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import { fail } from '../../base/errors.ts'
 import { rangeError, singularityError } from './errors.ts'
+import { isHeader, type OwnHeaders, ownHeaders } from './own-headers.ts'
 import { contentType, type Media } from './parse/media.ts'
 import type { Plan } from './plan/types.ts'
 import type { Row } from './run.ts'
@@ -94,31 +95,13 @@ const STATUS: Readonly<Record<Plan['action'], StatusOf>> = {
   },
 }
 
-/** They frame the message or guard its readers: ours alone. */
-const NEVER_SET = new Set([
-  ...['connection', 'content-encoding', 'content-length', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade'],
-  ...['content-security-policy', 'x-content-type-options', 'sb-request-id', 'x-request-id'],
-])
-/** What would reach other projects and the platform where the origin is theirs too. */
-const NEVER_SHARED = /^(?:set-cookie|clear-site-data|service-worker-allowed|strict-transport-security|alt-svc|access-control-.*)$/
-const COOKIE_DOMAIN = /;\s*domain\s*=[^;]*/gi
 /** Rows are no documents: shown by a browser they run nothing, and have no origin whose cookies they could use. */
 const SANDBOX = "sandbox; default-src 'none'"
 
 /** What functions and triggers set: `response.status`, and `response.headers` as `[{"name": "value"}]`. */
 function own(answer: Answer, row: Row, shared: boolean): Answer {
   if (row.headers === null && row.status === null) return shared ? sandboxed(answer) : answer
-  const headers = { ...answer.headers }
-  const cookies: string[] = []
-  if (row.headers !== null)
-    for (const [given, value] of ownHeaders(row.headers)) {
-      const name = given.toLowerCase()
-      if (NEVER_SET.has(name) || (shared && NEVER_SHARED.test(name))) continue
-      // A cookie for the whole domain would be one of its neighbours and of the platform.
-      if (name === 'set-cookie') cookies.push(value.replace(COOKIE_DOMAIN, ''))
-      else headers[name] = value
-    }
-  if (cookies.length > 0) headers['set-cookie'] = cookies
+  const headers = { ...answer.headers, ...(row.headers === null ? {} : saidHeaders(row.headers, shared)) }
   const made = { ...answer, headers, status: row.status === null ? answer.status : ownStatus(row.status) }
   return shared ? sandboxed(made) : made
 }
@@ -136,9 +119,8 @@ function ownStatus(text: string): number {
   return status
 }
 
-const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-
-function ownHeaders(text: string): [string, string][] {
+/** Throws PGRST111. */
+function saidHeaders(text: string, shared: boolean): OwnHeaders {
   let list: unknown
   try {
     list = JSON.parse(text)
@@ -146,12 +128,13 @@ function ownHeaders(text: string): [string, string][] {
     throw fail('PGRST111')
   }
   if (!Array.isArray(list)) throw fail('PGRST111')
-  return list.map((item: unknown) => {
+  const pairs = list.map((item: unknown): [string, string] => {
     const [pair, ...more] = Object.entries(typeof item === 'object' && item !== null ? item : {})
     const [name, value] = pair ?? ['', null]
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters would split the answer
-    if (more.length > 0 || typeof value !== 'string' || !HEADER_NAME.test(name) || /[\u0000-\u001f\u007f]/.test(value))
-      throw fail('PGRST111')
+    if (more.length > 0 || !isHeader(name, value)) throw fail('PGRST111')
     return [name, value]
   })
+  const headers = ownHeaders(pairs, shared)
+  if (headers === null) throw fail('PGRST111')
+  return headers
 }
