@@ -15,6 +15,10 @@ const deriveScrypt = promisify(scrypt) as (
 const PBKDF2_ROUNDS_MAX = 5_000_000
 const SCRYPT_BYTES_MAX = 256 * 1024 * 1024
 const BCRYPT_COST_MAX = 15
+/** Bytes of a derived key, as of SHA-512: PBKDF2 takes all its rounds again for each piece of a longer one. */
+const KEY_BYTES_MAX = 64
+/** Characters of a stored hash. */
+const STORED_MAX = 2_048
 const SIGNER_BYTES = 32
 
 type Check = (password: string) => Promise<boolean>
@@ -61,6 +65,7 @@ function scryptPhc(stored: string): Check | null {
   const given = parameters(found[1]!)
   const options = scryptOptions(Number(given.get('ln')), Number(given.get('r')), Number(given.get('p')))
   const [salt, hash] = [bytes(found[2]!), bytes(found[3]!)]
+  if (hash.length > KEY_BYTES_MAX) return null
   return options && (async (password) => equal(await deriveScrypt(password, salt, hash.length, options), hash))
 }
 
@@ -74,6 +79,7 @@ function pbkdf2Hash(stored: string): Check | null {
   if (rounds < 1 || rounds > PBKDF2_ROUNDS_MAX) return null
   const salt = phc ? bytes(found[3]!) : Buffer.from(found[3]!)
   const hash = bytes(found[4]!)
+  if (hash.length > KEY_BYTES_MAX) return null
   return async (password) => equal(await derivePbkdf2(password, salt, rounds, hash.length, found[1] ?? 'sha1'), hash)
 }
 
@@ -84,4 +90,4 @@ function bcryptHash(stored: string): Check | null {
 
 /** How a hash of another system is checked; null: it is none that we know. */
 export const foreignCheck = (stored: string): Check | null =>
-  bcryptHash(stored) ?? firebase(stored) ?? scryptPhc(stored) ?? pbkdf2Hash(stored)
+  stored.length > STORED_MAX ? null : (bcryptHash(stored) ?? firebase(stored) ?? scryptPhc(stored) ?? pbkdf2Hash(stored))
