@@ -24,6 +24,7 @@ import { type Cli, makeCli } from '../../packages/cli/src/cli.testing.ts'
 import { main, startServer, type TestServer } from '../node.ts'
 import { clusterProcesses } from '../processes.ts'
 import { createProject, organisation, type ProjectBody, type TestProject } from '../project.ts'
+import { newDataDir } from '../seed.ts'
 import { until } from '../until.ts'
 
 const root = resolve(import.meta.dirname, '../..')
@@ -309,7 +310,7 @@ describe('a start', { concurrency: 3 }, () => {
     used = join(parent, 'used')
     // A CONFIG_PATH that is not there is no error: it is said.
     const server = await startServer({
-      dataDir: used,
+      dataDir: newDataDir(used),
       env: { SOVRABASE_DEMO: 'off', SOVRABASE_NODE_NAME: 'hour', CONFIG_PATH: join(parent, 'config.yaml') },
     })
     // What is made only half would be taken away by the next start, and is linked to all others here.
@@ -429,7 +430,7 @@ describe('beside a running server', () => {
       args: () => ['projects', 'create', 'one-more', '--org', 'acme'],
       exit: 1,
       code: 'quota_exceeded',
-      says: { en: /has 2 projects, its limit\./, fr: /a 2 projets, sa limite\./ },
+      says: { en: /may have 2 projects and has as many\./, fr: /peut avoir 2 projets et les a déjà\./ },
     },
   ]
 
