@@ -77,6 +77,8 @@ interface HasherOptions {
   readonly concurrency?: number
   /** Hashes that may wait; beyond, sign-ins are refused with 429. */
   readonly queue?: number
+  /** KiB of each; less for tests of what is around it. */
+  readonly memory?: number
 }
 
 /** Runs at most `concurrency` at a time, the others in the order they came, at most `queue` of them. */
@@ -107,11 +109,11 @@ function turns(concurrency: number, queue: number): { run<T>(work: () => Promise
 const CONCURRENCY = Math.max(1, Math.min(2, availableParallelism() >> 1))
 
 /** argon2id off the event loop with bounded memory, so that a storm of sign-ins neither blocks reads nor exhausts the machine. */
-export function makeHasher({ concurrency = CONCURRENCY, queue = 64 }: HasherOptions = {}): Hasher {
+export function makeHasher({ concurrency = CONCURRENCY, queue = 64, memory = MEMORY_KIB }: HasherOptions = {}): Hasher {
   const line = turns(concurrency, queue)
   const decoy: Argon2Hash = {
     kind: 'argon2id',
-    memory: MEMORY_KIB,
+    memory,
     passes: PASSES,
     lanes: LANES,
     salt: randomBytes(SALT_BYTES),
@@ -121,9 +123,9 @@ export function makeHasher({ concurrency = CONCURRENCY, queue = 64 }: HasherOpti
     async hash(password) {
       if (Buffer.byteLength(password) > PASSWORD_BYTES_MAX)
         throw fail('password_too_weak', { reason: `at most ${PASSWORD_BYTES_MAX} bytes` })
-      const like = { kind: 'argon2id' as const, memory: MEMORY_KIB, passes: PASSES, lanes: LANES, salt: randomBytes(SALT_BYTES) }
+      const like = { kind: 'argon2id' as const, memory, passes: PASSES, lanes: LANES, salt: randomBytes(SALT_BYTES) }
       const tag = await line.run(() => derive(password, like, TAG_BYTES))
-      return `$argon2id$v=19$m=${MEMORY_KIB},t=${PASSES},p=${LANES}$${unpadded(like.salt)}$${unpadded(tag)}`
+      return `$argon2id$v=19$m=${memory},t=${PASSES},p=${LANES}$${unpadded(like.salt)}$${unpadded(tag)}`
     },
 
     async verify(password, stored) {
@@ -136,7 +138,7 @@ export function makeHasher({ concurrency = CONCURRENCY, queue = 64 }: HasherOpti
       const ok = timingSafeEqual(tag, like.tag) && known !== null
       return {
         ok,
-        outdated: ok && (like.kind !== 'argon2id' || like.memory < MEMORY_KIB || like.passes < PASSES || like.tag.length < TAG_BYTES),
+        outdated: ok && (like.kind !== 'argon2id' || like.memory < memory || like.passes < PASSES || like.tag.length < TAG_BYTES),
       }
     },
 
