@@ -8,7 +8,7 @@ import { after, test } from 'node:test'
 import { zstdCompressSync } from 'node:zlib'
 import { type Forged, forgeBackup, REF } from './base/archive/forge.testing.ts'
 import { METADATA, serviceMember } from './base/archive/format.ts'
-import { openBackup, restoreInstallation } from './restore.ts'
+import { openBackup, restoreInstallation, unpackVolumes } from './restore.ts'
 
 const parent = mkdtempSync(join(tmpdir(), 'sovra-forged-'))
 after(() => rmSync(parent, { recursive: true, force: true }))
@@ -90,4 +90,18 @@ test('contents that are not what the list says', async () => {
     tarOf((dir) => symlinkSync(outside, join(dir, 'pg_wal'))),
   )
   assert.ok(!existsSync(dataDir))
+})
+
+test('one of projects alone, and what is no file', async () => {
+  const identity = await forgeBackup(file, plain, (forged) => {
+    forged.header.scope = 'projects'
+    forged.installation = undefined
+    forged.members.delete(METADATA)
+  })
+  const archive = await openBackup(file)
+  const dir = join(parent, 'made-volumes')
+  const volumes = await unpackVolumes(archive, await archive.unlock({ identities: [identity] }), dir)
+  assert.deepEqual(volumes, [{ volume: 'volume', project: 'acme/one', service: 'db' }])
+  await assert.rejects(openBackup(parent), { code: 'backup_unreadable' })
+  await assert.rejects(openBackup(join(parent, 'nowhere')), { code: 'backup_unreadable' })
 })

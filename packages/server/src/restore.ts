@@ -176,7 +176,7 @@ function freeIn(dir: string): number {
 
 /** Before anything is written: a disk that fills up half-way would take what else lies on it along. */
 function refuseNoRoom(archive: Archive, dir: string): void {
-  const [need, free] = [needOf(archive) + archive.size(METADATA), freeIn(dir)]
+  const [need, free] = [needOf(archive) + (archive.has(METADATA) ? archive.size(METADATA) : 0), freeIn(dir)]
   if (need > free) throw fail('restore_no_room', { dir: dirname(dir), need: mebibytes(need), free: mebibytes(free) })
 }
 

@@ -58,6 +58,8 @@ async function whole(context: Context, archive: Archive, { dataDir, ...open }: O
 
 /** Out of the project's archive, beside it. */
 async function toTime(context: Context, { project, as, org, toTime: at }: Options): Promise<Answer> {
+  if (project === undefined && at === undefined)
+    throw stop('usage_wrong', { reason: 'There is no backup', hint: 'Give its FILE, or --project P --to-time T --as NAME.' })
   if (project === undefined || as === undefined || at === undefined)
     throw stop('usage_wrong', { reason: 'A point in time becomes a project of its own', hint: 'Give --project P --to-time T --as NAME.' })
   const made = await makeBranch(context, await context.client(), { from: project, name: as, at, ...(org === undefined ? {} : { org }) })

@@ -45,10 +45,13 @@ export class Archive {
 
   /** `backup_unreadable`, `backup_foreign`, `backup_truncated`, `backup_damaged`, `backup_newer`. */
   static async open(file: string): Promise<Archive> {
-    const handle = await open(file).catch((cause: NodeJS.ErrnoException) => {
+    const unreadable = (cause: NodeJS.ErrnoException) => {
       throw fail('backup_unreadable', { file, reason: cause.code ?? 'unknown' }, { cause })
-    })
+    }
+    const handle = await open(file).catch(unreadable)
     try {
+      // A directory opens too, and is found out by reading.
+      await handle.read(Buffer.alloc(1), 0, 1, 0).catch(unreadable)
       const places = await index(handle, file)
       const text = async (name: string) => {
         const place = places.get(name)

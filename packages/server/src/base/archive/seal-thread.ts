@@ -5,5 +5,7 @@ const { text, ...key } = workerData as SealWith & { readonly text: string }
 try {
   parentPort?.postMessage({ sealed: await seal(text, key) })
 } catch (error) {
-  parentPort?.postMessage({ reason: error instanceof Error ? error.message : 'unknown' })
+  // Who asked says what it means: here only why.
+  const { cause } = error as { cause?: unknown }
+  parentPort?.postMessage({ reason: cause instanceof Error ? cause.message : 'unknown' })
 }

@@ -136,7 +136,7 @@ async function momentOf(control: Control, ref: string, text: string): Promise<nu
   const ranges = await rangesOf(store, ref)
   if (ranges.length === 0) throw fail('archive_off', { ref })
   if (time > control.now()) {
-    const known = ranges.map(({ from, to }) => `${new Date(from).toISOString()} to ${to === null ? 'now' : new Date(to).toISOString()}`)
+    const known = ranges.map(({ from, to }) => `${new Date(from).toISOString()} – ${new Date(to ?? control.now()).toISOString()}`)
     throw fail('archive_time_outside', { time: text, ranges: known.join(', ') })
   }
   await planRestore(store, ref, time)

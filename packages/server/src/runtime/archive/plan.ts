@@ -48,7 +48,7 @@ export async function planRestore(store: ObjectStore, ref: string, time: number,
   if (lineages.length === 0) throw fail('archive_off', { ref })
   const lineage = lineages.findLast(({ bases }) => bases[0]!.ended_at <= time)
   if (!lineage) {
-    const ranges = (await rangesOf(store, ref)).map(({ from, to }) => `${text(from)} to ${to === null ? 'now' : text(to)}`).join(', ')
+    const ranges = (await rangesOf(store, ref)).map(({ from, to }) => `${text(from)} – ${text(to ?? Date.now())}`).join(', ')
     throw fail('archive_time_outside', { time: text(time), ranges })
   }
   const base = lineage.bases.findLast(({ ended_at }) => ended_at <= time)!
