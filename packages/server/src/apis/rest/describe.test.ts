@@ -140,6 +140,17 @@ describe('the root document', () => {
     const part = (name: string) => `${name};dur=\\d+\\.\\d`
     const parts = ['jwt', 'parse', 'plan', 'transaction', 'response'].map(part).join(', ')
     assert.match(String(own.headers['server-timing']), new RegExp(`^${parts}$`))
+    await set({ server_timing_enabled: 'true' })
+    for (const [method, url] of [
+      ['HEAD', '/'],
+      ['OPTIONS', '/'],
+      ['OPTIONS', '/clients'],
+      ['OPTIONS', '/rpc/many'],
+    ] as const) {
+      const { statusCode, headers } = await rest.app.inject({ method, url })
+      assert.equal(statusCode, 200)
+      assert.match(String(headers['server-timing']), new RegExp(`^${parts}$`), `${method} ${url}`)
+    }
     await set({})
     assert.equal((await get()).headers['server-timing'], undefined)
   })

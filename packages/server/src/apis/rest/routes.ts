@@ -48,7 +48,7 @@ function register(app: FastifyInstance, options: RestOptions): void {
     method: 'OPTIONS',
     url: '/',
     config: config('rest:describe'),
-    handler: (_request, reply) => allow(reply, 'OPTIONS,GET,HEAD'),
+    handler: (request, reply) => allow(options, request, reply, () => 'OPTIONS,GET,HEAD'),
   })
   app.route({
     method: ['PUT', 'PATCH', 'DELETE'],
@@ -65,7 +65,8 @@ function register(app: FastifyInstance, options: RestOptions): void {
     method: 'OPTIONS',
     url: '/:name',
     config: config('rest:describe'),
-    handler: (request, reply) => allowed(options, request, reply, false),
+    handler: (request, reply) =>
+      allow(options, request, reply, ({ catalogue, schema, role }) => tableMethods(findTable(catalogue, schema, nameOf(request)), role)),
   })
   app.route({
     method: ['GET', 'HEAD', 'POST'],
@@ -79,7 +80,8 @@ function register(app: FastifyInstance, options: RestOptions): void {
     method: 'OPTIONS',
     url: '/rpc/:name',
     config: config('rest:describe'),
-    handler: (request, reply) => allowed(options, request, reply, true),
+    handler: (request, reply) =>
+      allow(options, request, reply, ({ catalogue, schema, role }) => routineMethods(catalogue, schema, nameOf(request), role)),
   })
 }
 
@@ -163,7 +165,7 @@ async function attempt(
   trace.schema = schema
   const caller = callerOf(options, request, space.settings)
   trace.caller = caller
-  const timing = space.settings.serverTiming ? new Timing(reply.elapsedTime) : null
+  const timing = timingOf(space, reply)
   const { plan, values, body } = prepare(request, call, space, catalogue, schema, timing)
   trace.plan = plan
   checkRoom(database, plan)
@@ -187,7 +189,12 @@ async function attempt(
   timing?.mark('transaction')
   const location = plan.action === 'read' ? contentLocation(call.name, queryOf(request.url)) : null
   const answer = answerOf(plan, row, values, profile, options.shared(request), location)
-  if (rows?.body instanceof Readable) return { ...answer, stream: rows.body }
+  return timed(rows?.body instanceof Readable ? { ...answer, stream: rows.body } : answer, timing)
+}
+
+const timingOf = ({ settings }: Space, reply: FastifyReply) => (settings.serverTiming ? new Timing(reply.elapsedTime) : null)
+
+function timed(answer: Answer, timing: Timing | null): Answer {
   if (timing === null) return answer
   timing.mark('response')
   return { ...answer, headers: { ...answer.headers, 'server-timing': timing.toString() } }
@@ -203,24 +210,34 @@ async function root(options: RestOptions, request: FastifyRequest, reply: Fastif
     const space = spaceFor(options, request, reply, catalogue)
     const { rootSpec } = space.settings
     if (rootSpec !== null) return await handle(options, request, reply, { method: 'GET', name: rootSpec, rpc: true })
+    const timing = timingOf(space, reply)
     const answer = describe(request, space, catalogue, callerOf(options, request, space.settings).role, options.url(request))
-    return send(reply, answer, request.method === 'HEAD')
+    return send(reply, timed(answer, timing), request.method === 'HEAD')
   } finally {
     hold.release()
   }
 }
 
-const allow = (reply: FastifyReply, methods: string) => reply.code(200).header('allow', methods).send()
+interface Described {
+  readonly catalogue: Catalogue
+  readonly schema: string
+  readonly role: string
+}
 
-async function allowed(options: RestOptions, request: FastifyRequest, reply: FastifyReply, rpc: boolean): Promise<unknown> {
+async function allow(
+  options: RestOptions,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  methods: (of: Described) => string,
+): Promise<unknown> {
   const hold = await options.open(request)
   try {
     return await withFreshCatalogue(hold.database.catalogue, async (catalogue) => {
       const space = spaceFor(options, request, reply, catalogue)
+      const timing = timingOf(space, reply)
       const { schema } = schemaOf(request, space)
       const { role } = callerOf(options, request, space.settings)
-      const name = nameOf(request)
-      return allow(reply, rpc ? routineMethods(catalogue, schema, name, role) : tableMethods(findTable(catalogue, schema, name), role))
+      return send(reply, timed({ status: 200, headers: { allow: methods({ catalogue, schema, role }) }, body: null }, timing), true)
     })
   } finally {
     hold.release()
