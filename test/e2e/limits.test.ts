@@ -47,10 +47,12 @@ describe('limits of a project', () => {
   after(() => server?.stop())
 
   /** The backend of an ended session may take a moment to go. */
-  const connect = () => until(tryConnect)
-  const tryConnect = async () => {
+  const connect = (onNotice?: (notice: { code?: string | undefined; hint?: string | undefined }) => void) =>
+    until(() => tryConnect(onNotice))
+  const tryConnect = async (onNotice?: Parameters<typeof connect>[0]) => {
     const client = new pg.Client({ connectionString: url })
     client.on('error', () => {})
+    if (onNotice) client.on('notice', onNotice)
     await client.connect()
     return client
   }
@@ -104,6 +106,13 @@ describe('limits of a project', () => {
     assert.match(error.message, new RegExp(`disk quota of ${DISK} MiB`))
     assert.match(error.hint ?? '', /truncate/i)
     await until(async () => (await codeOf(client.query(`insert into public.rows (filling) values ('x')`))) === '25006')
+    const told: { code?: string | undefined; hint?: string | undefined }[] = []
+    const late = await connect((notice) => told.push(notice))
+    await late.end()
+    assert.equal(told[0]?.code, '53100', 'a session that begins is told why it is read-only')
+    assert.match(told[0]?.hint ?? '', /default_transaction_read_only = off/)
+    const editor = await server.api<{ hint: string }>('POST', `/projects/${project.ref}/database/query`, { sql: 'create table t()' })
+    assert.match(editor.body.hint, /disk quota/)
     assert.equal((await rest(project, project.service, 'GET', '/rows?select=id&limit=1')).status, 200)
     const gone = await rest(project, project.service, 'DELETE', '/rows?id=lt.5')
     assert.equal(gone.status, 204)

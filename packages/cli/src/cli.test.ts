@@ -67,7 +67,7 @@ test('what is written, and what it ends with', async () => {
     { args: ['upgrade', '--label', 'of=none'], code: 0, out: /There is no such project/ },
     { args: ['backup', 'create', '--label', 'of=none', '--to', '/tmp'], code: 2, err: /no such project/ },
     { args: ['upgrade', 'demo'], code: 0, out: /demo +\S+ +[a-z]{20} +done +current \(\d+\)\n1 project done, 0 failed/ },
-    { args: ['auth', 'token', 'demo', '--sub', 'me'], code: 1, err: /uuid/ },
+    { args: ['auth', 'token', 'demo', '--sub', 'me'], code: 2, err: /uuid/ },
     { args: ['start'], code: 3, err: /Already running: pid \d+, http/ },
     { args: ['admin', 'link'], code: 0, out: /^http:\/\/127\.0\.0\.1:\d+\/(setup|admin-link)\?token=\S+\n$/ },
     { args: ['admin', 'link', 'nobody@example.org'], code: 4, err: /no administrator nobody@example\.org/ },

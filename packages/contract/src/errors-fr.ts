@@ -175,7 +175,10 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
   rate_limited: ['Trop de requêtes : {what}.', 'Attendez les secondes de Retry-After.'],
 
   invalid_api_key: ['Clé d’API non valide.', 'Envoyez comme `apikey` une clé vivante de ce projet ; `sovra keys list` les montre.'],
-  invalid_token: ['Le jeton n’est pas valide : {reason}.', 'Reconnectez-vous, ou envoyez un jeton que ce projet a signé.'],
+  invalid_token: [
+    'Le jeton n’est pas valide : {reason}.',
+    'Reconnectez-vous là où vous l’envoyez : un projet ne signe que pour lui-même, la plateforme (/v1) pour ses membres.',
+  ],
   token_expired: ['Le jeton a expiré.', 'Renouvelez la session ou reconnectez-vous.'],
   session_ended: ['La session de ce jeton est terminée.', 'Reconnectez-vous.'],
   keyless_refused: ['Il faut une clé : ce projet n’accepte pas de requêtes sans clé.', 'Envoyez une clé du projet comme `apikey`.'],

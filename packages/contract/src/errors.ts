@@ -196,7 +196,11 @@ export const ERRORS = {
 
   // realms and gateway
   invalid_api_key: [401, 'Invalid API key.', 'Send a living key of this project as `apikey`; `sovra keys list` shows them.'],
-  invalid_token: [401, 'The token is not valid: {reason}.', 'Sign in again, or send a token that this project has signed.'],
+  invalid_token: [
+    401,
+    'The token is not valid: {reason}.',
+    'Sign in again, where you send it: a project signs for itself alone, the platform (/v1) for its members.',
+  ],
   token_expired: [401, 'The token has expired.', 'Refresh the session or sign in again.'],
   session_ended: [401, 'The session of this token was ended.', 'Sign in again.'],
   keyless_refused: [401, 'A key is needed: requests without one are off for this project.', 'Send a key of the project as `apikey`.'],

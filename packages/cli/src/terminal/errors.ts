@@ -10,6 +10,7 @@ const EXITS: Partial<Record<string, number>> = {
   server_not_running: EXIT.unreachable,
   server_unreachable: EXIT.unreachable,
   usage_wrong: EXIT.usage,
+  invalid_request: EXIT.usage,
   organisation_needed: EXIT.usage,
   name_ambiguous: EXIT.usage,
   config_invalid: EXIT.usage,

@@ -179,13 +179,19 @@ export type Node = Awaited<ReturnType<typeof startGateway>>
 
 /** A real server with the gateway, on metadata of its own. */
 export async function startGateway(
-  options: Partial<GatewayOptions> & { trustedProxies?: string[]; baseDomain?: string; pathForm?: boolean; former?: FormerAddress[] } = {},
+  options: Partial<GatewayOptions> & {
+    trustedProxies?: string[]
+    baseDomain?: string
+    publicUrl?: string
+    pathForm?: boolean
+    former?: FormerAddress[]
+  } = {},
 ) {
   const on = await sqliteMetadata()
   const db = on.metadata.kysely
   let port = 0
   const addressing = {
-    publicUrl: () => `http://127.0.0.1:${port}`,
+    publicUrl: () => options.publicUrl ?? `http://127.0.0.1:${port}`,
     baseDomain: options.baseDomain ?? null,
     pathForm: options.pathForm ?? options.baseDomain === undefined,
     former: () => options.former ?? [],

@@ -326,6 +326,24 @@ describe('by host', () => {
     await node.close()
   })
 
+  test('the platform on a host below the base domain', async () => {
+    const node = await startGateway({ baseDomain: 'base.example', publicUrl: 'https://api.base.example' })
+    const project = await node.addProject(await node.addOrganisation('acme'))
+    const rows: [string, string, number][] = [
+      ['/v1/me', 'api.base.example', 401],
+      ['/v1/me', 'API.base.example', 401],
+      ['/page', 'api.base.example', 200],
+      ['/v1/me', 'www.base.example', 404],
+      ['/v1/me', `${project.ref}.base.example`, 404],
+      ['/rest/v1/who', `${project.ref}.base.example`, 200],
+      ['/rest/v1/who', 'api.base.example', 404],
+      [`/p/${project.ref}/rest/v1/who`, 'api.base.example', 404],
+    ]
+    for (const [path, host, status] of rows)
+      assert.equal((await node.ask(path, { headers: { host, apikey: project.keys.anon.text } })).status, status, `${path} on ${host}`)
+    await node.close()
+  })
+
   test('a token signed under a former address is good; under one that never was, not', async () => {
     const node = await startGateway({ former: [{ publicUrl: 'http://old.example:81', baseDomain: 'projects.old.example' }] })
     const { ref, keys, user } = await node.addProject(await node.addOrganisation('acme'))

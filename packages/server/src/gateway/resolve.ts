@@ -46,7 +46,9 @@ export function makeRewrite(at: Addressing): (raw: IncomingMessage) => string {
     const url = raw.url ?? '/'
     if (suffix !== null) {
       const ref = refOfHost(raw.headers.host ?? '', suffix)
-      if (ref !== undefined) {
+      // The platform's own host may lie below the base domain too, beside those of projects.
+      const platform = ref === '' && raw.headers.host?.toLowerCase() === new URL(at.publicUrl()).host
+      if (ref !== undefined && !platform) {
         ;(raw as WithRef)[REF] = ref
         return url
       }

@@ -178,7 +178,7 @@ export function verifyToken(token: string, set: VerificationSet, now: number): V
   const input = `${head}.${body}`
   const keys = candidates(set, alg, kid)
   const key = keys.find((each) => (each.expiresAt === null || each.expiresAt > now) && matches(each, input, signed))
-  if (!key) throw refuse(keys.length === 0 ? 'no key of this project is for it' : 'its signature is not of a key of this project')
+  if (!key) throw refuse(keys.length === 0 ? 'no key here is for it' : 'no key here has signed it')
   const claims = claimsOf(decode(body))
   const end = checkClaims(claims, key, set, now)
   const keyEnd = key.expiresAt

@@ -4,6 +4,7 @@ import { createSecureContext, type SecureContext } from 'node:tls'
 import { fail, isSovraError } from '../../base/errors.ts'
 import { type Handle, handleOf } from '../../base/handles.ts'
 import { budgetKey } from '../../base/proxies.ts'
+import type { Attachment } from '../../runtime/engine.ts'
 import type { Hold } from '../../runtime/entry.ts'
 import type { Ticket } from './budget.ts'
 import { Cancels } from './cancels.ts'
@@ -12,7 +13,7 @@ import { type Cancel, fatal, isRefusal, type Refusal, startupPacket } from './me
 import { WIRE_LIMITS, type WireLimits, type WireListener, type WireOptions } from './options.ts'
 import { Patience } from './patience.ts'
 import { type Project, Projects } from './projects.ts'
-import { ENDINGS, overBudget, projectFull, serverFull, unreachable } from './refusals.ts'
+import { ENDINGS, overBudget, overQuota, projectFull, type Quota, serverFull, unreachable } from './refusals.ts'
 import { dialCluster, greet, passCancel, pretend, signIn } from './sign-in.ts'
 import { Splice } from './splice.ts'
 import { readStart, type Target, targetOf } from './start.ts'
@@ -261,7 +262,7 @@ class Listener implements WireListener {
   async #session(client: Inbox, cluster: Inbox, entry: { hold: Hold; project: Project; keepIdle: boolean }): Promise<void> {
     const { hold, project, keepIdle } = entry
     this.#count('signed_in')
-    const { ready, key } = await greet(client, cluster, hold.endpoint, this.#cancels)
+    const { ready, key } = await greet(client, cluster, hold.endpoint, this.#cancels, overQuota(hold.attached<Attachment & Quota>()))
     let forget = () => {}
     const splice = new Splice({
       client: client.socket,

@@ -91,9 +91,14 @@ export function frame(type: string, body: Buffer): Buffer {
 }
 
 /** ErrorResponse that ends the connection. No source file or line: an error of ours reads as one of the cluster's. */
-export function fatal({ code, message, hint }: Refusal): Buffer {
-  const fields = [`SFATAL`, `VFATAL`, `C${code}`, `M${message}`, ...(hint ? [`H${hint}`] : [])]
-  return frame('E', Buffer.from(`${fields.join('\0')}\0\0`, 'latin1'))
+export const fatal = (why: Refusal): Buffer => said('E', 'FATAL', why)
+
+/** NoticeResponse: told, and the session goes on. */
+export const warning = (what: Refusal): Buffer => said('N', 'WARNING', what)
+
+function said(type: 'E' | 'N', severity: string, { code, message, hint }: Refusal): Buffer {
+  const fields = [`S${severity}`, `V${severity}`, `C${code}`, `M${message}`, ...(hint ? [`H${hint}`] : [])]
+  return frame(type, Buffer.from(`${fields.join('\0')}\0\0`, 'latin1'))
 }
 
 /** The fields of an ErrorResponse by their letter. */

@@ -1,3 +1,4 @@
+import { wordingOf } from '@sovrabase/contract/wording'
 import type { Link } from '../../runtime/entry.ts'
 import type { Refusal } from './messages.ts'
 
@@ -32,3 +33,13 @@ export const projectFull = (limit: number): Refusal => ({
   message: `too many connections to this project (limit ${limit})`,
   hint: 'Close idle ones, use a smaller pool, or raise the limit of the project.',
 })
+
+/** What a cluster knows of its disk quota; nothing where the engine has none. */
+export interface Quota {
+  readonly full?: boolean
+  readonly spec?: { readonly disk: number }
+}
+
+/** The cluster itself can only say that its transactions are read-only, not why. */
+export const overQuota = (seen: Quota | undefined): Refusal | null =>
+  seen?.full === true ? { code: '53100', ...wordingOf('disk_quota_exceeded', { limit: seen.spec?.disk ?? 0 }) } : null

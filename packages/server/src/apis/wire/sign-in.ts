@@ -11,6 +11,7 @@ import {
   MAX_SIGN_IN_FRAME,
   malformedSignIn,
   type Refusal,
+  warning,
   wrongPassword,
 } from './messages.ts'
 import { Decoy, Exchange, withoutBinding } from './scram.ts'
@@ -117,13 +118,14 @@ const unknownMethod: Refusal = { code: '28000', message: 'the cluster asks for a
 
 /**
  * From AuthenticationOk to the first ReadyForQuery: passed on, but for the cluster's cancel key, which becomes one of ours.
- * False where the session ended before.
+ * False where the session ended before. `notice` is told before it begins.
  */
 export async function greet(
   client: Inbox,
   cluster: Inbox,
   endpoint: Endpoint,
   cancels: Cancels,
+  notice: Refusal | null = null,
 ): Promise<{ ready: boolean; key: IssuedKey | null }> {
   let key: IssuedKey | null = null
   client.socket.write(frame('R', Buffer.alloc(4)))
@@ -138,6 +140,7 @@ export async function greet(
       client.socket.write(frame('K', Buffer.concat([pid, key.secret])))
       continue
     }
+    if (type === 'Z' && notice) client.socket.write(warning(notice))
     client.socket.write(message)
     if (type === 'Z') return { ready: true, key }
     if (type === 'E') return { ready: false, key }

@@ -23,6 +23,10 @@ function positionIn({ sql, start, before = 0 }: Place, position: number) {
   return { position: at, line: lines.length, column: [...(lines.at(-1) ?? '')].length + 1 }
 }
 
+const READ_ONLY = '25006'
+const MAKE_ROOM =
+  'Where nobody asked for read-only, the project has used up its disk quota: begin with `set default_transaction_read_only = off;` and DELETE, TRUNCATE or DROP.'
+
 const EXTENSION = /^extension "([^"]+)" is not available$/
 
 /** What PostgreSQL said, with its place in the text as people sent it. */
@@ -38,5 +42,9 @@ export function sqlError(error: DatabaseError, place?: Place): SovraError {
   const name = EXTENSION.exec(error.message)?.[1]
   const substitute = name === undefined ? undefined : substituteOf(name)
   if (name !== undefined && substitute !== undefined) return fail('extension_unavailable', { name, substitute }, { details, cause: error })
-  return fail('sql_failed', { message: error.message, sqlstate, hint: hint ?? '' }, { details, cause: error })
+  return fail(
+    'sql_failed',
+    { message: error.message, sqlstate, hint: hint ?? (sqlstate === READ_ONLY ? MAKE_ROOM : '') },
+    { details, cause: error },
+  )
 }

@@ -34,7 +34,6 @@ const COMMON: Record<string, string | number> = {
   full_page_writes: 'on',
   wal_level: 'logical',
   min_wal_size: '2MB',
-  max_wal_size: '128MB',
   checkpoint_timeout: '15min',
   max_wal_senders: 4,
   max_replication_slots: 4,
@@ -109,6 +108,9 @@ const LOGGING: Record<string, string | number> = {
   log_temp_files: -1,
 }
 
+/** MiB. WAL counts as disk of the project until it is recycled: of a small quota it takes a quarter, so that making room is seen. */
+const maxWal = (disk: number): number => (disk === 0 ? 128 : Math.max(16, Math.min(128, Math.floor(disk / 4))))
+
 /** postgresql.conf of a cluster: rewritten at each start. */
 export function postgresConf(
   partial: Partial<PostgresSpec>,
@@ -127,6 +129,7 @@ export function postgresConf(
     shared_buffers: `${spec.shared_buffers}MB`,
     work_mem: `${spec.work_mem}MB`,
     maintenance_work_mem: spec.memory > 0 ? `${Math.max(1, Math.min(64, Math.floor(spec.memory / 8)))}MB` : '64MB',
+    max_wal_size: `${maxWal(spec.disk)}MB`,
     temp_file_limit: `${spec.temp_files}MB`,
     ...(preload.length > 0 ? { shared_preload_libraries: preload.map((entry) => entry.library).join(',') } : {}),
     ...Object.assign({}, ...preload.map((entry) => entry.settings)),
