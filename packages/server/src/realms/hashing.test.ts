@@ -33,6 +33,8 @@ test('what is no hash of ours never verifies', async () => {
     '$2a$99$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA',
     '$scrypt$ln=30,r=8,p=1$AAAA$AAAA',
     '$pbkdf2-sha256$i=99999999$AAAA$AAAA',
+    `$pbkdf2-sha512$i=5000000$AAAA$${'A'.repeat(1_000)}`,
+    `$scrypt$ln=10,r=8,p=1$AAAA$${'A'.repeat(1_000)}`,
     '$fbscrypt$v=1,n=40,r=8,p=1,ss=AA==,sk=AA==$AA==$AA==',
     '$argon2id$v=19$m=9999999,t=2,p=1$c29tZXNhbHRzb21l$AAAAAAAAAAAAAAAAAAAAAA',
   ]
@@ -97,4 +99,20 @@ test('hashes of other systems verify, and are outdated', async () => {
     assert.deepEqual(await hasher.verify(password, stored), { ok: true, outdated: true }, stored)
     assert.equal((await hasher.verify(`${password}!`, stored)).ok, false, stored)
   }
+})
+
+test('realms take turns, however many hashes one of them wants', async () => {
+  const hasher = makeHasher({ concurrency: 1, queue: 3 })
+  const [busy, other] = [hasher.of('busy'), hasher.of('other')]
+  const ended: string[] = []
+  const mark = (name: string) => () => ended.push(name)
+  const all = [
+    ...[1, 2, 3, 4].map((n) => busy.verify('x', null).then(mark(`busy ${n}`))),
+    other.verify('x', null).then(mark('other')),
+    hasher.verify('x', null).then(mark('platform')),
+  ]
+  await assert.rejects(busy.verify('x', null), (error) => isSovraError(error, 'too_many_sign_ins'))
+  assert.equal(hasher.waiting, 5)
+  await Promise.all(all)
+  assert.deepEqual(ended, ['busy 1', 'busy 2', 'other', 'platform', 'busy 3', 'busy 4'])
 })

@@ -70,37 +70,65 @@ export interface Hasher {
   verify(password: string, stored: string | null): Promise<Verdict>
   /** Hashes waiting for a turn. */
   readonly waiting: number
+  /** The same for another realm, which has its own place in the row. */
+  of(realm: string): Hasher
 }
 
 interface HasherOptions {
   /** Hashes at a time: each takes 19 MiB and one thread of libuv's pool. */
   readonly concurrency?: number
-  /** Hashes that may wait; beyond, sign-ins are refused with 429. */
+  /** Hashes of a realm that may wait; beyond, sign-ins are refused with 429. */
   readonly queue?: number
   /** KiB of each; less for tests of what is around it. */
   readonly memory?: number
 }
 
-/** Runs at most `concurrency` at a time, the others in the order they came, at most `queue` of them. */
-function turns(concurrency: number, queue: number): { run<T>(work: () => Promise<T>): Promise<T>; readonly waiting: number } {
-  const waiting: (() => void)[] = []
+/** Realms that may have a full queue at a time. */
+const FULL_QUEUES = 8
+
+/**
+ * Runs at most `concurrency` at a time, at most `queue` of one realm wait. Realms take turns: the hashes that one has imported may be the
+ * dearest that there are, and nobody else waits for more than one of them.
+ */
+function turns(concurrency: number, queue: number) {
+  const lines = new Map<string, (() => void)[]>()
   let running = 0
+  let waiting = 0
+
+  function wait(who: string): Promise<void> {
+    const line = lines.get(who) ?? []
+    if (line.length >= queue || waiting >= queue * FULL_QUEUES) throw fail('too_many_sign_ins', {}, { headers: { 'retry-after': '2' } })
+    lines.set(who, line)
+    waiting++
+    return new Promise((resolve) => line.push(resolve))
+  }
+
+  /** The realm whose turn it is goes to the end. */
+  function next(): (() => void) | undefined {
+    const [first] = lines
+    if (first === undefined) return undefined
+    const [who, line] = first
+    const turn = line.shift()
+    lines.delete(who)
+    if (line.length > 0) lines.set(who, line)
+    waiting--
+    return turn
+  }
+
   return {
-    async run(work) {
-      if (running >= concurrency) {
-        if (waiting.length >= queue) throw fail('too_many_sign_ins', {}, { headers: { 'retry-after': '2' } })
-        await new Promise<void>((resolve) => waiting.push(resolve))
-      } else running++
+    async run<T>(who: string, work: () => Promise<T>): Promise<T> {
+      if (running >= concurrency) await wait(who)
+      else running++
       try {
         return await work()
       } finally {
-        const next = waiting.shift()
-        if (next) next()
+        const turn = next()
+        if (turn) turn()
         else running--
       }
     },
     get waiting() {
-      return waiting.length
+      return waiting
     },
   }
 }
@@ -119,31 +147,36 @@ export function makeHasher({ concurrency = CONCURRENCY, queue = 64, memory = MEM
     salt: randomBytes(SALT_BYTES),
     tag: randomBytes(TAG_BYTES),
   }
-  return {
-    async hash(password) {
-      if (Buffer.byteLength(password) > PASSWORD_BYTES_MAX)
-        throw fail('password_too_weak', { reason: `at most ${PASSWORD_BYTES_MAX} bytes` })
-      const like = { kind: 'argon2id' as const, memory, passes: PASSES, lanes: LANES, salt: randomBytes(SALT_BYTES) }
-      const tag = await line.run(() => derive(password, like, TAG_BYTES))
-      return `$argon2id$v=19$m=${memory},t=${PASSES},p=${LANES}$${unpadded(like.salt)}$${unpadded(tag)}`
-    },
+  return hasherOf('')
 
-    async verify(password, stored) {
-      if (Buffer.byteLength(password) > PASSWORD_BYTES_MAX) return { ok: false, outdated: false }
-      const known = stored === null ? null : parsePhc(stored)
-      const foreign = stored === null || known !== null ? null : foreignCheck(stored)
-      if (foreign) return { ok: await line.run(() => foreign(password)), outdated: true }
-      const like = known ?? decoy
-      const tag = await line.run(() => derive(password, like, like.tag.length))
-      const ok = timingSafeEqual(tag, like.tag) && known !== null
-      return {
-        ok,
-        outdated: ok && (like.kind !== 'argon2id' || like.memory < memory || like.passes < PASSES || like.tag.length < TAG_BYTES),
-      }
-    },
+  function hasherOf(who: string): Hasher {
+    return {
+      of: hasherOf,
+      async hash(password) {
+        if (Buffer.byteLength(password) > PASSWORD_BYTES_MAX)
+          throw fail('password_too_weak', { reason: `at most ${PASSWORD_BYTES_MAX} bytes` })
+        const like = { kind: 'argon2id' as const, memory, passes: PASSES, lanes: LANES, salt: randomBytes(SALT_BYTES) }
+        const tag = await line.run(who, () => derive(password, like, TAG_BYTES))
+        return `$argon2id$v=19$m=${memory},t=${PASSES},p=${LANES}$${unpadded(like.salt)}$${unpadded(tag)}`
+      },
 
-    get waiting() {
-      return line.waiting
-    },
+      async verify(password, stored) {
+        if (Buffer.byteLength(password) > PASSWORD_BYTES_MAX) return { ok: false, outdated: false }
+        const known = stored === null ? null : parsePhc(stored)
+        const foreign = stored === null || known !== null ? null : foreignCheck(stored)
+        if (foreign) return { ok: await line.run(who, () => foreign(password)), outdated: true }
+        const like = known ?? decoy
+        const tag = await line.run(who, () => derive(password, like, like.tag.length))
+        const ok = timingSafeEqual(tag, like.tag) && known !== null
+        return {
+          ok,
+          outdated: ok && (like.kind !== 'argon2id' || like.memory < memory || like.passes < PASSES || like.tag.length < TAG_BYTES),
+        }
+      },
+
+      get waiting() {
+        return line.waiting
+      },
+    }
   }
 }

@@ -23,7 +23,7 @@ export function realmOf(options: AuthOptions, request: FastifyRequest): Realm {
     rules,
     key: currentKey(project.keys, 'user'),
     pepper: currentKey(project.keys, 'url').key,
-    hasher,
+    hasher: hasher.of(project.issuer),
     now,
     caller: { ip: request.ip, userAgent: request.headers['user-agent'] ?? null, requestId: request.id, language: header ?? null },
     administers: options.administers(request),
