@@ -8,13 +8,25 @@ export const ASSERTION = 'urn:oasis:names:tc:SAML:2.0:assertion'
 export const METADATA = 'urn:oasis:names:tc:SAML:2.0:metadata'
 export const SIGNATURE = 'http://www.w3.org/2000/09/xmldsig#'
 
+/** In one go, however many are begun and not ended. */
+function withoutComments(text: string): string {
+  let kept = ''
+  for (let at = 0; ; ) {
+    const begin = text.indexOf('<!--', at)
+    const end = begin < 0 ? -1 : text.indexOf('-->', begin + 4)
+    if (end < 0) return kept + text.slice(at)
+    kept += text.slice(at, begin)
+    at = end + 3
+  }
+}
+
 /**
  * The root of a document. Nothing that an XML reader would fetch, expand or skip over is taken: no document type, entity, comment, CDATA
  * section or processing instruction. Throws `auth_saml_assertion_invalid`.
  */
 export function rootOf(text: string, { comments = false } = {}): Element {
   const [, rest = ''] = /^\uFEFF?\s*(?:<\?xml\s[^<>]*\?>)?([\s\S]*)$/.exec(text) ?? []
-  const kept = comments ? rest.replace(/<!--[\s\S]*?-->/g, '') : rest
+  const kept = comments ? withoutComments(rest) : rest
   if (kept.includes('<!') || kept.includes('<?')) throw refused('it has a document type, a comment or the like')
   const refuse = (reason: string) => {
     throw refused('it cannot be read', reason.slice(0, 200))
