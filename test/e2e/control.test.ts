@@ -358,6 +358,8 @@ describe('projects', () => {
     const document = (await first?.json()) as Document
     assert.deepEqual(await second?.json(), document)
     assert.match(document.openapi, /^3\.1/)
+    const { components } = document as unknown as { components: { schemas: Record<string, { properties: object }> } }
+    assert.ok('max_rows' in (components.schemas['settings.rest']?.properties ?? {}), 'where the hint of setting_malformed sends people')
     assert.deepEqual(
       Object.keys(document.paths).filter((path) => !path.startsWith('/v1/')),
       [],

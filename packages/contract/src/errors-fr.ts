@@ -255,7 +255,7 @@ export const ERRORS_FR: Readonly<Record<Exclude<ErrorCode, OfADialect>, readonly
   ],
   setting_malformed: [
     'Les réglages de la section {section} ne sont pas valides en {path} : {reason}.',
-    'Voyez le schéma de la section dans /v1/openapi.json.',
+    'Voyez settings.{section} parmi components.schemas de /v1/openapi.json.',
   ],
   setting_changed: [
     'Les réglages de la section {section} ont été changés par quelqu’un d’autre entre-temps.',

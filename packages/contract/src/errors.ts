@@ -294,7 +294,7 @@ export const ERRORS = {
   setting_malformed: [
     400,
     'The settings of the section {section} are not valid at {path}: {reason}.',
-    'See the schema of the section in /v1/openapi.json.',
+    'See settings.{section} among components.schemas of /v1/openapi.json.',
   ],
   setting_changed: [
     412,

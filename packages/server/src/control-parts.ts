@@ -87,7 +87,7 @@ export function makeControl(options: NodeOptions, foundation: Foundation, parts:
     change: foundation.change,
     vault: foundation.secrets.vault,
     keepAddress: foundation.keepAddress,
-    rootKey: foundation.secrets,
+    rootKey: { ...foundation.secrets, source: foundation.secrets.source.replace(options.seat.dataDir, options.seat.shownDataDir) },
     log,
     node: { id: foundation.nodeName, name: foundation.nodeName, region: config.node.region },
     driver: parts.driver,

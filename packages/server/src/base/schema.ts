@@ -2,7 +2,7 @@ import type { TSchema } from 'typebox'
 import { later } from './later.ts'
 
 /** What a validator says of one rule. */
-interface Wrong {
+export interface Wrong {
   readonly keyword: string
   readonly instancePath: string
   readonly message?: string
@@ -19,6 +19,7 @@ export function saysOf(one: Wrong, all: readonly Wrong[]): string {
       : one.keyword === 'const'
         ? constants.map(({ params }) => (params as { allowedValue?: unknown }).allowedValue)
         : []
+  if (one.message === 'schema is false') return 'there is no such key'
   return words.length === 0 ? (one.message ?? '') : `must be ${words.join(', ').replace(/, ([^,]*)$/, ' or $1')}`
 }
 

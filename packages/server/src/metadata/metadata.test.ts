@@ -151,7 +151,10 @@ eachMetadata((name, open) => {
     ])
     await assert.rejects(write({}, 1), (error) => isSovraError(error, 'setting_changed'))
     await assert.rejects(write({ max_rows: -1 }), (error) => isSovraError(error, 'setting_malformed') && error.message.includes('max_rows'))
-    await assert.rejects(write({ unknown: 1 } as never), (error) => isSovraError(error, 'setting_malformed'))
+    await assert.rejects(
+      write({ unknown: 1 } as never),
+      (error) => isSovraError(error, 'setting_malformed') && /at \/unknown: there is no such key\.$/.test(error.message),
+    )
     assert.equal((await readSettings(again().kysely, 'platform', 'rest', vault)).version, 0)
     await metadata.transaction((trx) => removeSettings(trx, ref))
     assert.equal((await read()).version, 0)

@@ -6,6 +6,7 @@ import type { Vault } from '../base/crypto.ts'
 import { insertIfAbsent } from '../base/db/insert.ts'
 import { fail } from '../base/errors.ts'
 import { later } from '../base/later.ts'
+import { saysOf, type Wrong } from '../base/schema.ts'
 import type { Change } from './change.ts'
 import { hideSecrets, openSecrets, sealSecrets } from './sealed.ts'
 import type { Tables } from './tables.ts'
@@ -45,8 +46,13 @@ function check(section: Section, value: unknown): void {
     if (conflict) throw fail('setting_malformed', { section, ...conflict })
     return
   }
-  const [first] = compiled.Errors(value)
-  throw fail('setting_malformed', { section, path: first?.instancePath || '/', reason: first?.message ?? 'it does not match its schema' })
+  const all = [...compiled.Errors(value)] as Wrong[]
+  const [first] = all
+  throw fail('setting_malformed', {
+    section,
+    path: first?.instancePath || '/',
+    reason: first ? saysOf(first, all) : 'it does not match its schema',
+  })
 }
 
 /** Settings of a scope: 'platform', `ofOrganisation()` or a project's ref. */

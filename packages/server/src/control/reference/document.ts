@@ -1,4 +1,5 @@
 import { ACTIONS } from '@sovrabase/contract/actions'
+import { SECTIONS } from '@sovrabase/contract/settings'
 import { type FastifyInstance, fastify, type RouteOptions } from 'fastify'
 import { later } from '../../base/later.ts'
 import type { Document } from './render.ts'
@@ -20,7 +21,10 @@ async function describe(routes: readonly RouteOptions[], version: string): Promi
   await app.register(swagger, { openapi: { openapi: '3.1.0', info: { title: 'Sovrabase control API', version } } })
   for (const route of routes) app.route(shown(route))
   await app.ready()
-  const document = app.swagger() as Document
+  const document = app.swagger() as Document & { components?: { schemas?: Record<string, unknown> } }
+  // One route for all sections: what each takes has its place here.
+  const sections = Object.entries(SECTIONS).map(([name, schema]) => [`settings.${name}`, JSON.parse(JSON.stringify(schema))] as const)
+  document.components = { ...document.components, schemas: { ...document.components?.schemas, ...Object.fromEntries(sections) } }
   await app.close()
   return document
 }
