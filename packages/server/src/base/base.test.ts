@@ -143,6 +143,12 @@ describe('caches', () => {
     assert.equal(map.get('a'), undefined)
     assert.equal(map.size, 0)
   })
+
+  test('large entries leave room for fewer', () => {
+    const map = expiringMap<string>(10, Date.now, (text) => text.length)
+    for (const key of ['a', 'b', 'c']) map.set(key, 'four', Number.POSITIVE_INFINITY)
+    assert.deepEqual([map.get('a'), map.get('c'), map.size], [undefined, 'four', 2])
+  })
 })
 
 describe('rates', () => {

@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache'
 
 /** By size, which grows with what is kept; `max` alone takes room for all of it at once. */
-const lru = <V extends object>(max: number) => new LRUCache<string, V>({ maxSize: max, sizeCalculation: () => 1 })
+const lru = <V extends object>(max: number, weigh: (value: V) => number = () => 1) =>
+  new LRUCache<string, V>({ maxSize: max, sizeCalculation: weigh })
 
 /** Callers that ask for the same key while its work is under way share that one run; its end (good or bad) is forgotten. */
 export function singleFlight<V>(run: (key: string) => Promise<V>): (key: string) => Promise<V> {
@@ -119,7 +120,10 @@ export function recentMap<V>(size: number): RecentMap<V> {
   }
 }
 
-/** A bounded map whose entries end at a time of their own (a token's `exp`). `until` in ms since the epoch. */
+/**
+ * A bounded map whose entries end at a time of their own (a token's `exp`). `until` in ms since the epoch;
+ * `weigh`: how many of `max` an entry counts for, 1 at least.
+ */
 export interface ExpiringMap<V> {
   get(key: string): V | undefined
   set(key: string, value: V, until: number): void
@@ -128,8 +132,8 @@ export interface ExpiringMap<V> {
   readonly size: number
 }
 
-export function expiringMap<V>(max: number, now: () => number = Date.now): ExpiringMap<V> {
-  const entries = lru<{ readonly value: V; readonly until: number }>(max)
+export function expiringMap<V>(max: number, now: () => number = Date.now, weigh: (value: V) => number = () => 1): ExpiringMap<V> {
+  const entries = lru<{ readonly value: V; readonly until: number }>(max, ({ value }) => weigh(value))
   return {
     get(key) {
       const entry = entries.get(key)

@@ -9,7 +9,9 @@ import { projectOf } from './resolve.ts'
 import { roleOf, type ThirdParties } from './third-party.ts'
 import type { ProjectContext, ProjectPrincipal } from './types.ts'
 
+/** In KiB of claims: who signs tokens says how long they are. */
 const VERIFIED = 50_000
+const weightOf = ({ principal }: Cached): number => 1 + (principal.claimsJson.length >> 10)
 /** Credentials in steady use, which are compared instead of hashed: about 1 KiB each. */
 const BUSY = 5_000
 const BUSY_LENGTH = 4_096
@@ -114,7 +116,7 @@ function token(context: ProjectContext, text: string, now: number): { principal:
  * makes every former entry unreachable at once.
  */
 export function makeProjectAuthenticator(parties: ThirdParties, now: () => number = Date.now): ProjectAuthenticator {
-  const verified = expiringMap<Cached>(VERIFIED, now)
+  const verified = expiringMap<Cached>(VERIFIED, now, weightOf)
   // The key that a project's clients send with every request, compared instead of hashed.
   const lastKey = new WeakMap<ProjectContext, { text: string; until: number; principal: ProjectPrincipal }>()
 

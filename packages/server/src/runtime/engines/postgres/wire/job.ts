@@ -119,10 +119,16 @@ export class Job extends Exchange implements Waiter {
  */
 export const FORGET: Step = { sql: 'reset all', params: [], scope: '' }
 
+/** Characters of a text that is remembered: strangers may send as many different ones as they like. */
+export const KEPT_SQL = 16_384
+
+/** Not to be prepared. */
+export const isOnce = ({ sql, once }: Pick<Statement, 'sql' | 'once'>): boolean => once === true || sql.length > KEPT_SQL
+
 /** The common case, a preamble and one statement, without intermediate arrays. */
 export function stepsOf(preamble: Preamble, statement: Statement, first: Step | null, once: boolean): { steps: Step[]; main: number } {
   const scope = preamble.scope
-  const toStep = ({ sql, params, once: own }: Statement): Step => ({ sql, params, scope, once: once || own === true })
+  const toStep = (one: Statement): Step => ({ sql: one.sql, params: one.params, scope, once: once || isOnce(one) })
   const start: Step = once ? { ...preamble.step, once } : preamble.step
   const steps = first === null ? [FORGET, start] : [FORGET, first, start]
   for (const one of statement.before ?? []) steps.push(toStep(one))

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { isOnce, KEPT_SQL } from './job.ts'
 import { DEFAULT_LIMITS } from './options.ts'
 import { Shapes } from './shapes.ts'
 
@@ -63,4 +64,12 @@ test('what writes never shares, until the schema changes', () => {
   assert.equal(shapes.mayShare('a', true), false)
   shapes.clear()
   assert.equal(shapes.mayShare('a', true), true)
+})
+
+test('of a very long text nothing is remembered, and it never shares', () => {
+  const { shapes } = shapesAt()
+  const long = 'x'.repeat(KEPT_SQL + 1)
+  for (let i = 0; i < DEFAULT_LIMITS.trustAfter; i++) shapes.seen(long, QUICK, 10)
+  assert.deepEqual([shapes.mayShare(long, true), shapes.mayShare(long, false)], [false, false])
+  assert.deepEqual([isOnce({ sql: long }), isOnce({ sql: 'x'.repeat(KEPT_SQL) })], [true, false])
 })

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { KEPT_SQL } from './job.ts'
 
 interface Shape {
   /** Runs and, among them, slow ones; both fade. */
@@ -47,7 +48,7 @@ export class Shapes {
   /** Whether a read may share: `promised` by its caller, unless seen otherwise; else once it was seen quick often enough. */
   mayShare(sql: string, promised: boolean): boolean {
     const shape = this.#known.get(sql)
-    if (shape === undefined) return promised
+    if (shape === undefined) return promised && sql.length <= KEPT_SQL
     if (shape.writes) return false
     if (shape.slowUntil > 0) {
       if (shape.slowUntil > this.#now()) return false
@@ -100,7 +101,7 @@ export class Shapes {
     let shape = this.#known.get(sql)
     if (shape === undefined) {
       shape = { runs: 0, slow: 0, slowUntil: 0, writes: false }
-      this.#known.set(sql, shape)
+      if (sql.length <= KEPT_SQL) this.#known.set(sql, shape)
     }
     return shape
   }

@@ -2,7 +2,7 @@ import { fail, type SovraError } from '../../../../base/errors.ts'
 import type { Connection } from './connection.ts'
 import { connectionLost } from './errors.ts'
 import { Exchange, type Step } from './exchange.ts'
-import { cancelled, FORGET, type Preamble, type RunOptions, type Statement } from './job.ts'
+import { cancelled, FORGET, isOnce, type Preamble, type RunOptions, type Statement } from './job.ts'
 import type { Result } from './result.ts'
 
 const plain = (sql: string): Step => ({ sql, params: [], scope: '' })
@@ -68,7 +68,7 @@ export class Transaction {
       sql: one.sql,
       params: one.params,
       scope: this.#preamble.scope,
-      once: once || one.once === true,
+      once: once || isOnce(one),
     }))
     // What is before one Sync is a transaction by itself: one that begins and ends with this statement needs no word for either.
     const alone = first && last && this.#begin === BEGIN
