@@ -14,7 +14,7 @@ import { LINK_LIFE, makePlatformRealm, type PlatformRealm } from './platform.ts'
 import { signToken, verifyToken } from './tokens.ts'
 
 const vault = makeVault(Buffer.alloc(32, 1))
-const hasher = makeHasher()
+const hasher = makeHasher({ memory: 64 })
 const START = Date.UTC(2026, 10, 1)
 const HOUR = 3_600_000
 const actor: Actor = { id: 'test', kind: 'system', ip: null, requestId: null }
