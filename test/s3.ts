@@ -40,8 +40,8 @@ export async function startS3(): Promise<S3Server> {
   const args = ['serve', 's3', '--config=/dev/null', `--addr=127.0.0.1:${port}`]
   const keys = `--auth-key=${ACCESS.access_key_id},${ACCESS.secret_access_key}`
   async function start(): Promise<void> {
-    // What it has read of its directory is not kept: tests change files there.
-    const more = ['--dir-cache-time=0', '--vfs-cache-mode=off', '--force-path-style', keys, root]
+    // What it has read of its directory is kept for a moment only: tests change files there. With 0 it forgets in a loop, at the cost of a core.
+    const more = ['--dir-cache-time=5ms', '--vfs-cache-mode=off', '--force-path-style', keys, root]
     child = spawn('setpriv', ['--pdeathsig=KILL', '--', join(packages, 'bin/rclone'), ...args, ...more], {
       stdio: 'ignore',
       env: { PATH: process.env.PATH, HOME: root, GOMAXPROCS: '1' },
