@@ -58,6 +58,13 @@ test('secrets of settings are sealed and never answered; a URL is called through
   const shown = await server.api<{ value: unknown }>('GET', `/projects/${project.ref}/settings/auth`)
   assert.ok(!JSON.stringify(shown.body).includes(secret))
   const refused = await auth(project, 'POST', '/signup', { body: { email: address(), password: PASSWORD } })
+  const log = await fetch(`${server.url}/v1/projects/${project.ref}/logs`, { headers: { authorization: `Bearer ${server.localToken}` } })
+  const told = (await log.text()).split('\n').filter((line) => line.includes('a hook failed'))
+  assert.ok(
+    told.some((line) => /169\.254\.169\.254 may not be called.*network\.allow/.test(line)),
+    'who wrote the hook finds why',
+  )
+  assert.ok(!told.some((line) => line.includes('secret words')))
   assert.deepEqual([refused.status, refused.body.error_code], [500, 'unexpected_failure'])
   await settings(server, project, { hooks: null })
   const malformed = await server.api('PATCH', `/projects/${project.ref}/settings/auth`, {

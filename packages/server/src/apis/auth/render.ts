@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { fail, type SovraError } from '../../base/errors.ts'
+import { fail, isSovraError, type SovraError } from '../../base/errors.ts'
 import { bearerOf } from '../../gateway/authenticate.ts'
+import { namedRef } from '../../gateway/resolve.ts'
 
 /** From this version on, errors have the new shape. */
 const VERSION = '2024-01-01'
@@ -101,9 +102,25 @@ function translated(error: SovraError, request: FastifyRequest): SovraError {
 
 const isNew = (header: unknown): boolean => typeof header === 'string' && /^\d{4}-\d{2}-\d{2}$/.test(header) && header >= VERSION
 
+/** Why, in words that hold nothing of a user: ours, or the code of what the database or the system said. */
+function whyOf(cause: unknown): string {
+  if (typeof cause === 'string') return cause
+  if (isSovraError(cause)) return `${cause.message} ${cause.hint}`
+  const { code } = cause as { code?: unknown }
+  return typeof code === 'string' ? code : 'unknown'
+}
+
+/** The dialect tells the caller that a hook failed; whoever wrote it finds why in the log of the project. */
+function noteHook(error: SovraError, request: FastifyRequest): void {
+  if (!error.code.startsWith('auth_hook_') || error.cause === undefined) return
+  const project = namedRef(request.raw)
+  request.log.warn({ ...(project ? { project } : {}), request_id: request.id, why: whyOf(error.cause) }, 'a hook failed')
+}
+
 /** Both shapes of the dialect's errors: by the version that the client says it speaks. */
 export function render(thrown: SovraError, request: FastifyRequest, reply: FastifyReply): unknown {
   const error = translated(thrown, request)
+  noteHook(error, request)
   const code = wireCode(error.code)
   reply.code(error.status).header('content-type', 'application/json; charset=utf-8').header('x-sb-error-code', code)
   const oauth = OAUTH[error.code]
