@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { fail } from '../../../../base/errors.ts'
-import { connectionLost, type DatabaseFields, databaseError, fieldsOf, isStalePlan } from './errors.ts'
+import { connectionLost, type DatabaseFields, databaseError, fieldsOf, isStalePlan, LONG_ERROR } from './errors.ts'
 import type { Exchange, Step } from './exchange.ts'
 import type { PoolMetrics } from './metrics.ts'
 import { bindHead, MAX_PARAMETERS, Reply, TERMINATE, Writer } from './protocol.ts'
@@ -195,6 +195,27 @@ export class Connection {
     return exchange != null && exchange.sink !== null && exchange.step === exchange.main
   }
 
+  /** No result is larger than its exchange allows, no error than anybody reads, and what is only noticed is not held. */
+  takes(type: number, size: number): boolean {
+    const exchange = this.#queue[this.#head]
+    switch (type) {
+      case Reply.notice:
+      case Reply.notification:
+        return false
+      case Reply.error:
+        if (exchange == null) return false
+        this.#failed(exchange, LONG_ERROR)
+        return false
+      case Reply.dataRow:
+        if (exchange == null || exchange.step !== exchange.main || exchange.error !== null) return false
+        if (exchange.bytes + size <= exchange.maxBytes) return true
+        exchange.error = fail('result_too_large', { limit: exchange.maxBytes })
+        exchange.result = null
+        return false
+    }
+    return true
+  }
+
   piece(data: Buffer | null, first: boolean, last: boolean): void {
     const exchange = this.#queue[this.#head]
     if (exchange == null) return
@@ -272,7 +293,10 @@ export class Connection {
   }
 
   #refused(exchange: Exchange, data: Buffer, start: number, end: number): void {
-    const fields = fieldsOf(data, start, end)
+    this.#failed(exchange, fieldsOf(data, start, end))
+  }
+
+  #failed(exchange: Exchange, fields: DatabaseFields): void {
     for (const entry of exchange.parsing ?? []) if (entry !== null) this.#statements.drop(entry)
     exchange.parsing = null
     if (exchange.error === null) exchange.error = databaseError(fields)

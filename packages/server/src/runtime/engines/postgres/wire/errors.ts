@@ -52,22 +52,16 @@ export function fieldsOf(data: Buffer, start: number, end: number): DatabaseFiel
 export const databaseError = (fields: DatabaseFields): SovraError =>
   fail('database_error', { sqlstate: fields.sqlstate }, { details: fields })
 
+const errorOf = (sqlstate: string, message: string): DatabaseFields => ({
+  ...{ sqlstate, severity: 'ERROR', message, detail: null, hint: null, schema: null, table: null },
+  ...{ column: null, constraint: null, context: null, position: null, routine: null },
+})
+
 /** What PostgreSQL says of a statement that takes too long. */
-export const timedOut = (): SovraError =>
-  databaseError({
-    ...{ sqlstate: '57014', severity: 'ERROR', message: 'canceling statement due to statement timeout' },
-    ...{
-      detail: null,
-      hint: null,
-      schema: null,
-      table: null,
-      column: null,
-      constraint: null,
-      context: null,
-      position: null,
-      routine: null,
-    },
-  })
+export const timedOut = (): SovraError => databaseError(errorOf('57014', 'canceling statement due to statement timeout'))
+
+/** In the place of an error whose text fills more than a megabyte. */
+export const LONG_ERROR: DatabaseFields = errorOf('54000', 'an error was raised whose text is too long to be shown')
 
 export function connectionLost(reason: string, retriable: boolean, cause?: unknown): SovraError {
   const details: LostDetails = { retriable }

@@ -279,6 +279,19 @@ describe('values', () => {
     )
   })
 
+  test('results, errors and notices that are too large are passed over, not held', () =>
+    withPool({ maxBytes: 4 << 20, exclusive: 1, shared: 1 }, async (own) => {
+      const ask = (sql: string) => asRole(own, SERVICE, { sql, params: [] }, { exclusive: true })
+      const tell = (how: string) => `do $$ begin raise ${how} '%', repeat('x', 8000000); end $$`
+      await assert.rejects(ask(`select repeat('x', 8000000)`), code('result_too_large'))
+      await assert.rejects(ask(`select repeat('x', 1000000) from generate_series(1, 20)`), code('result_too_large'))
+      await assert.rejects(ask(tell('exception')), sqlstate('54000'))
+      await ask(tell('notice'))
+      assert.equal((await ask(`select length(repeat('x', 3000000)), repeat('y', 3000000)`)).text(0, 0), '3000000')
+      assert.equal((await ask('select 1')).text(), '1')
+      assert.equal(own.metrics.lost, 0)
+    }))
+
   test('what still waits in the socket is not written over by what comes later', async () => {
     await withPool({ shared: 1 }, async (own) => {
       await text(own, user(0), 'select 1')

@@ -2,12 +2,16 @@
 export interface ReaderTarget {
   /** A whole message: its type, and its body in `data[start, end)`. The bytes may be kept: they are never written again. */
   message(type: number, data: Buffer, start: number, end: number): void
+  /** Whether a large message is wanted at all, before it is held: what is not is passed over. */
+  takes(type: number, size: number): boolean
   /** Whether rows of one column are wanted as pieces, before their last byte has come; asked at each DataRow. */
   wantsPieces(): boolean
   /** Bytes of a row of one column; `first` and `last` mark its ends. Null: the value is null. */
   piece(data: Buffer | null, first: boolean, last: boolean): void
 }
 
+/** Bytes from which on a message is asked for before it is held. */
+export const LARGE = 1 << 20
 const HEADER = 5
 const DATA_ROW = 0x44
 /** A DataRow's header with the number of its columns and the length of the first. */
@@ -26,6 +30,8 @@ export class Reader {
   /** Bytes of a row in pieces that have not come, -1 when there is none. */
   #left = -1
   #first = false
+  /** Bytes of a message that is passed over, which have not come. */
+  #passed = 0
 
   constructor(target: ReaderTarget) {
     this.#target = target
@@ -37,7 +43,7 @@ export class Reader {
       data = Buffer.concat([this.#scrap, chunk])
       this.#scrap = null
     }
-    let at = 0
+    let at = this.#pass(data, 0)
     if (this.#held !== null) at = this.#fill(this.#held, data)
     else if (this.#left >= 0) at = this.#continue(data, 0)
     const end = data.length
@@ -58,6 +64,11 @@ export class Reader {
           continue
         }
       }
+      if (size > LARGE && !this.#target.takes(data[at]!, size)) {
+        this.#passed = size
+        at = this.#pass(data, at)
+        continue
+      }
       if (left < size) {
         this.#held = Buffer.allocUnsafeSlow(size)
         this.#filled = data.copy(this.#held, 0, at)
@@ -66,6 +77,12 @@ export class Reader {
       this.#target.message(data[at]!, data, at + HEADER, at + size)
       at += size
     }
+  }
+
+  #pass(data: Buffer, at: number): number {
+    const end = Math.min(data.length, at + this.#passed)
+    this.#passed -= end - at
+    return end
   }
 
   /** Completes the held message; the offset of what follows it. */
