@@ -27,7 +27,6 @@ const FOREIGN: Readonly<Record<string, string>> = {
   connection_lost: 'PGRST001',
   overloaded: 'PGRST003',
   disk_quota_exceeded: '53100',
-  method_not_allowed: 'PGRST117',
   internal: 'PGRSTX00',
   role_not_allowed: '42501',
 }

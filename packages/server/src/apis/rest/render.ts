@@ -11,6 +11,7 @@ import { spaceOf } from './space.ts'
 import { repeatTraceHeader } from './trace-header.ts'
 
 const METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'POST', 'PATCH', 'PUT', 'DELETE'])
+const CALLED = /\/rpc\/[^/?]+(\?|$)/
 
 /** What the project's database says of answers; undefined where it is asleep or none was found. */
 function settingsOf(options: RestOptions, request: FastifyRequest) {
@@ -27,8 +28,10 @@ function readHeaders({ action, name, applied }: Plan, request: FastifyRequest): 
 
 export function render(options: RestOptions, error: SovraError, request: FastifyRequest, reply: FastifyReply): unknown {
   const { trace } = request
-  if (error.code === 'not_found' && !METHODS.has(request.method)) {
-    return render(options, fail('PGRST117', { method: request.method }), request, reply)
+  const { method } = request
+  if (error.code === 'method_not_allowed' || (error.code === 'not_found' && !METHODS.has(method))) {
+    const refused = fail(CALLED.test(request.url) ? 'PGRST101' : 'PGRST117', { method }, { headers: error.headers })
+    return render(options, refused, request, reply)
   }
   if (error.code === 'unsupported_media_type') {
     const reason = `Content-Type not acceptable: ${header(request, 'content-type') ?? ''}`

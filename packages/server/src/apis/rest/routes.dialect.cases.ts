@@ -76,6 +76,7 @@ export const DIALECT: readonly Case[] = [
   // errors
   { request: 'GET /contradiction', status: 500, error: { code: '21000' } },
   { request: 'TRACE /clients', status: 405, error: { code: 'PGRST117', message: 'Unsupported HTTP method: TRACE' } },
+  { request: 'TRACE /rpc/many', status: 405, error: { code: 'PGRST101', message: 'Cannot use the TRACE method on RPC' } },
   { request: 'OPTIONS /rpc/no_such_function_here', status: 404, error: { code: 'PGRST202', hint: null } },
   {
     request: 'GET /taskz?select=*,projects(*)',
