@@ -6,3 +6,6 @@ export const later = createRequire(import.meta.url) as <T>(name: string) => T
 /** An import of it would read all its exports, one of which loads Node's own undici. */
 export const nodeHttp = () => later<typeof import('node:http')>('node:http')
 export const nodeHttps = () => later<typeof import('node:https')>('node:https')
+
+/** A start on SQLite wakes nobody, and needs none of it. */
+export const nodePg = () => later<typeof import('pg')>('pg')

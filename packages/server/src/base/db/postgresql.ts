@@ -1,6 +1,7 @@
 import { CompiledQuery, type Dialect, PostgresDialect } from 'kysely'
-import pg from 'pg'
+import type pg from 'pg'
 import { fail } from '../errors.ts'
+import { nodePg } from '../later.ts'
 
 /** Where a PostgreSQL is: a URL, or its parts (a project's own cluster: directory of the socket as host, and a password). */
 export interface PostgresqlOptions {
@@ -30,7 +31,9 @@ const quoteName = (name: string) => `"${name.replaceAll('"', '""')}"`
 /** bigint and sums of it are numbers, as on the other databases: times in ms and counts stay far below 2^53. */
 const types: pg.CustomTypesConfig = {
   getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
-    oid === INT8 || oid === NUMERIC ? Number : pg.types.getTypeParser(oid, format as 'text')) as pg.CustomTypesConfig['getTypeParser'],
+    oid === INT8 || oid === NUMERIC
+      ? Number
+      : nodePg().types.getTypeParser(oid, format as 'text')) as pg.CustomTypesConfig['getTypeParser'],
 }
 
 export function clientConfig(options: PostgresqlOptions): pg.ClientConfig {
@@ -43,7 +46,7 @@ export function clientConfig(options: PostgresqlOptions): pg.ClientConfig {
 }
 
 export function postgresqlDialect(options: PostgresqlOptions): Dialect {
-  const pool = new pg.Pool({ ...clientConfig(options), max: options.max_connections ?? 10, idleTimeoutMillis: IDLE })
+  const pool = new (nodePg().Pool)({ ...clientConfig(options), max: options.max_connections ?? 10, idleTimeoutMillis: IDLE })
   // An idle connection that ends is taken out by the pool; without a listener it would end the process.
   pool.on('error', () => {})
   // So does one that ends in use: what it was asked fails, and that is where it is told.
@@ -85,7 +88,7 @@ export function listen(
   }
 
   function connect(): void {
-    const mine = new pg.Client(clientConfig(options))
+    const mine = new (nodePg().Client)(clientConfig(options))
     client = mine
     mine.on('error', () => again(mine))
     mine.on('end', () => again(mine))

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import pg from 'pg'
+import type pg from 'pg'
 import { fail, isSovraError, type SovraError } from '../../base/errors.ts'
+import { nodePg } from '../../base/later.ts'
 import type { Cluster } from '../../runtime/engines/postgres/cluster.ts'
 import { secretOf } from '../../runtime/engines/postgres/connections.ts'
 import { DATABASE, OWNER } from '../../runtime/engines/postgres/names.ts'
@@ -45,7 +46,7 @@ const MAX_NOTICES = 100
 /** What went wrong with SQL, in our words; `place` is where its text lies within what people sent. */
 export const told = (error: unknown, place?: Place): SovraError => {
   if (isSovraError(error)) return error
-  return error instanceof pg.DatabaseError
+  return error instanceof nodePg().DatabaseError
     ? sqlError(error, place)
     : fail('connection_lost', { reason: 'the session was ended' }, { cause: error })
 }
@@ -57,7 +58,7 @@ export async function openSession({ connector }: Control, ref: string, { reason,
   const notices: Notice[] = []
   let status = 'I'
   let closed = false
-  const client = new pg.Client({
+  const client = new (nodePg().Client)({
     ...{ host: hold.endpoint.host, port: hold.endpoint.port, database: DATABASE, user: OWNER },
     ...{ password: secretOf(hold.service, OWNER), application_name: name ?? 'sovra', connectionTimeoutMillis: CONNECT_MS },
   })

@@ -1,4 +1,4 @@
-import pg from 'pg'
+import { nodePg } from '../../base/later.ts'
 import type { Log } from '../../base/log.ts'
 import { SYSTEM } from '../../metadata/change.ts'
 import { claimFact, getFact } from '../../metadata/facts.ts'
@@ -39,7 +39,7 @@ insert into public.todos (title, done, owner)
 async function fill(control: Control, ref: string): Promise<void> {
   const hold = await control.connector.hold(ref, 'db', 'demo')
   const { endpoint, service } = hold
-  const client = new pg.Client({
+  const client = new (nodePg().Client)({
     host: endpoint.host,
     port: endpoint.port,
     user: 'postgres',

@@ -1,5 +1,5 @@
-import pg from 'pg'
 import { type Static, type TObject, type TProperties, Type } from 'typebox'
+import { nodePg } from '../../../base/later.ts'
 
 /** One kind of change: what it takes, and the statements that it is. */
 export interface Operation {
@@ -24,8 +24,8 @@ export const Comment = Type.Optional(Type.Union([Type.String({ maxLength: 10_000
 export const Schema = Type.Optional(Name)
 export const cascade = { cascade: Flag }
 
-export const ident = (name: string): string => pg.escapeIdentifier(name)
-export const literal = (text: string): string => pg.escapeLiteral(text)
+export const ident = (name: string): string => nodePg().escapeIdentifier(name)
+export const literal = (text: string): string => nodePg().escapeLiteral(text)
 export const list = (names: readonly string[]): string => names.map(ident).join(', ')
 export const named = ({ schema = 'public', name }: { schema?: string | undefined; name: string }): string =>
   `${ident(schema)}.${ident(name)}`

@@ -1,7 +1,8 @@
 import type { QueryLine } from '@sovrabase/contract/database'
 import { type Statement, splitStatements } from '@sovrabase/contract/statements'
-import pg, { type FieldDef } from 'pg'
+import type { FieldDef } from 'pg'
 import { fail } from '../../../base/errors.ts'
+import { nodePg } from '../../../base/later.ts'
 import type { Cluster } from '../../../runtime/engines/postgres/cluster.ts'
 import { Portal } from '../portal.ts'
 import { type Session, told } from '../session.ts'
@@ -100,7 +101,7 @@ export async function become(session: Session, { role, claims }: Pick<RunOrder, 
     await session.query(`select pg_catalog.set_config('request.jwt.claims', $1, false)`, [
       JSON.stringify({ role: role ?? 'postgres', ...claims }),
     ])
-  if (role !== null && role !== 'postgres') await session.query(`set role ${pg.escapeIdentifier(role)}`)
+  if (role !== null && role !== 'postgres') await session.query(`set role ${nodePg().escapeIdentifier(role)}`)
 }
 
 /** Runs the statements, and says line by line what they answer. Rejects with `sql_failed`; nothing of a transaction is then kept. */

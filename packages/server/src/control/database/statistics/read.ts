@@ -1,5 +1,6 @@
 import type { Statistics } from '@sovrabase/contract/database'
-import pg from 'pg'
+import type pg from 'pg'
+import { nodePg } from '../../../base/later.ts'
 
 /** Read by our superuser: the catalogue only. bigint as float8, which JavaScript reads as a number. */
 const MOST = 100
@@ -41,7 +42,7 @@ const statementsFrom = (
 ): string => `select s.query as statement, coalesce(r.rolname::text, '') as role, s.calls::float8 as calls,
   round(s.total_exec_time::numeric, 3)::float8 as total_ms, round(s.mean_exec_time::numeric, 3)::float8 as mean_ms, round(s.max_exec_time::numeric, 3)::float8 as max_ms,
   s.rows::float8 as rows, ${HIT('s.shared_blks_hit', 's.shared_blks_read')} as cache_hit
-  from ${pg.escapeIdentifier(schema)}.pg_stat_statements(true) s left join pg_roles r on r.oid = s.userid
+  from ${nodePg().escapeIdentifier(schema)}.pg_stat_statements(true) s left join pg_roles r on r.oid = s.userid
   where s.dbid = (select oid from pg_database where datname = current_database()) and coalesce(r.rolname, '') not in ('sovrabase_admin', 'sovrabase_gateway')
   order by s.total_exec_time desc limit ${MOST}`
 

@@ -1,11 +1,12 @@
-import pg from 'pg'
+import type pg from 'pg'
 import { fail } from '../../../base/errors.ts'
+import { nodePg } from '../../../base/later.ts'
 import type { Endpoint } from '../../driver.ts'
 import { adminConnection } from './connections.ts'
 
 /** Not connected yet. */
 export function newClient(at: Endpoint, password: string): pg.Client {
-  const client = new pg.Client(adminConnection(at, password))
+  const client = new (nodePg().Client)(adminConnection(at, password))
   client.on('error', () => undefined)
   return client
 }

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
-import pg from 'pg'
+import type pg from 'pg'
 import type { TarApart } from '../../../base/archive/tar-apart.ts'
 import { fail } from '../../../base/errors.ts'
+import { nodePg } from '../../../base/later.ts'
 import type { Endpoint } from '../../driver.ts'
 import { adminConnection, setForRun } from './connections.ts'
 
@@ -152,7 +153,7 @@ const ROOM = { max_slot_wal_keep_size: '4GB' }
 export async function open({ at, password }: BaseArgs): Promise<Readable> {
   const { options: _, ...connection } = adminConnection(at, password)
   await setForRun(at, password, ROOM)
-  const client = new pg.Client({ ...connection, replication: 'true' } as pg.ClientConfig)
+  const client = new (nodePg().Client)({ ...connection, replication: 'true' } as pg.ClientConfig)
   await client.connect()
   try {
     // It is sent last: a checkpoint meanwhile would take away what somebody writes, or autovacuum, behind the copy's begin. The slot goes with the session.

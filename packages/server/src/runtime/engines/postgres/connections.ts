@@ -1,5 +1,6 @@
-import pg, { type ClientConfig } from 'pg'
+import type { ClientConfig } from 'pg'
 import { fail } from '../../../base/errors.ts'
+import { nodePg } from '../../../base/later.ts'
 import type { Endpoint } from '../../driver.ts'
 import type { Service } from '../../services.ts'
 import { ADMIN, DATABASE } from './names.ts'
@@ -64,7 +65,7 @@ export const adminConnection = (at: Endpoint, password: string): ClientConfig =>
 
 /** Settings of a running cluster until it sleeps: its next start writes the file of ALTER SYSTEM anew. Names and values are our own. */
 export async function setForRun(at: Endpoint, password: string, settings: Readonly<Record<string, string>>): Promise<void> {
-  const client = new pg.Client(adminConnection(at, password))
+  const client = new (nodePg().Client)(adminConnection(at, password))
   await client.connect()
   try {
     for (const [name, value] of Object.entries(settings)) await client.query(`alter system set ${name} = '${value}'`)

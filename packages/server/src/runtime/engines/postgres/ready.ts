@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import pg from 'pg'
+import type pg from 'pg'
 import { isAlive } from '../../../base/alive.ts'
 import { fail } from '../../../base/errors.ts'
+import { nodePg } from '../../../base/later.ts'
 import type { Endpoint } from '../../driver.ts'
 import { adminConnection } from './connections.ts'
 
@@ -25,7 +26,7 @@ const codeOf = (error: unknown): string => (error as { code?: string }).code ?? 
 
 /** Opens our superuser's connection; undefined where the cluster refuses the password. Other errors reject. */
 export async function signIn(at: Endpoint, password: string): Promise<pg.Client | undefined> {
-  const client = new pg.Client(adminConnection(at, password))
+  const client = new (nodePg().Client)(adminConnection(at, password))
   client.on('error', () => undefined)
   try {
     await client.connect()

@@ -1,5 +1,6 @@
-import pg from 'pg'
+import type pg from 'pg'
 import { fail } from '../../../../base/errors.ts'
+import { nodePg } from '../../../../base/later.ts'
 import type { Endpoint } from '../../../driver.ts'
 import type { Following, FollowOptions, Position } from '../../../history.ts'
 import { adminConnection } from '../connections.ts'
@@ -123,7 +124,7 @@ export async function segmentSize(client: pg.Client): Promise<number> {
 
 export async function replicationClient(at: Endpoint, password: string): Promise<pg.Client> {
   const { options: _, ...connection } = adminConnection(at, password)
-  const client = new pg.Client({ ...connection, replication: 'true' } as pg.ClientConfig)
+  const client = new (nodePg().Client)({ ...connection, replication: 'true' } as pg.ClientConfig)
   await client.connect()
   return client
 }

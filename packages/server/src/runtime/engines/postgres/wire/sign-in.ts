@@ -1,6 +1,7 @@
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
-import pg from 'pg'
+import type pg from 'pg'
+import { nodePg } from '../../../../base/later.ts'
 import { connectionLost } from './errors.ts'
 import { cancelRequest } from './protocol.ts'
 
@@ -40,7 +41,7 @@ const quoteOption = (value: string): string => value.replace(/[\\ ]/g, '\\$&')
  */
 export async function signIn(at: SignIn, settings: Readonly<Record<string, string>>): Promise<SignedIn> {
   const options = Object.entries(settings).map(([name, value]) => `-c ${name}=${quoteOption(value)}`)
-  const client = new pg.Client({
+  const client = new (nodePg().Client)({
     host: at.host,
     port: at.port,
     user: at.user,
