@@ -40,8 +40,7 @@ describe('under the keeper', { skip: !isRoot && 'without root there is no keeper
   let server: TestServer
   let shop: TestProject
   const serverPids = () =>
-    everything().flatMap(({ parent, pid }) => (parent === server.child.pid && /main\.ts/.test(commandOf(pid)) ? [pid] : []))
-  const commandOf = (pid: number) => everything().find((one) => one.pid === pid)?.command ?? ''
+    everything().flatMap(({ parent, pid, command }) => (parent === server.child.pid && /main\.ts/.test(command) ? [pid] : []))
   const reload = () => process.kill(server.child.pid ?? 0, 'SIGUSR2')
   const startedAt = async () => (await server.api<{ started_at: string }>('GET', '/status')).body.started_at
 
