@@ -8,6 +8,7 @@ import { budgetKey } from '../base/proxies.ts'
 import { makeRate, type Rate } from '../base/rate.ts'
 import type { Actor, Change, Changer } from '../metadata/change.ts'
 import type { Tables } from '../metadata/tables.ts'
+import { makeAttempts } from './attempts.ts'
 import { denySession, PLATFORM } from './denied.ts'
 import type { Hasher } from './hashing.ts'
 import { platformStore } from './platform-store.ts'
@@ -121,6 +122,7 @@ class Members implements PlatformRealm {
   readonly #rules: SessionRules
   readonly #ofAccount: Rate
   readonly #ofAddress: Rate
+  readonly #attempt = makeAttempts()
   readonly signing: MemberSigning
 
   constructor({
@@ -206,16 +208,22 @@ class Members implements PlatformRealm {
   async signIn(email: string, password: string, caller: Caller): Promise<MemberSession> {
     const address = caller.ip === null ? '' : budgetKey(caller.ip)
     const account = `${address} ${email.trim().toLowerCase()}`
-    const wait = Math.max(this.#ofAccount.check(account).retryAfter, this.#ofAddress.check(address).retryAfter)
-    if (wait > 0) throw fail('rate_limited', { what: 'failed sign-ins' }, { headers: { 'retry-after': String(wait) } })
-    const check = checkPassword(platformStore(this.#db), this.#hasher, email, password, this.#now())
-    const { user, newHash } = await check.catch((error: unknown) => {
-      if (isSovraError(error, 'invalid_credentials')) {
-        this.#ofAccount.take(account)
-        this.#ofAddress.take(address)
-      }
-      throw error
+    const leave = await this.#attempt(address, () => {
+      const budgets = [this.#ofAccount.check(account), this.#ofAddress.check(address)]
+      const wait = Math.max(...budgets.map(({ retryAfter }) => retryAfter))
+      if (wait > 0) throw fail('rate_limited', { what: 'failed sign-ins' }, { headers: { 'retry-after': String(wait) } })
+      return Math.min(...budgets.map(({ remaining }) => remaining))
     })
+    const check = checkPassword(platformStore(this.#db), this.#hasher, email, password, this.#now())
+    const { user, newHash } = await check
+      .catch((error: unknown) => {
+        if (isSovraError(error, 'invalid_credentials')) {
+          this.#ofAccount.take(account)
+          this.#ofAddress.take(address)
+        }
+        throw error
+      })
+      .finally(leave)
     return this.#change(actorOf(user.id, caller), async (c) => {
       if (newHash !== null) await platformStore(c.trx).updateUser(user.id, { passwordHash: newHash }, this.#now())
       return this.openSession(c, user, caller)

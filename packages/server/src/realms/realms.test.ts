@@ -303,6 +303,14 @@ eachMetadata((_name, open) => {
     const elsewhere = { ...caller, ip: '2001:db8::2' }
     assert.ok(await realm.signIn('ana@example.org', 'correct horse', elsewhere))
 
+    const others = Array.from({ length: 12 }, () => realm.signIn('ana@example.org', 'correct horse', elsewhere))
+    assert.equal((await Promise.all(others)).length, 12, 'who is right waits for the others, and gets in')
+    const crowd = { ...caller, ip: '203.0.113.77' }
+    const guesses = await Promise.allSettled(Array.from({ length: 25 }, () => realm.signIn('ana@example.org', 'wrong', crowd)))
+    const codes = guesses.map((guess) => (guess.status === 'rejected' ? (guess.reason as { code: string }).code : 'in'))
+    assert.equal(codes.filter((each) => each === 'invalid_credentials').length, 10, 'all at once are no more than one after the other')
+    assert.equal(codes.filter((each) => each === 'rate_limited').length, 15)
+
     const strict = realmOf(on, clock, undefined, 2)
     for (const name of ['b', 'c'])
       await assert.rejects(strict.signIn(`${name}@example.org`, 'wrong', elsewhere), code('invalid_credentials'))
