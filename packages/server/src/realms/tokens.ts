@@ -172,7 +172,7 @@ export function verifyToken(token: string, set: VerificationSet, now: number): V
   const { alg, kid, crit } = parseObject(decode(head))
   if (alg === 'none') throw refuse('it is unsecured: its algorithm is none')
   if (!body || !given) throw refuse('it is malformed')
-  if (!isAlg(alg)) throw refuse(OTHER_ALGS.has(alg) ? 'no key of this project is for its algorithm' : 'its algorithm is unknown')
+  if (!isAlg(alg)) throw refuse(OTHER_ALGS.has(alg) ? 'no key here is for its algorithm' : 'its algorithm is unknown')
   if (crit !== undefined || (kid !== undefined && typeof kid !== 'string')) throw refuse('its header is not accepted')
   const signed = decode(given)
   const input = `${head}.${body}`

@@ -7,8 +7,8 @@ type Said = readonly [code: string, message: string, details?: string]
 const REASONS: readonly (readonly [RegExp, string, string, string?])[] = [
   [/it is empty/, 'PGRST301', 'Empty JWT is sent in Authorization header'],
   [/it has (\d+) parts/, 'PGRST301', 'Expected 3 parts in JWT; got $1'],
-  [/its signature/, 'PGRST301', 'No suitable key or wrong key type', 'None of the keys was able to decode the JWT'],
-  [/no key of this project/, 'PGRST301', 'No suitable key or wrong key type', 'No suitable key was found to decode the JWT'],
+  [/has signed it/, 'PGRST301', 'No suitable key or wrong key type', 'None of the keys was able to decode the JWT'],
+  [/no key here is for its?/, 'PGRST301', 'No suitable key or wrong key type', 'No suitable key was found to decode the JWT'],
   [/it is unsecured/, 'PGRST301', 'Wrong or unsupported encoding algorithm', "JWT is unsecured but expected 'alg' was not 'none'"],
   [/malformed|its algorithm/, 'PGRST301', 'JWT cryptographic operation failed'],
   [/its claims/, 'PGRST303', 'Parsing claims failed'],
