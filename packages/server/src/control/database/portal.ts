@@ -21,6 +21,10 @@ export interface Batch {
   readonly command: string | null
 }
 
+/** Characters of a batch that are held at most, and those that the size of the next one aims at. */
+const BATCH_MAX = 64 * 1024 * 1024
+const BATCH_AIM = 4 * 1024 * 1024
+
 const COPY = 'COPY from and to the client cannot be run here'
 
 /**
@@ -34,6 +38,9 @@ export class Portal implements Submittable {
   readonly #first: number
   #wire: Wire | null = null
   #rows: Row[] = []
+  /** Characters of the batch so far, and of an average row of the last one. */
+  #size = 0
+  #average = 0
   #command: string | null = null
   #synced = false
   #ended = false
@@ -62,8 +69,9 @@ export class Portal implements Submittable {
     return this.#batch.promise
   }
 
-  /** Asks for the next `rows`, after a batch without a command. */
-  more(rows: number): Promise<Batch> {
+  /** Asks for the next `rows`, or fewer where they are large, after a batch without a command. */
+  more(most: number): Promise<Batch> {
+    const rows = Math.max(1, Math.min(most, Math.floor(BATCH_AIM / Math.max(1, this.#average))))
     this.#batch = Promise.withResolvers()
     this.#batch.promise.catch(() => undefined)
     this.#wire?.execute({ rows })
@@ -90,9 +98,22 @@ export class Portal implements Submittable {
     this.fields = fields
   }
   handleDataRow({ fields }: { fields: Row }): void {
-    this.#rows.push(fields)
+    for (const text of fields) this.#size += text?.length ?? 0
+    if (this.#size <= BATCH_MAX) {
+      this.#rows.push(fields)
+      return
+    }
+    // What comes after it is let go as it comes.
+    this.#rows = []
+    this.#error ??= fail('result_too_large', { limit: BATCH_MAX })
   }
   handlePortalSuspended(): void {
+    if (this.#error !== null) {
+      this.#sync()
+      return
+    }
+    this.#average = this.#size / Math.max(1, this.#rows.length)
+    this.#size = 0
     this.#batch.resolve({ rows: this.#rows, command: null })
     this.#rows = []
   }

@@ -8,8 +8,9 @@ import { Portal } from '../portal.ts'
 import { type Session, told } from '../session.ts'
 import { jsonOf, textOf } from './values.ts'
 
-/** Rows asked for at a time: bounds what a slow reader keeps in memory. */
+/** Rows asked for at a time: bounds what a slow reader keeps in memory. Of the first nobody knows yet how large they are. */
 const BATCH = 500
+const FIRST_BATCH = 50
 
 export interface RunOrder {
   readonly sql: string
@@ -67,7 +68,7 @@ async function stillReadOnly(session: Session): Promise<void> {
 
 async function* runOne(session: Session, order: RunOrder, statement: Statement, index: number): AsyncGenerator<QueryLine> {
   const started = performance.now()
-  const portal = new Portal(statement.text, order.params.map(textOf), Math.min(BATCH, order.limit + 1))
+  const portal = new Portal(statement.text, order.params.map(textOf), Math.min(FIRST_BATCH, order.limit + 1))
   session.client.query(portal)
   let sent = 0
   let batch = await portal.batch

@@ -175,3 +175,14 @@ test('what is refused before it runs, and what is recorded', async () => {
   assert.ok(executed.length > 5, JSON.stringify(events.body).slice(0, 500))
   assert.ok(!JSON.stringify(executed).includes('pg_sleep'))
 })
+
+test('rows are held up to a size, however few they are', async () => {
+  const asked = await fetch(`${server.url}/v1/projects/${project.ref}/database/query`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${server.localToken}`, 'content-type': 'application/json', accept: 'application/x-ndjson' },
+    body: JSON.stringify({ sql: `select repeat('x', 3000000) from generate_series(1, 45)` }),
+  })
+  assert.match(await asked.text(), /"result_too_large"/)
+  const { results } = await query(`select n, repeat('x', 20000) from generate_series(1, 300) n`)
+  assert.deepEqual([results[0]?.rows.length, results[0]?.rows.at(-1)?.[0]], [300, 300])
+})
