@@ -358,6 +358,8 @@ describe('projects', () => {
     const document = (await first?.json()) as Document
     assert.deepEqual(await second?.json(), document)
     assert.match(document.openapi, /^3\.1/)
+    assert.equal(document.paths['/v1/session']?.post?.summary, 'Sign in by e-mail and password')
+    assert.match(document.paths['/v1/organisations/{organisation}/settings/mail']?.get?.summary ?? '', /mail server/)
     const { components } = document as unknown as { components: { schemas: Record<string, { properties: object }> } }
     assert.ok('max_rows' in (components.schemas['settings.rest']?.properties ?? {}), 'where the hint of setting_malformed sends people')
     assert.deepEqual(

@@ -57,15 +57,23 @@ export const samlKeyRoutes =
     for (const { at, params, read, update } of PLACES) {
       const Params = Type.Object(params)
       const List = Type.Object({ items: Type.Array(SigningKey) })
-      app.get(at, { config: read, schema: { params: Params, response: { 200: List } } }, async (request) => ({
-        items: (await all(await ringOf(request))).map(keyView),
-      }))
+      app.get(
+        at,
+        { config: read, schema: { summary: 'List keys of single sign-on', params: Params, response: { 200: List } } },
+        async (request) => ({
+          items: (await all(await ringOf(request))).map(keyView),
+        }),
+      )
 
-      app.post(at, { config: update, schema: { params: Params, response: { 201: SigningKey } } }, async (request, reply) => {
-        const made = await prepareSaml(await ringOf(request), actorOf(request))
-        reply.code(201)
-        return keyView(made)
-      })
+      app.post(
+        at,
+        { config: update, schema: { summary: 'Make the next key of single sign-on', params: Params, response: { 201: SigningKey } } },
+        async (request, reply) => {
+          const made = await prepareSaml(await ringOf(request), actorOf(request))
+          reply.code(201)
+          return keyView(made)
+        },
+      )
 
       const turn = { params: Params, body: Overlap, response: { 200: SigningKey } }
       app.post(`${at}/rotate`, { config: update, schema: turn }, async (request) => {

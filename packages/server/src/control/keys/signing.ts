@@ -35,7 +35,11 @@ function prepare(app: Http, control: Control): void {
     '/projects/:ref/signing-keys',
     {
       config: { action: 'key:list', resource: 'project' },
-      schema: { params: Params, response: { 200: Type.Object({ items: Type.Array(SigningKey) }) } },
+      schema: {
+        summary: 'List keys that sign tokens of users',
+        params: Params,
+        response: { 200: Type.Object({ items: Type.Array(SigningKey) }) },
+      },
     },
     async (request) => ({ items: await keysOf(control, await living(control, projectRefOf(request))) }),
   )
@@ -44,7 +48,12 @@ function prepare(app: Http, control: Control): void {
     '/projects/:ref/signing-keys',
     {
       config: { action: 'key:rotate', resource: 'project' },
-      schema: { params: Params, body: Type.Optional(Type.Object(Wish, closed)), response: { 201: SigningKey } },
+      schema: {
+        summary: 'Make the next signing key, published before it signs',
+        params: Params,
+        body: Type.Optional(Type.Object(Wish, closed)),
+        response: { 201: SigningKey },
+      },
     },
     async (request, reply) => {
       const ref = await living(control, projectRefOf(request))
@@ -68,6 +77,7 @@ function rotate(app: Http, control: Control): void {
     {
       config: { action: 'key:rotate', resource: 'project' },
       schema: {
+        summary: 'Let a new key sign tokens of users',
         params: Params,
         body: Type.Optional(
           Type.Object(
@@ -101,7 +111,10 @@ function revoke(app: Http, control: Control): void {
     '/projects/:ref/signing-keys/:kid',
     {
       config: { action: 'key:rotate', resource: 'project' },
-      schema: { params: Type.Object({ ref: Ref, kid: Type.String({ maxLength: 64 }) }) },
+      schema: {
+        summary: 'End a retired or waiting signing key at once',
+        params: Type.Object({ ref: Ref, kid: Type.String({ maxLength: 64 }) }),
+      },
     },
     async (request, reply) => {
       const ref = await living(control, projectRefOf(request))

@@ -17,7 +17,10 @@ export const organisationMailRoutes =
 
     app.get(
       '/organisations/:organisation/settings/mail',
-      { config: { action: 'organisation:update', resource: 'organisation' }, schema: { params: Params, response: { 200: SectionAnswer } } },
+      {
+        config: { action: 'organisation:update', resource: 'organisation' },
+        schema: { summary: 'Read the mail server of an organisation', params: Params, response: { 200: SectionAnswer } },
+      },
       async (request, reply) => {
         const { version, own } = await read(organisationOf(request))
         reply.header('etag', `"${version}"`)
@@ -29,7 +32,12 @@ export const organisationMailRoutes =
       '/organisations/:organisation/settings/mail',
       {
         config: { action: 'organisation:update', resource: 'organisation' },
-        schema: { params: Params, body: OrganisationMail, response: { 200: SectionAnswer } },
+        schema: {
+          summary: 'Set the mail server that projects inherit',
+          params: Params,
+          body: OrganisationMail,
+          response: { 200: SectionAnswer },
+        },
       },
       async (request) => {
         const id = organisationOf(request)

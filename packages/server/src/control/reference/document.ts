@@ -6,10 +6,11 @@ import type { Document } from './render.ts'
 
 const nothing = () => {}
 
-/** Only `/v1`; a route says what it does by its action, once. */
+/** Only `/v1`; a route says what it does by its action, or by a summary of its own where several share one. */
 function shown({ method, url, schema, config }: RouteOptions): RouteOptions {
   const action = (config as { action?: keyof typeof ACTIONS | 'public' } | undefined)?.action
-  const summary = action && action !== 'public' ? ACTIONS[action].says : undefined
+  const own = (schema as { summary?: string } | undefined)?.summary
+  const summary = own ?? (action && action !== 'public' ? ACTIONS[action].says : undefined)
   return { method, url, schema: { ...schema, ...(summary ? { summary } : {}) } as RouteOptions['schema'] & object, handler: nothing }
 }
 

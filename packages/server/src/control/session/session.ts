@@ -41,19 +41,24 @@ export const memberSessionRoutes =
     const { realm } = control
     const secure = () => control.addressing.publicUrl().startsWith('https:')
 
-    app.post('/session', { config: { action: 'public' }, schema: { body: SignIn, response: { 200: Session } } }, async (request, reply) => {
-      const { email, password, cookie } = request.body
-      const session = await realm.signIn(email, password, originOf(request))
-      if (cookie) setSessionCookie(reply, session.access_token, { secure: secure(), maxAge: session.expires_in })
-      reply.header('cache-control', 'no-store')
-      return session
-    })
+    app.post(
+      '/session',
+      { config: { action: 'public' }, schema: { summary: 'Sign in by e-mail and password', body: SignIn, response: { 200: Session } } },
+      async (request, reply) => {
+        const { email, password, cookie } = request.body
+        const session = await realm.signIn(email, password, originOf(request))
+        if (cookie) setSessionCookie(reply, session.access_token, { secure: secure(), maxAge: session.expires_in })
+        reply.header('cache-control', 'no-store')
+        return session
+      },
+    )
 
     app.post(
       '/session/refresh',
       {
         config: { action: 'public' },
         schema: {
+          summary: 'Exchange a refresh token',
           body: Type.Object({ refresh_token: Type.String({ maxLength: 256 }) }, { additionalProperties: false }),
           response: { 200: Session },
         },
@@ -68,7 +73,10 @@ export const memberSessionRoutes =
       '/session/cookie',
       {
         config: { action: 'session:read', resource: 'self' },
-        schema: { description: 'Sets the HttpOnly session cookie to the session of the token, however it was proved' },
+        schema: {
+          summary: 'Keep the session in a cookie',
+          description: 'Sets the HttpOnly session cookie to the session of the token, however it was proved',
+        },
       },
       async (request, reply) => {
         const { sessionId } = callerOf(request)

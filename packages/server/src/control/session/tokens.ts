@@ -49,6 +49,7 @@ export const tokenRoutes =
       async (request, reply) => {
         const { id } = callerOf(request)
         const life = request.body.for === undefined ? null : durationOf(request.body.for, 'for', TOKEN_LIFE_MAX)
+        if (life === 0) throw fail('invalid_request', { reason: '`for` 0s is no time at all' })
         if (!(await platformStore(db).userById(id))) throw fail('forbidden', { action: 'token:create' })
         const made = await change(actorOf(request), (c) =>
           createAccessToken(c, { userId: id, name: request.body.name, expiresAt: life === null ? null : now() + life, now: now() }),
