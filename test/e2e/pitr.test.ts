@@ -246,5 +246,6 @@ describe('points in time', () => {
     const shown = await cli.run(['backup', 'archive', 'shop'])
     assert.match(shown.out, /Points in time\s+off/)
     assert.match(shown.out, /to now/)
+    assert.doesNotMatch(shown.out, /Not in the archive/)
   })
 })

@@ -41,7 +41,8 @@ function shown(name: string, { point_in_time, ranges, unstored_since, failed_at,
     ['Project', name],
     ['Points in time', point_in_time ? 'on' : 'off'],
     ['Can be restored', ranges.length === 0 ? 'not yet: there is no base backup' : ranges.map(rangeText).join('; ')],
-    ['Not in the archive', unstored_since === null ? null : `changes since ${localTime(unstored_since)}`],
+    // Switched off, nothing is to come.
+    ['Not in the archive', unstored_since === null || !point_in_time ? null : `changes since ${localTime(unstored_since)}`],
     ['FAILING', failed_at === null ? null : `since ${localTime(failed_at)}: ${reason}`],
   ])
 }
