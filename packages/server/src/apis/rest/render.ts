@@ -20,8 +20,9 @@ function settingsOf(options: RestOptions, request: FastifyRequest) {
 }
 
 function readHeaders({ action, name, applied }: Plan, request: FastifyRequest): Record<string, string> {
+  const location = action === 'read' ? contentLocation(name, queryOf(request.url)) : null
   return {
-    ...(action === 'read' ? { 'content-location': contentLocation(name, queryOf(request.url)) } : {}),
+    ...(location === null ? {} : { 'content-location': location }),
     ...(applied === '' ? {} : { 'preference-applied': applied }),
   }
 }

@@ -31,8 +31,23 @@ function decodedOrNot(escapes: string): string {
   }
 }
 
-/** Content-Location of what was read: the same for two requests that ask for the same with their parameters in another order. Pure. */
-export function contentLocation(name: string, query: string): string {
+/**
+ * Clients refuse answers whose headers take more than 16 KiB in all (Node's `fetch`), proxies those of more than 4 KiB (nginx as it comes);
+ * a filter by a list of some hundred ids is longer.
+ */
+const LONGEST = 2_048
+
+/**
+ * Content-Location of what was read: the same for two requests that ask for the same with their parameters in another order. null: too long
+ * to be said. Pure.
+ */
+export function contentLocation(name: string, query: string): string | null {
+  if (query.length > LONGEST) return null
+  const text = canonical(name, query)
+  return text.length > LONGEST ? null : text
+}
+
+function canonical(name: string, query: string): string {
   const path = `/${encodeURI(name)}`
   if (query === '') return path
   // The usual short request, already as it must be.

@@ -75,5 +75,8 @@ describe('query strings', () => {
     ] as const)
       assert.equal(contentLocation('a', query), location)
     assert.equal(contentLocation('é;', ''), '/%C3%A9;')
+    const ids = `id=in.(${'1,'.repeat(1000)}1)`
+    assert.equal(contentLocation('a', `${ids}&a=eq.%C3%A9`), null, 'too long for the headers that clients and proxies take')
+    assert.equal(contentLocation('a', `a=in.(${'"'.repeat(2000)})`), null, 'nor where it is once it is escaped')
   })
 })
