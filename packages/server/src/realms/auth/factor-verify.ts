@@ -21,9 +21,10 @@ async function openChallenge(realm: Realm, store: RealmStore, factor: Factor, id
 /** Whether a code is the one of now. */
 async function isRight(realm: Realm, store: RealmStore, factor: Factor, open: Challenge, code: string): Promise<boolean> {
   if (factor.type === 'phone') return open.otpHash !== null && safeEqual(open.otpHash, phoneCodeHash(realm, open.id, code))
-  const step = factor.secret === null ? null : matchingStep(factor.secret, code, realm.now())
+  const now = realm.now()
+  const step = factor.secret === null ? null : matchingStep(factor.secret, code, now)
   // The step is kept for as long as its code would be taken: whoever looked over the shoulder comes too late.
-  return step !== null && (await store.take(`totp:${factor.id}:${step}`, { amount: 1, window: 2 * MINUTE }, realm.now())) === 0
+  return step !== null && (await store.isFirst(`totp:${factor.id}:${step}`, now + 2 * MINUTE, now))
 }
 
 /** How sessions say it: the words that clients know. */

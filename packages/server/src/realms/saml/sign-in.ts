@@ -178,7 +178,6 @@ export async function finishSaml(realm: Realm, service: Service, landing: Landin
 
 /** Each assertion is good once, for as long as anybody would take it (SAML profiles 2.0 §4.1.4.5). */
 async function demandFirst(realm: Realm, store: RealmStore, provider: SsoProvider, { id, expires }: Proved): Promise<void> {
-  const window = Math.max(1, expires - realm.now())
-  const wait = await store.take(`saml:${sha256(`${provider.id} ${id}`)}`, { amount: 1, window }, realm.now())
-  if (wait > 0) throw fail('auth_saml_assertion_invalid', { reason: 'it was used before' })
+  if (!(await store.isFirst(`saml:${sha256(`${provider.id} ${id}`)}`, expires, realm.now())))
+    throw fail('auth_saml_assertion_invalid', { reason: 'it was used before' })
 }

@@ -258,6 +258,21 @@ eachRealm((_name, open) => {
     })
   })
 
+  test('what is good once is good once until its end, also where the clock is put back', async () => {
+    const transact = await open()
+    await transact(async (store) => {
+      const until = START + MINUTE
+      assert.ok(await store.isFirst('proof', until, START))
+      for (const now of [START, START + 1, START - 1, START - MINUTE, until - 1])
+        assert.ok(!(await store.isFirst('proof', until, now)), `${now - START} ms later`)
+      assert.ok(await store.isFirst('other', until, START))
+      assert.ok(await store.isFirst('proof', until + MINUTE, until))
+      assert.ok(!(await store.isFirst('proof', until + MINUTE, until)))
+    })
+    const at = Array.from({ length: 8 }, () => transact((store) => store.isFirst('raced', START + MINUTE, START)))
+    assert.equal((await Promise.all(at)).filter(Boolean).length, 1)
+  })
+
   test('what is over is removed a page at a time, each kind by its own age; what is in use stays', async () => {
     const transact = await open()
     const DAY = 86_400_000

@@ -481,6 +481,11 @@ export interface WorkStore {
    * Takes one from a bucket of `amount` that fills up in `window` ms; answers ms until there is one again, 0 when taken.
    */
   take(key: string, rule: { amount: number; window: number }, now: number): Promise<number>
+  /**
+   * Whether `key` comes for the first time: it is kept until `until` (ms), and never good twice before, whichever way clocks are put. Of many
+   * at once one is.
+   */
+  isFirst(key: string, until: number, now: number): Promise<boolean>
   /** How many of a bucket are taken at this moment. */
   used(key: string, rule: { amount: number; window: number }, now: number): Promise<number>
   /** The bucket is full again. */

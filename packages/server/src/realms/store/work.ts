@@ -183,6 +183,23 @@ export const work = (db: Kysely<Tables>, codec: Codec): Omit<WorkStore, keyof Ma
     }
     return refused()
   },
+  async isFirst(id, until, now) {
+    if (codec.upserts) {
+      const made = await db
+        .insertInto('auth_rates')
+        .values({ id, full_at: until })
+        .onConflict((conflict) => conflict.column('id').doUpdateSet({ full_at: until }).where('auth_rates.full_at', '<=', now))
+        .executeTakeFirst()
+      return Number(made.numInsertedOrUpdatedRows ?? 0n) > 0
+    }
+    const over = await db
+      .updateTable('auth_rates')
+      .set({ full_at: until })
+      .where('id', '=', id)
+      .where('full_at', '<=', now)
+      .executeTakeFirst()
+    return over.numUpdatedRows > 0n || (await insertIfAbsent(db, 'auth_rates', { id, full_at: until }))
+  },
   async giveBack(id) {
     await db.deleteFrom('auth_rates').where('id', '=', id).execute()
   },
