@@ -76,6 +76,8 @@ cat >"$DESTDIR$BINDIR/sovra.new" <<SOVRA
 #!/bin/bash
 # Who may not read the configuration (it can hold passwords) is told so, or works with \`sovra login\`.
 if [ -r $SYSCONFDIR/config.yaml ]; then export CONFIG_PATH="\${CONFIG_PATH:-$SYSCONFDIR/config.yaml}"; else export SOVRABASE_DATA_DIR="\${SOVRABASE_DATA_DIR:-$STATEDIR}"; fi
+# As the unit: \`sovra start\` on a server makes no demo project either.
+export SOVRABASE_DEMO="\${SOVRABASE_DEMO:-off}"
 exec /bin/bash $PREFIX/scripts/node.sh $PREFIX/packages/cli/src/main.ts "\$@"
 SOVRA
 chmod 0755 "$DESTDIR$BINDIR/sovra.new"

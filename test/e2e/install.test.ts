@@ -132,6 +132,16 @@ test('it starts as the unit would, says so to systemd, serves, logs, and stops c
   }
 })
 
+test('the command starts it as the unit does: without a demo', async () => {
+  await sovra('start', '--background')
+  try {
+    const { projects } = JSON.parse((await sovra('status', '--json')).stdout) as { projects: { active: number } }
+    assert.equal(projects.active, 1, 'what was made before, and nothing else')
+  } finally {
+    await sovra('stop')
+  }
+})
+
 test('again is an upgrade that keeps the configuration; uninstalling keeps configuration and data, and says where', async () => {
   const before = readFileSync(config, 'utf8')
   writeFileSync(join(places.PREFIX, 'old-file'), '')
