@@ -24,6 +24,8 @@ export interface Client {
   request<T = undefined>(method: string, path: string, asked?: Asked): Promise<T>
   /** As `request`, but the answer as it comes, for as long as it takes. */
   stream(method: string, path: string, asked?: Asked): Promise<Response>
+  /** `Date` of its answers, ms; NaN: it says none. */
+  clock(): Promise<number>
   /** Every page of a list. */
   all<T>(path: string, query?: Query): Promise<T[]>
 }
@@ -32,6 +34,8 @@ export interface Target {
   readonly name: string
   readonly url: string
   readonly token: string | null
+  /** Where it is not the usual one. */
+  readonly fetch?: typeof fetch
 }
 
 const isEnvelope = (body: unknown): body is ErrorBody =>
@@ -46,7 +50,7 @@ function reasonOf(error: unknown): string {
 
 async function send(target: Target, method: string, url: URL, { body, headers = {}, upload }: Asked, patience = true): Promise<Response> {
   try {
-    return await fetch(url, {
+    return await (target.fetch ?? fetch)(url, {
       method,
       redirect: 'error',
       ...(patience ? { signal: AbortSignal.timeout(PATIENCE) } : {}),
@@ -103,6 +107,11 @@ export function makeClient(target: Target): Client {
       if (!response.ok) await read(target, response)
       return response
     },
+    async clock() {
+      const response = await send(target, 'GET', new URL(`${base}/health`), {})
+      await response.body?.cancel()
+      return Date.parse(response.headers.get('date') ?? '')
+    },
     async all<T>(path: string, query: Query = {}) {
       const found: T[] = []
       let cursor: string | undefined
@@ -125,8 +134,8 @@ export async function findTarget(wanted: string | undefined, env: NodeJS.Process
   const name = wanted ?? (env.SOVRA_SERVER || undefined) ?? current ?? LOCAL
   if (name === LOCAL) {
     const { localServer } = await import('./local.ts')
-    const { url, token } = await localServer()
-    return { name: LOCAL, url, token }
+    const { url, token, fetch } = await localServer()
+    return { name: LOCAL, url, token, fetch }
   }
   const known = Object.hasOwn(servers, name) ? servers[name] : undefined
   if (known) return { name, url: known.url, token: env.SOVRA_TOKEN || known.token }

@@ -47,18 +47,28 @@ export const backupFetch = () => import('@sovrabase/server/backup-fetch')
 export interface Local {
   readonly dataDir: string
   readonly pid: number
-  /** What the API is reached by from this machine. */
+  /** What the API is reached by from this machine, and how. */
   readonly url: string
+  readonly fetch: typeof fetch
+  /** What it says of itself: for browsers. */
+  readonly publicUrl: string
   readonly token: string
 }
 
-/** The address for the local token, which is taken from loopback peers only: not the public one of a proxy. */
-async function ownUrl(announced: string): Promise<string> {
-  if (LOOPBACK.test(new URL(announced).hostname)) return announced
+type Way = Pick<Local, 'url' | 'fetch'>
+
+/** The way of the local token, which is taken from loopback peers only: not the public one of a proxy. */
+async function ownWay(announced: string): Promise<Way> {
+  const { protocol, hostname } = new URL(announced)
+  const isLoopback = LOOPBACK.test(hostname)
+  if (isLoopback && protocol === 'http:') return { url: announced, fetch }
   const { host, port, tls } = (await wholeConfig()).api
-  if (port === 0 || tls.cert_file !== null) return announced
   const any = host === '0.0.0.0' || host === '::'
-  return `http://${any ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host}:${port}`
+  const here = `${any ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host}:${port}`
+  const url = isLoopback || port === 0 ? announced : `${tls.cert_file === null ? 'http' : 'https'}://${here}`
+  if (tls.cert_file === null || !url.startsWith('https:')) return { url, fetch }
+  const { pinnedFetch } = await import('@sovrabase/server/base/pinned-fetch')
+  return { url, fetch: pinnedFetch(readFileSync(tls.cert_file, 'utf8')) }
 }
 
 /** The server that runs on this machine's data directory. `server_not_running`, `data_closed`, those of config and token. */
@@ -73,7 +83,8 @@ export async function localServer(): Promise<Local> {
   const holder = await lockHolder(dir)
   if (!holder) throw stop('server_not_running', { dir })
   if (!URL.canParse(holder.url)) throw stop('server_starting', { pid: holder.pid })
-  return { dataDir: dir, pid: holder.pid, url: await ownUrl(holder.url), token: readLocalToken(join(dir, 'keys/local.token')) }
+  const token = readLocalToken(join(dir, 'keys/local.token'))
+  return { dataDir: dir, pid: holder.pid, publicUrl: holder.url, ...(await ownWay(holder.url)), token }
 }
 
 /** Who holds this machine's data directory, and where that is; null: nobody. */

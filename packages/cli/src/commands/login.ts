@@ -26,7 +26,7 @@ const TOKEN_NAME = `sovra on ${hostname()}`.slice(0, NAME_MAX)
 /** Where no URL is given: the server of this machine. */
 async function localUrl(): Promise<string> {
   const { localServer } = await import('../api/local.ts')
-  return (await localServer()).url
+  return (await localServer()).publicUrl
 }
 
 function checkUrl(text: string): URL {

@@ -75,8 +75,7 @@ async function volumes(client: Client): Promise<Check> {
 
 async function drift(client: Client): Promise<Check> {
   const asked = Date.now()
-  const response = await fetch(`${client.url}/health`)
-  const there = Date.parse(response.headers.get('date') ?? '')
+  const there = await client.clock()
   if (Number.isNaN(there)) return skipped('drift', t('no time'))
   const apart = Math.abs(there - asked)
   return apart > DRIFT
