@@ -17,8 +17,8 @@ const TEST_LIMIT = 400_000
 const WORTH_A_SEED = 3
 /** ms that each file took when it ran last: a hint for the order, nothing depends on it. */
 const TIMES = join(ROOT, '.cache/test-times.json')
-/** ms of a file that was not measured, for each server that it starts, and for each character: longer ones do more. */
-const GUESS = { file: 1_000, server: 5_000, character: 1 }
+/** ms of a file that was not measured, and for each server that it starts. */
+const GUESS = { file: 1_000, server: 5_000 }
 
 type Times = Record<string, number>
 
@@ -45,23 +45,18 @@ function measured(): Times {
 }
 
 const keyOf = (file: string): string => relative(ROOT, file)
-const serversIn = (text: string): number => text.match(/\b(startServer|runServer)\(/g)?.length ?? 0
-
-function guess(file: string): number {
-  const text = readFileSync(file, 'utf8')
-  return GUESS.file + GUESS.server * serversIn(text) + GUESS.character * text.length
-}
+const serversIn = (file: string): number => readFileSync(file, 'utf8').match(/\b(startServer|runServer)\(/g)?.length ?? 0
 
 /** The longest first: one that began last would run on alone. */
 function ordered(files: readonly string[], times: Times): string[] {
-  const weight = (file: string): number => times[keyOf(file)] ?? guess(file)
+  const weight = (file: string): number => times[keyOf(file)] ?? GUESS.file + GUESS.server * serversIn(file)
   const weights = new Map(files.map((file) => [file, weight(file)]))
   return files.toSorted((a, b) => (weights.get(b) ?? 0) - (weights.get(a) ?? 0))
 }
 
 /** What the files find in their environment. */
 async function prepare(files: readonly string[], workspace: string): Promise<void> {
-  const many = files.filter((file) => serversIn(readFileSync(file, 'utf8')) > 0).length >= WORTH_A_SEED
+  const many = files.filter((file) => serversIn(file) > 0).length >= WORTH_A_SEED
   const [engines, seed] = await Promise.all([startEngines(), many ? makeSeed(workspace) : undefined])
   Object.assign(process.env, { [SHARED]: engines }, seed === undefined ? {} : { [SEED]: seed })
 }
