@@ -3,7 +3,7 @@
  * share three characters in a row with the name are compared; only if none of those will do, those that share two. Pure.
  */
 export function nearest(name: string, candidates: Iterable<string>, least: number): string | null {
-  const all = firstOf(candidates)
+  const all = Iterator.from(candidates).take(MAX_CANDIDATES).toArray()
   return closest(name, all, least, 3) ?? closest(name, all, least, 2)
 }
 
@@ -34,12 +34,6 @@ function gramsOf(name: string, size: number): Set<string> {
 const MAX_LENGTH = 128
 /** Names that are compared: whoever may ask for a name that is not there must not keep everybody waiting. */
 const MAX_CANDIDATES = 2_000
-
-function firstOf(candidates: Iterable<string>): string[] {
-  const all: string[] = []
-  for (const candidate of candidates) if (all.push(candidate) === MAX_CANDIDATES) break
-  return all
-}
 
 /** Levenshtein's distance. */
 function distance(a: string, b: string): number {

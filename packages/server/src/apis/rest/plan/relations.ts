@@ -27,12 +27,6 @@ const MAX_PAIRS = 100_000
 /** Tables that are looked at for one that has relations, for a hint. */
 const MAX_TABLES = 2_000
 
-function firstOf(relations: Iterable<Relation>): Relation[] {
-  const found: Relation[] = []
-  for (const relation of relations) if (found.push(relation) === MAX_RELATIONS) break
-  return found
-}
-
 /** All relations of a table to tables of its schema; worked out once a catalogue and table. */
 export function relationsOf(catalogue: Catalogue, table: Table): readonly Relation[] {
   let tables = memory.get(catalogue)
@@ -42,7 +36,7 @@ export function relationsOf(catalogue: Catalogue, table: Table): readonly Relati
   }
   let relations = tables.get(table)
   if (!relations) {
-    relations = [...firstOf(direct(catalogue, table)), ...firstOf(junctions(catalogue, table)), ...firstOf(computed(catalogue, table))]
+    relations = [direct, junctions, computed].flatMap((kind) => Iterator.from(kind(catalogue, table)).take(MAX_RELATIONS).toArray())
     tables.set(table, relations)
   }
   return relations
