@@ -36,7 +36,8 @@ test('needs no login and no name: the certificate is the one of the configuratio
 })
 
 test('the token goes to nobody with another certificate, of the same name or not', async () => {
-  for (const env of [other, {}]) {
+  const gone = { ...own, SOVRABASE_API_TLS_CERT_FILE: join(directory, 'gone.pem') }
+  for (const env of [other, gone, {}]) {
     const { code, err } = await cli.run(['status'], { env })
     assert.equal(code, 6, err)
     assert.match(err, /does not answer as it should/)

@@ -68,7 +68,12 @@ async function ownWay(announced: string): Promise<Way> {
   const url = isLoopback || port === 0 ? announced : `${tls.cert_file === null ? 'http' : 'https'}://${here}`
   if (tls.cert_file === null || !url.startsWith('https:')) return { url, fetch }
   const { pinnedFetch } = await import('@sovrabase/server/base/pinned-fetch')
-  return { url, fetch: pinnedFetch(readFileSync(tls.cert_file, 'utf8')) }
+  try {
+    return { url, fetch: pinnedFetch(readFileSync(tls.cert_file, 'utf8')) }
+  } catch {
+    // Gone, or half written: then it must be one that everybody trusts, by its name.
+    return { url, fetch }
+  }
 }
 
 /** The server that runs on this machine's data directory. `server_not_running`, `data_closed`, those of config and token. */

@@ -11,6 +11,7 @@ export function pinnedFetch(chain: string): typeof globalThis.fetch {
     connect: {
       ca: chain,
       allowPartialTrustChain: true,
+      // An error is what Node asks for here; `fetch` rejects with it as its cause.
       checkServerIdentity: (_host, { raw }) =>
         own.raw.equals(raw) ? undefined : new Error('it has another certificate than the configuration'),
     },
